@@ -1,0 +1,105 @@
+"""The layers shared by the models: convolution and batch normalization with PyTorch's arithmetic.
+
+Padding is spelled out in whole pixels because "SAME" pads an even-sized input unevenly at stride 2.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+# torchvision's ResNet: normal with variance 2 / (out_channels * height * width).
+KAIMING_FAN_OUT = jax.nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+# torch.nn.Conv2d's own: uniform within 1 / sqrt(in_channels * height * width), here as a variance.
+TORCH_CONV = jax.nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+def torch_conv_bias(fan_in: int) -> jax.nn.initializers.Initializer:
+    """Gives torch.nn.Conv2d's bias initializer: uniform within 1 / sqrt(fan_in)."""
+    bound = 1 / math.sqrt(fan_in)
+    return lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+def conv(
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    kernel_init: jax.nn.initializers.Initializer = KAIMING_FAN_OUT,
+    bias_init: jax.nn.initializers.Initializer | None = None,
+    **dtypes_and_rngs: Any,
+) -> nnx.Conv:
+    """Makes a square 2-D convolution on (N, H, W, C), `padding` pixels a side; biased if `bias_init`."""
+    return nnx.Conv(
+        in_channels,
+        out_channels,
+        (kernel, kernel),
+        strides=(stride, stride),
+        padding=((padding, padding), (padding, padding)),
+        kernel_dilation=(dilation, dilation),
+        use_bias=bias_init is not None,
+        kernel_init=kernel_init,
+        bias_init=bias_init or jax.nn.initializers.zeros,
+        **dtypes_and_rngs,
+    )
+
+
+class BatchNorm(nnx.BatchNorm):
+    """Batch normalization as torch.nn.BatchNorm2d computes it.
+
+    It differs from `nnx.BatchNorm` in what it stores and how it rounds: the running variance is the unbiased
+    one (n / (n - 1)), the batch variance is the mean squared deviation rather than E[x²] - E[x]², and
+    statistics and normalization are at least float32, also when the model computes in bfloat16. In a jitted
+    step over a sharded batch the statistics are those of the global batch (torch: SyncBatchNorm).
+
+    Raises:
+      ValueError: in training, when a channel has a single value: its variance is undefined.
+    """
+
+    def __init__(self, features: int, *, dtype=None, param_dtype=jnp.float32, rngs: nnx.Rngs):
+        super().__init__(
+            features,
+            momentum=0.9,  # of the old value; torch's 0.1 is of the new one
+            epsilon=1e-5,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            use_fast_variance=False,
+            rngs=rngs,
+        )
+        statistics_dtype = jnp.promote_types(param_dtype, jnp.float32)
+        self.mean = nnx.BatchStat(jnp.zeros(features, statistics_dtype))
+        self.var = nnx.BatchStat(jnp.ones(features, statistics_dtype))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Normalizes (N, H, W, C) over all axes but the last; the result has `dtype`, else the input's."""
+        dtype = self.dtype or x.dtype
+        x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        if self.use_running_average:
+            mean, var = self.mean[...], self.var[...]
+        else:
+            mean, var = self._batch_statistics(x)
+        scale = jax.lax.rsqrt(var + self.epsilon) * self.scale[...]
+        return ((x - mean) * scale + self.bias[...]).astype(dtype)
+
+    def _batch_statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        count = x.size // x.shape[-1]
+        if count == 1:
+            raise ValueError(
+                f"expected more than one value per channel in training, got maps of shape {x.shape}; "
+                "use a larger batch or image, or model.eval()"
+            )
+        axes = tuple(range(x.ndim - 1))
+        mean = x.mean(axes)
+        var = jnp.square(x - mean).mean(axes)
+        self._update(self.mean, mean)
+        self._update(self.var, var * (count / (count - 1)))
+        return mean, var
+
+    def _update(self, running: nnx.BatchStat, batch: jax.Array) -> None:
+        batch = jax.lax.stop_gradient(batch).astype(running.dtype)
+        running[...] = self.momentum * running[...] + (1 - self.momentum) * batch

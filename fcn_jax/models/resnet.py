@@ -1,0 +1,123 @@
+"""The dilated ResNet trunk of torchvision's FCN: bottleneck blocks, output stride 8.
+
+Source: He, Zhang, Ren, Sun, "Deep residual learning for image recognition" (2015), in the form of
+`torchvision.models.resnet.ResNet` with `replace_stride_with_dilation=[False, True, True]`: the stride sits on
+the 3x3 convolution, and the first block of a dilated stage still uses the dilation of the stage before.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+from flax import nnx
+
+from fcn_jax.models.layers import BatchNorm, conv
+
+EXPANSION = 4
+
+
+class Stage(NamedTuple):
+    """One of the four stages: bottleneck width, its first block's stride, and the dilations."""
+
+    width: int
+    stride: int
+    first_dilation: int
+    dilation: int
+
+
+STAGES = (
+    Stage(width=64, stride=1, first_dilation=1, dilation=1),
+    Stage(width=128, stride=2, first_dilation=1, dilation=1),
+    Stage(width=256, stride=1, first_dilation=1, dilation=2),
+    Stage(width=512, stride=1, first_dilation=2, dilation=4),
+)
+
+
+class Downsample(nnx.Module):
+    """The projection on the shortcut of a stage's first block."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int, **settings: Any):
+        self.conv = conv(in_channels, out_channels, 1, stride=stride, **settings)
+        self.bn = BatchNorm(out_channels, **settings)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.bn(self.conv(x))
+
+
+class Bottleneck(nnx.Module):
+    """1x1 to `width`, 3x3 with the stride and the dilation, 1x1 to four times `width`; plus the shortcut."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        project: bool = False,
+        **settings: Any,
+    ):
+        out_channels = width * EXPANSION
+        self.conv1 = conv(in_channels, width, 1, **settings)
+        self.bn1 = BatchNorm(width, **settings)
+        self.conv2 = conv(width, width, 3, stride=stride, padding=dilation, dilation=dilation, **settings)
+        self.bn2 = BatchNorm(width, **settings)
+        self.conv3 = conv(width, out_channels, 1, **settings)
+        self.bn3 = BatchNorm(out_channels, **settings)
+        self.downsample = (
+            Downsample(in_channels, out_channels, stride=stride, **settings) if project else None
+        )
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = jax.nn.relu(self.bn1(self.conv1(x)))
+        x = jax.nn.relu(self.bn2(self.conv2(x)))
+        x = self.bn3(self.conv3(x))
+        return jax.nn.relu(x + shortcut)
+
+
+class ResNet(nnx.Module):
+    """Stem and four stages; gives the maps that an FCN reads, by name.
+
+    Args:
+      blocks: how many bottlenecks each stage has: (3, 4, 6, 3) is ResNet-50, (3, 4, 23, 3) ResNet-101.
+      settings: `rngs`, `dtype` (of the computation), `param_dtype`, handed to every layer.
+    """
+
+    def __init__(self, blocks: tuple[int, int, int, int], **settings: Any):
+        self.conv1 = conv(3, 64, 7, stride=2, padding=3, **settings)
+        self.bn1 = BatchNorm(64, **settings)
+        self.layer1 = _stage(64, blocks[0], STAGES[0], settings)
+        self.layer2 = _stage(256, blocks[1], STAGES[1], settings)
+        self.layer3 = _stage(512, blocks[2], STAGES[2], settings)
+        self.layer4 = _stage(1024, blocks[3], STAGES[3], settings)
+
+    def __call__(self, images: jax.Array) -> dict[str, jax.Array]:
+        """Maps (N, H, W, 3) to "layer3" (N, ceil(H/8), ceil(W/8), 1024) and "layer4" (..., 2048)."""
+        x = jax.nn.relu(self.bn1(self.conv1(images)))  # (N, H/2, W/2, 64), rounded up like all that follow
+        x = nnx.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))  # (N, H/4, W/4, 64)
+        for block in self.layer1:  # (N, H/4, W/4, 256)
+            x = block(x)
+        for block in self.layer2:  # (N, H/8, W/8, 512)
+            x = block(x)
+        for block in self.layer3:  # (N, H/8, W/8, 1024)
+            x = block(x)
+        layer3 = x
+        for block in self.layer4:  # (N, H/8, W/8, 2048)
+            x = block(x)
+        return {"layer3": layer3, "layer4": x}
+
+
+def _stage(in_channels: int, count: int, stage: Stage, settings: dict[str, Any]) -> nnx.List:
+    first = Bottleneck(
+        in_channels,
+        stage.width,
+        stride=stage.stride,
+        dilation=stage.first_dilation,
+        project=True,
+        **settings,
+    )
+    rest = (
+        Bottleneck(stage.width * EXPANSION, stage.width, dilation=stage.dilation, **settings)
+        for _ in range(count - 1)
+    )
+    return nnx.List([first, *rest])

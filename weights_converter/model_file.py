@@ -1,0 +1,122 @@
+"""Whole files: a checkpoint of any known format in, a file of our own format or PyTorch's out.
+
+Our format is safetensors with our names and layouts. Its metadata, all strings, say what the tensors cannot:
+
+  format                "fcn_jax"
+  model, num_classes    as `fcn_jax.get_model` takes them
+  categories            JSON list of class names, if known
+  transforms            JSON of the preset that images go through, if known
+  source, source_sha256 name and digest of the file it was made from, if any
+  num_batches_tracked   JSON of PyTorch's batch-norm counters, so that an export gives back every tensor
+  sha256                digest of the data, written and checked by the reader and writer
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from weights_converter import engine
+from weights_converter.engine import Conversion
+from weights_converter.errors import CheckpointError
+from weights_converter.readers import read_checkpoint, read_safetensors
+from weights_converter.writers import write_safetensors, write_torch_legacy, write_torch_zip
+
+SAFETENSORS_SUFFIX = ".safetensors"
+TORCH_SUFFIXES = (".pth", ".pt")
+
+
+def read_metadata(path: str | os.PathLike) -> dict[str, str]:
+    """Reads the metadata of a safetensors file; {} for a file of another format or without any."""
+    return read_safetensors(path)[1] if Path(path).suffix == SAFETENSORS_SUFFIX else {}
+
+
+def load_model_file(path: str | os.PathLike, *, strict: bool = True) -> Conversion:
+    """Reads a checkpoint of any known format into the names and layouts of fcn_jax.
+
+    Args:
+      path: a `.pth` / `.pt` of either PyTorch container, or safetensors with PyTorch's names or ours.
+      strict: missing and unexpected tensors are an error.
+
+    Raises:
+      CheckpointError: the file cannot be read, or its tensors are not those of a known architecture.
+    """
+    tensors = read_checkpoint(path)
+    try:
+        return engine.to_ours(tensors, strict=strict)
+    except CheckpointError as error:
+        raise CheckpointError(error.reason, path) from None
+
+
+def save_model_file(
+    path: str | os.PathLike,
+    params: Mapping[str, np.ndarray],
+    metadata: Mapping[str, str] | None = None,
+    *,
+    legacy: bool = False,
+) -> None:
+    """Writes arrays in our names: as safetensors, or as a state_dict that torchvision loads, by the suffix.
+
+    Args:
+      path: ends in `.safetensors`, `.pth` or `.pt`.
+      params: {path: array}, all of a known model.
+      metadata: goes into a safetensors file; its `num_batches_tracked` gives the counters of a `.pth`.
+      legacy: writes PyTorch's container from before version 1.6, as the published FCN files have it.
+
+    Raises:
+      CheckpointError: an unknown suffix, tensors of no known model, or a file that cannot be written.
+    """
+    metadata = dict(metadata or {})
+    suffix = Path(path).suffix
+    if suffix == SAFETENSORS_SUFFIX:
+        architecture = engine.to_ours(params).architecture
+        known = {"format": "fcn_jax", "model": architecture.model_name}
+        if architecture.num_classes is not None:
+            known["num_classes"] = str(architecture.num_classes)
+        write_safetensors(path, params, metadata | known)
+    elif suffix in TORCH_SUFFIXES:
+        counters = metadata.get("num_batches_tracked")
+        state_dict = engine.to_source(params, None if counters is None else json.loads(counters))
+        (write_torch_legacy if legacy else write_torch_zip)(path, state_dict)
+    else:
+        known = ", ".join([SAFETENSORS_SUFFIX, *TORCH_SUFFIXES])
+        raise CheckpointError(
+            f"expected a name that ends in one of {known}, got {suffix or 'no suffix'!r}", path
+        )
+
+
+def convert_file(
+    source: str | os.PathLike, target: str | os.PathLike, metadata: Mapping[str, str] | None = None
+) -> Conversion:
+    """Converts a checkpoint file: to safetensors of our own, or back to PyTorch.
+
+    Args:
+      source: any file that `load_model_file` reads.
+      target: a `.safetensors`, `.pth` or `.pt` file; it appears whole or not at all.
+      metadata: more entries for a safetensors file, such as `categories`.
+
+    Returns:
+      What was converted, with its account.
+
+    Raises:
+      CheckpointError: the source cannot be read or the target cannot be written.
+    """
+    if Path(target).suffix not in (SAFETENSORS_SUFFIX, *TORCH_SUFFIXES):
+        save_model_file(target, {})  # says which suffixes there are, before the work begins
+    conversion = load_model_file(source)
+    carried = read_metadata(source)
+    if not carried:
+        carried["source"] = Path(source).name
+        carried["source_sha256"] = file_digest(source)
+        carried["num_batches_tracked"] = json.dumps(conversion.counters)
+    save_model_file(target, conversion.params, carried | dict(metadata or {}))
+    return conversion
+
+
+def file_digest(path: str | os.PathLike) -> str:
+    """Computes the SHA-256 of a file, as 64 hex digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

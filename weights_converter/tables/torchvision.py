@@ -1,0 +1,110 @@
+"""torchvision's `fcn_resnet50` and `fcn_resnet101`, and the ImageNet ResNets for their backbones.
+
+Source: the module trees of `torchvision.models.segmentation.fcn` and `torchvision.models.resnet`. Our names
+are theirs where those are words, and find a word where they only count (`classifier.4` is `classifier.score`).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+
+from weights_converter.errors import CheckpointError
+from weights_converter.tables.layer import (
+    BATCH_NORM,
+    CONV,
+    CONV_BIAS,
+    OURS,
+    SOURCE,
+    Architecture,
+    Layer,
+)
+
+BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
+STAGE_WIDTHS = (64, 128, 256, 512)
+
+# Tensors of a classifier that a backbone has no place for, and why.
+DROPPED = {
+    "fc.weight": "the ImageNet classifier, which an FCN replaces",
+    "fc.bias": "the ImageNet classifier, which an FCN replaces",
+}
+
+
+def layers(architecture: Architecture) -> Iterator[Layer]:
+    """Lists every layer of an FCN, or of a backbone by itself, in the order of torchvision's state_dict."""
+    name, num_classes, aux = architecture
+    if num_classes is None:
+        yield from _resnet(BLOCKS[name], "")
+        return
+    yield from _resnet(BLOCKS[name.removeprefix("fcn_")], "backbone.")
+    yield from _head("classifier", 2048, num_classes)
+    if aux:
+        yield from _head("aux_classifier", 1024, num_classes)
+
+
+def _resnet(blocks: tuple[int, ...], prefix: str) -> Iterator[Layer]:
+    yield Layer(f"{prefix}conv1", f"{prefix}conv1", CONV, (64, 3, 7, 7))
+    yield Layer(f"{prefix}bn1", f"{prefix}bn1", BATCH_NORM, (64,))
+    inputs = 64
+    for stage, (width, count) in enumerate(zip(STAGE_WIDTHS, blocks, strict=True), start=1):
+        for block in range(count):
+            at = f"{prefix}layer{stage}.{block}"
+            outputs = 4 * width
+            yield Layer(f"{at}.conv1", f"{at}.conv1", CONV, (width, inputs, 1, 1))
+            yield Layer(f"{at}.bn1", f"{at}.bn1", BATCH_NORM, (width,))
+            yield Layer(f"{at}.conv2", f"{at}.conv2", CONV, (width, width, 3, 3))
+            yield Layer(f"{at}.bn2", f"{at}.bn2", BATCH_NORM, (width,))
+            yield Layer(f"{at}.conv3", f"{at}.conv3", CONV, (outputs, width, 1, 1))
+            yield Layer(f"{at}.bn3", f"{at}.bn3", BATCH_NORM, (outputs,))
+            if block == 0:
+                yield Layer(f"{at}.downsample.0", f"{at}.downsample.conv", CONV, (outputs, inputs, 1, 1))
+                yield Layer(f"{at}.downsample.1", f"{at}.downsample.bn", BATCH_NORM, (outputs,))
+            inputs = outputs
+
+
+def _head(name: str, inputs: int, num_classes: int) -> Iterator[Layer]:
+    channels = inputs // 4
+    yield Layer(f"{name}.0", f"{name}.conv", CONV, (channels, inputs, 3, 3))
+    yield Layer(f"{name}.1", f"{name}.bn", BATCH_NORM, (channels,))
+    yield Layer(f"{name}.4", f"{name}.score", CONV_BIAS, (num_classes, channels, 1, 1))
+
+
+def recognize(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Architecture, str] | None:
+    """Infers the architecture, and which side's names these are, from names and shapes.
+
+    Returns:
+      (architecture, SOURCE or OURS), or None when this is not a file of this family.
+
+    Raises:
+      CheckpointError: it is one, but of a depth that does not exist.
+    """
+    if "backbone.conv1.weight" in shapes and "classifier.0.weight" in shapes:
+        score, side = "classifier.4.bias", SOURCE
+    elif "backbone.conv1.kernel" in shapes and "classifier.conv.kernel" in shapes:
+        score, side = "classifier.score.bias", OURS
+    elif "conv1.weight" in shapes and "layer4.0.conv3.weight" in shapes:
+        return Architecture(_depth(shapes, "")), SOURCE
+    elif "conv1.kernel" in shapes and "layer4.0.conv3.kernel" in shapes:
+        return Architecture(_depth(shapes, "")), OURS
+    else:
+        return None
+    if len(shapes.get(score, ())) != 1:
+        raise CheckpointError(
+            f"this looks like a torchvision FCN, but {score!r}, which tells the number of classes, "
+            f"is {'missing' if score not in shapes else f'of shape {shapes[score]}'}"
+        )
+    aux = any(name.startswith("aux_classifier.") for name in shapes)
+    return Architecture(f"fcn_{_depth(shapes, 'backbone.')}", shapes[score][0], aux), side
+
+
+def _depth(shapes: Mapping[str, tuple[int, ...]], prefix: str) -> str:
+    pattern = re.compile(re.escape(prefix) + r"layer([1-4])\.(\d+)\.")
+    blocks = [0, 0, 0, 0]
+    for match in filter(None, map(pattern.match, shapes)):
+        stage, block = int(match[1]) - 1, int(match[2])
+        blocks[stage] = max(blocks[stage], block + 1)
+    for name, known in BLOCKS.items():
+        if blocks[2] == known[2]:  # the stage that tells them apart; what the others lack is named as missing
+            return name
+    known = ", ".join(f"{name} {blocks}" for name, blocks in BLOCKS.items())
+    raise CheckpointError(
+        f"this looks like a ResNet with {tuple(blocks)} blocks in its stages; known are {known}"
+    )
