@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import fcn_jax.models
+from tests.losses import IGNORE
 from tests.parity.torch_reference import torch, torchvision
 from tests.seeded import seeded_state_dict
 
@@ -38,3 +39,11 @@ def to_torch(array, dtype=torch.float64) -> torch.Tensor:
 def from_torch(tensor: torch.Tensor) -> np.ndarray:
     """Brings (N, C, H, W) back into (N, H, W, C)."""
     return np.moveaxis(tensor.detach().numpy(), 1, -1)
+
+
+def torch_loss(logits: dict[str, torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
+    """Computes torchvision's training loss."""
+    loss = torch.nn.functional.cross_entropy
+    return loss(logits["out"], labels, ignore_index=IGNORE) + 0.5 * loss(
+        logits["aux"], labels, ignore_index=IGNORE
+    )

@@ -1,0 +1,35 @@
+# Each target makes its own virtual environment from pinned requirements and leaves the machine otherwise alone.
+# Needs make and Python 3.11 or newer; another interpreter than python3: make test PYTHON=python3.13
+PYTHON ?= python3
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+DEMO := .venv-demo-$(VERSION)
+TEST := .venv-test-$(VERSION)
+
+.PHONY: demo test lint clean
+
+demo: $(DEMO)/ready
+	$(DEMO)/bin/fcn-jax demo --output demo
+
+test: $(TEST)/ready
+	$(TEST)/bin/python -m pytest
+
+lint: $(TEST)/ready
+	$(TEST)/bin/ruff check .
+	$(TEST)/bin/ruff format --check .
+
+$(DEMO)/ready: requirements/demo.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed, this is " + sys.version'
+	$(PYTHON) -m venv --clear $(DEMO)
+	$(DEMO)/bin/pip install --quiet --disable-pip-version-check -r requirements/demo.txt
+	$(DEMO)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+$(TEST)/ready: requirements/demo.txt requirements/test.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed, this is " + sys.version'
+	$(PYTHON) -m venv --clear $(TEST)
+	$(TEST)/bin/pip install --quiet --disable-pip-version-check -r requirements/test.txt
+	$(TEST)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+clean:
+	rm -rf .venv-demo-* .venv-test-* demo build *.egg-info

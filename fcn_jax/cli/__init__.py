@@ -1,0 +1,5 @@
+"""The command `fcn-jax`: one module for each subcommand."""
+
+from fcn_jax.cli.main import main
+
+__all__ = ["main"]

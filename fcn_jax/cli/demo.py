@@ -1,0 +1,91 @@
+"""fcn-jax demo: offline, writes a checkpoint as torchvision does, and segments drawn pictures with it.
+
+The weights are random, so the classes mean nothing: what the demo shows is the way of the data, from a
+PyTorch file to masks and figures, without PyTorch and without a network.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+PICTURES = 3
+SIZE = (320, 240)  # width, height
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command line."""
+    parser.add_argument("--output", default="demo", metavar="DIR", help="folder to write to (demo)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Draws, saves, converts, segments; prints where everything lies."""
+    import jax.numpy as jnp
+    from flax import nnx
+
+    import fcn_jax
+    from fcn_jax.checkpoints import named_variables
+    from fcn_jax.cli.segment import format_table
+    from fcn_jax.transforms import SemanticSegmentation
+    from weights_converter import export, write_torch_legacy
+
+    output = Path(options.output)
+    (output / "pictures").mkdir(parents=True, exist_ok=True)
+    paths = [output / "pictures" / f"scene{seed}.png" for seed in range(PICTURES)]
+    for seed, path in enumerate(paths):
+        draw_scene(seed).save(path)
+    print(f"drew {len(paths)} pictures into {output / 'pictures'}")
+
+    model = fcn_jax.fcn_resnet50(rngs=nnx.Rngs(0), aux_loss=True)
+    _settle_statistics(model, jnp.stack([SemanticSegmentation(resize_size=120)(path) for path in paths]))
+    checkpoint = output / "fcn_resnet50_random.pth"
+    arrays = {name: np.asarray(variable[...]) for name, variable in named_variables(model).items()}
+    write_torch_legacy(checkpoint, export(arrays, "fcn_resnet50"))
+    print(f"wrote random weights to {checkpoint}, in the container of torchvision's published files")
+
+    segmenter = fcn_jax.Segmenter(fcn_jax.fcn_resnet50(weights=checkpoint))
+    for path in paths:
+        result = segmenter(path)
+        result.save(output)
+        print(format_table(result.to_dict()))
+    print(f"\nLook at {output / 'scene0_figure.png'} and its neighbours. The weights are random: with trained ones,")
+    print("`fcn-jax segment PICTURE --weights FILE` does the same.")
+    return 0
+
+
+def draw_scene(seed: int) -> Image.Image:
+    """Draws a picture of a sky, a ground and a few textured things, the same for the same seed."""
+    random = np.random.RandomState(seed)
+    width, height = SIZE
+    horizon = random.randint(height // 3, 2 * height // 3)
+    rows = np.linspace(0, 1, height)[:, None, None]
+    sky, ground = random.randint(120, 255, 3), random.randint(30, 140, 3)
+    shade = np.where(np.arange(height)[:, None, None] < horizon, sky * (1 - 0.4 * rows), ground * (0.6 + 0.4 * rows))
+    image = Image.fromarray(np.broadcast_to(shade, (height, width, 3)).astype(np.uint8))
+    draw = ImageDraw.Draw(image)
+    for _ in range(5):
+        x, y = random.randint(0, width), random.randint(horizon // 2, height)
+        radius = random.randint(15, 60)
+        colour = tuple(int(value) for value in random.randint(0, 255, 3))
+        box = (x - radius, y - radius, x + radius, y + radius)
+        (draw.ellipse, draw.rectangle)[random.randint(2)](box, fill=colour)
+        for stripe in range(x - radius, x + radius, random.randint(6, 14)):  # texture, for a network to see
+            draw.line((stripe, y - radius // 2, stripe, y + radius // 2), fill=tuple(255 - c for c in colour), width=2)
+    noise = random.normal(0, 6, (height, width, 1))
+    image = image.filter(ImageFilter.GaussianBlur(0.7))
+    return Image.fromarray((np.asarray(image) + noise).clip(0, 255).astype(np.uint8))
+
+
+def _settle_statistics(model, images) -> None:
+    """Sets the running statistics of batch norm from images, so that a random network sees contrasts."""
+    from flax import nnx
+
+    @nnx.jit
+    def step(model, images):
+        model(images)
+
+    model.train()
+    for _ in range(30):  # 0.9 ** 30: what remains of the initial statistics is 4 %
+        step(model, images)
+    model.eval()

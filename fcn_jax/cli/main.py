@@ -1,0 +1,35 @@
+"""The command `fcn-jax`: its subcommands, and how errors end it.
+
+Exit status: 0 all done; 1 something failed, said on standard error in words, without a traceback; 2 the command
+line itself is wrong; 130 interrupted.
+"""
+
+import argparse
+import sys
+
+from fcn_jax.cli import convert, demo, models, segment
+
+COMMANDS = {"segment": segment, "convert": convert, "models": models, "demo": demo}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line; gives the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="fcn-jax", description="Semantic segmentation with fully convolutional networks, in JAX."
+    )
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        summary = command.__doc__.partition(": ")[2].partition("\n")[0]
+        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        command.add_arguments(subparser)
+    options = parser.parse_args(arguments)
+    try:
+        return COMMANDS[options.command].run(options)
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        if type(error) in (TypeError, RuntimeError):
+            raise  # ours are of classes of their own; these are bugs, and their traceback is wanted
+        print(f"fcn-jax: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("fcn-jax: interrupted", file=sys.stderr)
+        return 130

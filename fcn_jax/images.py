@@ -1,0 +1,124 @@
+"""Any picture a person may hold, as an 8-bit RGB Pillow image the right way up.
+
+What is done is what a picture viewer does: EXIF orientation is applied, 16-bit grey is scaled to 8 bits,
+transparency lies on white, of an animation the first frame is taken. An RGB picture passes through unchanged.
+"""
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+PATH = (str, os.PathLike)
+
+
+class ImageError(ValueError):
+    """A picture cannot be read or used.
+
+    The message names the file (where there is one), what came, what was expected and what to try.
+    """
+
+    def __init__(self, reason: str, path: str | os.PathLike | None = None):
+        super().__init__(reason if path is None else f"{os.fspath(path)}: {reason}")
+        self.reason = reason
+        self.path = None if path is None else os.fspath(path)
+
+
+def open_image(source: str | os.PathLike | Image.Image | np.ndarray) -> Image.Image:
+    """Opens a picture as 8-bit RGB, upright, without transparency.
+
+    Args:
+      source: a path; a Pillow image of any mode, which is left as it is; or a uint8 array (H, W), (H, W, 1),
+        (H, W, 3) RGB or (H, W, 4) RGBA.
+
+    Returns:
+      A Pillow image of mode RGB that shares nothing with `source`. No file stays open.
+
+    Raises:
+      ImageError: the file is missing, damaged or no picture; it holds more pixels than
+        `PIL.Image.MAX_IMAGE_PIXELS`; the array has another shape or dtype; the picture has no pixels.
+      TypeError: `source` is none of the three.
+    """
+    if isinstance(source, PATH):
+        return _open_file(Path(source))
+    if isinstance(source, Image.Image):
+        return _to_rgb(source)
+    if hasattr(source, "__array__"):
+        return _to_rgb(_from_array(np.asarray(source)))
+    raise TypeError(f"expected a path, a Pillow image or an array, got {type(source).__name__}")
+
+
+def _open_file(path: Path) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # remarks on metadata
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                return _to_rgb(image)
+    except ImageError as error:
+        raise ImageError(error.reason, path) from error.__cause__
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        hint = "if you trust the file, crop it first or raise PIL.Image.MAX_IMAGE_PIXELS"
+        raise ImageError(f"{str(error).rstrip('.')}; {hint}", path) from error
+    except Image.UnidentifiedImageError as error:
+        raise ImageError("expected an image file, got something Pillow does not recognise", path) from error
+    except OSError as error:
+        raise ImageError(f"cannot be read: {error.strerror or error}", path) from error
+    except Exception as error:  # on damaged files Pillow's decoders raise almost anything
+        raise ImageError(f"cannot be decoded: {type(error).__name__}: {error}", path) from error
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    got = f"got {array.dtype} {array.shape}"
+    if array.dtype != np.uint8:
+        hint = {
+            "f": "; for values in [0, 1] try (255 * array).round().astype(np.uint8)",
+            "b": "; try 255 * array.astype(np.uint8)",
+        }.get(array.dtype.kind, "; scale it to 0..255 and cast")
+        raise ImageError(f"expected a uint8 array, {got}{hint}")
+    channels_last = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
+    if not channels_last:
+        hint = ""
+        if array.ndim == 3 and array.shape[0] in (1, 3, 4):
+            hint = "; channels come last: try array.transpose(1, 2, 0)"
+        elif array.ndim == 4:
+            hint = "; for a batch pass a list: try list(array)"
+        raise ImageError(f"expected an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), {got}{hint}")
+    if array.size == 0:
+        raise ImageError(f"expected at least one pixel, {got}")
+    return Image.fromarray(array[..., 0] if array.shape[2:] == (1,) else array)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if 0 in image.size:
+        raise ImageError(f"expected at least one pixel, got {image.size[0]} x {image.size[1]}")
+    image = ImageOps.exif_transpose(image)  # always a copy
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _to_8_bit(image)
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    if image.mode == "La":  # premultiplied grey, which Pillow takes to LA only
+        image = image.convert("LA")
+    image = image.convert("RGBA")
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image).convert("RGB")
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    """Scales grey of more than 8 bits; the full scale is 65535.
+
+    Float grey names no scale, so the full scale is the smallest of 1, 255 and 65535 that holds every value.
+    """
+    values = np.asarray(image).astype(np.float64)
+    low, high = values.min(), values.max()
+    if not (low >= 0 and high <= 65535):  # also catches nan
+        raise ImageError(
+            f"expected grey values from 0 to 65535, got {low:g} to {high:g} in mode {image.mode}; "
+            f"scale them first"
+        )
+    full_scale = 65535
+    if image.mode == "F":
+        full_scale = 1 if high <= 1 else 255 if high <= 255 else 65535
+    return Image.fromarray(np.rint(values * (255 / full_scale)).astype(np.uint8))

@@ -1,0 +1,6 @@
+"""From pictures to labelled pictures."""
+
+from fcn_jax.inference.result import ClassShare, Segmentation
+from fcn_jax.inference.segmenter import Segmenter
+
+__all__ = ["ClassShare", "Segmentation", "Segmenter"]

@@ -1,0 +1,221 @@
+"""What a segmented picture tells: labels, classes found, pictures to look at and files to keep."""
+
+import dataclasses
+import difflib
+import functools
+import operator
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from fcn_jax import visualization
+from fcn_jax.inference.finish import probability
+from weights_converter.files import replacing
+
+BACKGROUND = ("__background__", "background")
+"""Names that mark class 0 as no object."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassShare:
+    """A class found in a picture.
+
+    Attributes:
+      index: of the class.
+      name: of the class.
+      pixels: how many bear its label.
+      share: of all pixels, in (0, 1].
+      confidence: mean over those pixels of the softmax probability, in (0, 1].
+    """
+
+    index: int
+    name: str
+    pixels: int
+    share: float
+    confidence: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Segmentation:
+    """One segmented picture, at its own size (H, W).
+
+    Attributes:
+      source: the path it came from, or None.
+      categories: names of the C classes by index.
+      image: the picture as seen by the model before its transforms: RGB, upright.
+      labels: (H, W) uint8, the most probable class.
+      confidence: (H, W) float32 in (0, 1], that class's softmax probability.
+      logits: (h, w, C) float32 at the model's size.
+    """
+
+    source: Path | None
+    categories: tuple[str, ...]
+    image: Image.Image
+    labels: np.ndarray
+    confidence: np.ndarray
+    logits: np.ndarray
+
+    def __repr__(self) -> str:
+        found = ", ".join(f"{found.name} {found.share:.1%}" for found in self.classes)
+        return f"Segmentation({self.source}, {self.image.width} x {self.image.height}: {found})"
+
+    @functools.cached_property
+    def classes(self) -> tuple[ClassShare, ...]:
+        """The classes found, the largest share first."""
+        pixels = np.zeros(len(self.categories), np.int64)
+        confidence = np.zeros(len(self.categories))
+        for labels, weights in zip(self.labels, self.confidence, strict=True):  # bincount makes 64-bit copies
+            pixels += np.bincount(labels, minlength=len(pixels))
+            confidence += np.bincount(labels, weights, minlength=len(pixels))
+        found = sorted(np.flatnonzero(pixels).tolist(), key=lambda index: -pixels[index])
+        return tuple(
+            ClassShare(
+                index=index,
+                name=self.categories[index],
+                pixels=int(pixels[index]),
+                share=float(pixels[index] / self.labels.size),
+                confidence=float(confidence[index] / pixels[index]),
+            )
+            for index in found
+        )
+
+    @property
+    def background(self) -> int | None:
+        """Index of the class that stands for no object: 0 if it is named so, else None."""
+        return 0 if self.categories[0] in BACKGROUND else None
+
+    def probability(self, category: str | int) -> np.ndarray:
+        """Computes one class's softmax probability, (H, W) float32 in [0, 1].
+
+        Raises:
+          ValueError: no such class; the message lists those there are.
+        """
+        return probability(self.logits, class_index(category, self.categories), self.labels.shape)
+
+    def label_image(self) -> Image.Image:
+        """Draws the labels as a palette image: indices as they are, colours of PASCAL VOC."""
+        return visualization.label_image(self.labels)
+
+    def overlay(self) -> Image.Image:
+        """Draws the classes found over the picture, with a legend."""
+        return visualization.overlay(self.image, self.labels, self.categories, background=self.background)
+
+    def heatmap(self, category: str | int) -> Image.Image:
+        """Draws one class's probability over the picture.
+
+        Raises:
+          ValueError: no such class; the message lists those there are.
+        """
+        index = class_index(category, self.categories)
+        return visualization.heatmap(self.image, self.probability(index), self.categories[index])
+
+    def figure(self, category: str | int | None = None) -> Image.Image:
+        """Draws picture, overlay and one class's heat map side by side.
+
+        Args:
+          category: name or index; by default the largest class found that is not background. If there is
+            none, the heat map is left out.
+
+        Raises:
+          ValueError: no such class; the message lists those there are.
+        """
+        if category is None:
+            category = next((found.index for found in self.classes if found.index != self.background), None)
+        index = None if category is None else class_index(category, self.categories)
+        return visualization.figure(
+            self.image,
+            self.labels,
+            self.categories,
+            background=self.background,
+            heat=None if index is None else self.probability(index),
+            heat_name=None if index is None else self.categories[index],
+            title=None if self.source is None else self.source.name,
+        )
+
+    def save(
+        self, folder: str | os.PathLike, *, classes: Iterable[str | int] = (), stem: str | None = None
+    ) -> list[Path]:
+        """Writes the pictures as PNG, each whole or not at all.
+
+        Args:
+          folder: made if absent. Files of the same names are replaced.
+          classes: names or indices of classes to draw heat maps of. The first is also the figure's.
+          stem: how the file names begin; by default the source's own stem, or "image".
+
+        Returns:
+          The paths written: <stem>_labels.png, <stem>_overlay.png, <stem>_<class>.png for each of `classes`,
+          <stem>_figure.png.
+
+        Raises:
+          ValueError: no such class, or a stem that is no plain file name. Nothing is written.
+          OSError: the folder or a file cannot be written.
+        """
+        indices = list(dict.fromkeys(class_index(category, self.categories) for category in classes))
+        if stem is None:
+            stem = "image" if self.source is None else self.source.stem
+        elif Path(stem).name != stem:
+            raise ValueError(f"expected a stem without folders, got {stem!r}; the folder comes first")
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        pictures = {"labels": self.label_image, "overlay": self.overlay}
+        for index in indices:
+            pictures[_file_part(index, self.categories)] = functools.partial(self.heatmap, index)
+        pictures["figure"] = functools.partial(self.figure, indices[0] if indices else None)
+        paths = []
+        for name, draw in pictures.items():
+            paths.append(folder / f"{stem}_{name}.png")
+            with replacing(paths[-1]) as temporary:
+                draw().save(temporary)
+        return paths
+
+    def to_dict(self, files: Iterable[str | os.PathLike] = ()) -> dict:
+        """Gives the facts as JSON can hold them, for a summary.
+
+        Args:
+          files: the paths that `save` returned.
+
+        Returns:
+          {"source": str or None, "width", "height", "classes": [{"index", "name", "pixels", "share",
+          "confidence"}, ...], "files": [str, ...]}
+        """
+        return {
+            "source": None if self.source is None else str(self.source),
+            "width": self.image.width,
+            "height": self.image.height,
+            "classes": [dataclasses.asdict(found) for found in self.classes],
+            "files": [os.fspath(file) for file in files],
+        }
+
+
+def class_index(category: str | int, categories: Sequence[str]) -> int:
+    """Finds a class by name or index.
+
+    Raises:
+      ValueError: no such class; the message gives near matches and all names.
+    """
+    if isinstance(category, str):
+        if category in categories:
+            return categories.index(category)
+        near = difflib.get_close_matches(category.lower(), categories)
+        hint = f"did you mean {' or '.join(map(repr, near))}? There" if near else "there"
+        raise ValueError(f"expected a class, got {category!r}; {hint} are {', '.join(categories)}")
+    index = operator.index(category)
+    if not 0 <= index < len(categories):
+        raise ValueError(f"expected a class from 0 to {len(categories) - 1}, got {index}")
+    return index
+
+
+def _file_part(index: int, categories: Sequence[str]) -> str:
+    """Makes a class's name fit for a file name, and different from those of other classes and pictures."""
+
+    def plain(name):
+        return re.sub(r"[^\w.-]+", "_", name).strip("._")
+
+    part = plain(categories[index])
+    taken = ["", "labels", "overlay", "figure"]
+    taken += [plain(name).lower() for other, name in enumerate(categories) if other != index]
+    return f"{part}_{index}".lstrip("_") if part.lower() in taken else part

@@ -1,0 +1,164 @@
+"""What is written on and around pictures: legend, colour bar, captions. Pillow draws, with its own font."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+_PANEL = (20, 20, 24, 200)
+_INK = (255, 255, 255, 255)
+_MAX_ROWS = 10
+
+
+def legend(
+    labels: np.ndarray,
+    categories: Sequence[str],
+    colours: np.ndarray,
+    background: int | None,
+    picture_size: tuple[int, int],
+) -> Image.Image | None:
+    """Draws the classes found, the largest first, with their share of the pixels.
+
+    Args:
+      labels: (H, W) uint8.
+      categories: names by index; an index beyond them is called by its number, 255 "void".
+      colours: (256, 3) uint8.
+      background: the class left out, or None.
+      picture_size: (W, H) in pixels of what the legend will lie on.
+
+    Returns:
+      An RGBA image, or None if nothing was found.
+    """
+    pixels = sum(np.bincount(row, minlength=256) for row in labels)
+    found = np.argsort(-pixels, kind="stable").tolist()
+    found = [index for index in found if pixels[index] and index != background]
+    if not found:
+        return None
+    rows = [
+        (index, _name(index, categories), _percent(pixels[index] / labels.size))
+        for index in found[:_MAX_ROWS]
+    ]
+    if len(found) > _MAX_ROWS:
+        rows.append((None, f"and {len(found) - _MAX_ROWS} more", ""))
+    em, font = _font(picture_size)
+    name_width = max(font.getlength(name) for _, name, _ in rows)
+    share_width = max(font.getlength(share) for _, _, share in rows)
+    line = round(1.5 * em)
+    width = round(0.8 * em + 1.5 * em + name_width + em + share_width + 0.8 * em)
+    panel, draw = _new_panel(width, round(0.8 * em) + line * len(rows), em)
+    for number, (index, name, share) in enumerate(rows):
+        middle = round(0.4 * em) + line * number + line // 2
+        if index is not None:
+            half = round(0.45 * em)
+            left = round(0.8 * em)
+            draw.rectangle(
+                (left, middle - half, left + 2 * half, middle + half),
+                fill=(*colours[index].tolist(), 255),
+                outline=_INK,
+                width=max(1, em // 14),
+            )
+        draw.text((2.3 * em, middle), name, _INK, font, anchor="lm")
+        draw.text((width - 0.8 * em, middle), share, _INK, font, anchor="rm")
+    return panel
+
+
+def colour_bar(colours: np.ndarray, name: str, picture_size: tuple[int, int]) -> Image.Image:
+    """Draws a scale from 0 % to 100 %, the name above it.
+
+    Args:
+      colours: (256, 3) uint8, from the colour of 0 to the colour of 1.
+      name: what is measured, or "".
+      picture_size: (W, H) in pixels of what the bar will lie on.
+
+    Returns:
+      An RGBA image.
+    """
+    name = _one_line(name)
+    em, font = _font(picture_size)
+    margin, bar = round(0.7 * em), (round(9 * em), round(0.9 * em))
+    width = 2 * margin + max(bar[0], round(font.getlength(name)))
+    top = margin + (round(1.5 * em) if name else 0)
+    panel, draw = _new_panel(width, top + bar[1] + round(1.7 * em) + margin // 2, em)
+    if name:
+        draw.text((margin, margin), name, _INK, font, anchor="lt")
+    strip = Image.fromarray(colours[None]).resize(bar, Image.Resampling.BILINEAR)
+    panel.paste(strip, (margin, top))
+    draw.rectangle((margin, top, margin + bar[0], top + bar[1]), outline=_INK, width=max(1, em // 14))
+    below = top + bar[1] + round(0.4 * em)
+    for share, anchor in ((0, "lt"), (0.5, "mt"), (1, "rt")):
+        draw.text((margin + share * bar[0], below), f"{share:.0%}", _INK, font, anchor=anchor)
+    return panel
+
+
+def place_panel(image: Image.Image, panel: Image.Image | None, busy: np.ndarray) -> None:
+    """Lays a panel on a picture, in the corner where `busy` sums to least.
+
+    Left out if the panel is None, or longer than 3/4 or wider than 3/5 of the picture.
+
+    Args:
+      image: RGB, drawn upon.
+      panel: RGBA.
+      busy: (H, W) bool or float, of the picture's size.
+    """
+    if panel is None or panel.width > 0.6 * image.width or panel.height > 0.75 * image.height:
+        return
+    margin = round(min(image.size) / 60)
+    right, bottom = image.width - panel.width - margin, image.height - panel.height - margin
+    corners = [(margin, bottom), (right, bottom), (right, margin), (margin, margin)]
+
+    def hidden(corner):
+        left, top = corner
+        return float(busy[top : top + panel.height, left : left + panel.width].sum())
+
+    image.paste(panel, min(corners, key=hidden), panel)
+
+
+def side_by_side(panes: Sequence[tuple[str, Image.Image]]) -> Image.Image:
+    """Puts pictures of one size in a row on white, each above its caption."""
+    width, height = panes[0][1].size
+    em = max(14, round(min(width, height) / 26))
+    font = ImageFont.load_default(em)
+    gap = em
+    page = Image.new("RGB", (gap + (width + gap) * len(panes), gap + height + round(2.4 * em)), "white")
+    draw = ImageDraw.Draw(page)
+    for number, (caption, pane) in enumerate(panes):
+        left = gap + (width + gap) * number
+        page.paste(pane, (left, gap))
+        middle = (left + width / 2, gap + height + 1.2 * em)
+        draw.text(middle, _shorten(caption, font, width), (40, 40, 44), font, anchor="mm")
+    return page
+
+
+def _font(picture_size: tuple[int, int]) -> tuple[int, ImageFont.FreeTypeFont]:
+    em = max(11, round(min(picture_size) / 26))
+    return em, ImageFont.load_default(em)
+
+
+def _new_panel(width: int, height: int, em: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    panel = Image.new("RGBA", (width, height), (0, 0, 0, 0))
+    draw = ImageDraw.Draw(panel)
+    draw.rounded_rectangle((0, 0, width - 1, height - 1), radius=em // 3, fill=_PANEL)
+    return panel, draw
+
+
+def _name(index: int, categories: Sequence[str]) -> str:
+    if index < len(categories):
+        return _one_line(categories[index])
+    return "void" if index == 255 else f"class {index}"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.01 else "< 1%"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _shorten(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    text = _one_line(text)
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "...") > width:
+        text = text[:-1]
+    return text + "..."

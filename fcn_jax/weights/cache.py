@@ -1,0 +1,104 @@
+"""Where downloaded files live, and how processes take turns there."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None
+try:
+    import msvcrt
+except ImportError:
+    msvcrt = None
+
+_POLL_SECONDS = 0.1
+_TAKEN = {errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK}
+
+
+def cache_folder() -> Path:
+    """The folder for downloaded weights; it need not exist yet.
+
+    `FCN_JAX_CACHE` names it, otherwise it is `fcn_jax` in the user's cache folder: `$XDG_CACHE_HOME` or
+    ~/.cache on Linux, ~/Library/Caches on macOS, %LOCALAPPDATA% on Windows.
+    """
+    chosen = os.environ.get("FCN_JAX_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    elif sys.platform == "darwin":
+        base = "~/Library/Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME", "")
+        if not os.path.isabs(base):  # the XDG specification: a relative path is to be ignored
+            base = "~/.cache"
+    return Path(base).expanduser() / "fcn_jax"
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's content, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, on_wait: Callable[[], None]) -> Iterator[bool]:
+    """Holds the lock file at `path`; waits while another process or thread holds it.
+
+    The lock is the kernel's, so it ends with its process, however that dies. The empty file stays: removing
+    it would let two processes hold locks on two files of one name.
+
+    Args:
+      path: the lock file; made where it is missing.
+      on_wait: called once if the lock is taken.
+
+    Yields:
+      Whether the lock is held. False where the platform or the file system has no locks (some network
+      folders): the caller then keeps out of other processes' way by itself.
+
+    Raises:
+      OSError: the file cannot be made.
+    """
+    with path.open("ab") as file:
+        held = _lock(file)
+        if held is False:
+            on_wait()
+        while held is False:
+            time.sleep(_POLL_SECONDS)
+            held = _lock(file)
+        try:
+            yield bool(held)
+        finally:
+            if held:
+                _unlock(file)
+
+
+def _lock(file: BinaryIO) -> bool | None:
+    """Takes the lock if it is free: True; False if it is taken; None if there is no such thing here."""
+    try:
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        elif msvcrt:
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            return None
+    except OSError as error:
+        return False if error.errno in _TAKEN else None
+    return True
+
+
+def _unlock(file: BinaryIO) -> None:
+    if fcntl:
+        fcntl.flock(file, fcntl.LOCK_UN)
+    else:
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)

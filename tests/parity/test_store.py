@@ -1,0 +1,18 @@
+"""The stored arrays are what torchvision computes today."""
+
+import numpy as np
+import pytest
+
+from tests.parity import store
+from tests.stored_arrays import VARIANTS, stored
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_stored_arrays_are_torchvisions(name):
+    for key, array in store.compute(name).items():
+        np.testing.assert_allclose(stored()[key], array, rtol=1e-12, atol=1e-14 * np.abs(array).max())
+
+
+def test_the_stored_preset_is_torchvisions():
+    np.testing.assert_array_equal(stored()["preset"], store.preset())
