@@ -1,8 +1,8 @@
 """Fully convolutional networks for semantic segmentation in JAX and Flax NNX.
 
-    model = fcn_jax.fcn_resnet50(weights="DEFAULT")
-    result = fcn_jax.Segmenter(model)("street.jpg")
-    result.save("masks")
+model = fcn_jax.fcn_resnet50(weights="DEFAULT")
+result = fcn_jax.Segmenter(model)("street.jpg")
+result.save("masks")
 """
 
 from fcn_jax.categories import VOC_CATEGORIES

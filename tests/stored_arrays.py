@@ -1,4 +1,4 @@
-"""Arrays that torchvision computed, for machines without it; `python -m tests.parity.store` makes them anew."""
+"""Arrays that torchvision computed, for machines without it; made by `python -m tests.parity.store`."""
 
 import functools
 from pathlib import Path

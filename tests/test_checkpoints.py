@@ -9,7 +9,7 @@ import fcn_jax
 from fcn_jax.checkpoints import named_variables
 from fcn_jax.models import zoo
 from tests.seeded import seeded_state_dict
-from weights_converter import CheckpointError, read_checkpoint, read_metadata, write_torch_zip
+from weights_converter import CheckpointError, load_model_file, read_checkpoint, write_torch_zip
 
 
 def state_dict(num_classes: int = 5, aux: bool = True, name: str = "fcn_resnet50") -> dict[str, np.ndarray]:
@@ -68,7 +68,7 @@ def test_a_file_keeps_every_number_both_ways(build, tmp_path):
 def test_a_file_of_our_own_says_what_it_is(build, tmp_path):
     path = tmp_path / "model.safetensors"
     fcn_jax.save_weights(build(2), path, categories=["road", "sky"])
-    metadata = read_metadata(path)
+    metadata = load_model_file(path).metadata
     assert metadata["format"] == "fcn_jax"
     assert metadata["model"] == "fcn_resnet50"
     assert metadata["num_classes"] == "2"

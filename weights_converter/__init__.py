@@ -1,5 +1,28 @@
-"""Checkpoint files in, named NumPy arrays out; and back."""
+"""Checkpoint files in, named NumPy arrays out; and back. Needs neither JAX nor PyTorch.
 
+arrays = read_checkpoint("fcn_resnet50_coco-1167a1af.pth")   # {"backbone.conv1.weight": ..., ...}
+model_name, params = convert(arrays)                         # {"backbone.conv1.kernel": ..., ...}
+state_dict = export(params, model_name)                      # the names and layouts it came with
+"""
+
+from weights_converter.api import convert, export
+from weights_converter.engine import Conversion
 from weights_converter.errors import CheckpointError
+from weights_converter.model_file import convert_file, load_model_file, save_model_file
+from weights_converter.readers import read_checkpoint, read_safetensors
+from weights_converter.writers import write_safetensors, write_torch_legacy, write_torch_zip
 
-__all__ = ["CheckpointError"]
+__all__ = [
+    "CheckpointError",
+    "Conversion",
+    "convert",
+    "convert_file",
+    "export",
+    "load_model_file",
+    "read_checkpoint",
+    "read_safetensors",
+    "save_model_file",
+    "write_safetensors",
+    "write_torch_legacy",
+    "write_torch_zip",
+]

@@ -58,15 +58,18 @@ class Conversion:
       architecture: what the tensors are the tensors of.
       params: {path: array}, views of what was read.
       dropped: {source name: why it has no place here}.
-      counters: {source name: value} of batch-norm counters, which only PyTorch keeps.
+      counters: {source name: value} of batch-norm counters, which only PyTorch keeps; None for tensors that
+        bear our names, which cannot tell.
       account: what was missing or unexpected, if the conversion was not strict.
+      metadata: what the file said of itself, if it was safetensors.
     """
 
     architecture: Architecture
     params: dict[str, np.ndarray]
     account: Account
     dropped: dict[str, str] = field(default_factory=dict)
-    counters: dict[str, int] = field(default_factory=dict)
+    counters: dict[str, int] | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
 def describe(architecture: Architecture) -> str:
@@ -129,7 +132,7 @@ def to_ours(tensors: Mapping[str, np.ndarray], *, strict: bool = True) -> Conver
     """
     architecture, side = recognize(tensors)
     layers = list(torchvision.layers(architecture))
-    dropped, counters, came = {}, {}, dict(tensors)
+    dropped, counters, came = {}, None, dict(tensors)
     if side == SOURCE:
         counters = {name: int(came.pop(name)) for name in _counter_names(layers) if name in came}
         if architecture.num_classes is None:

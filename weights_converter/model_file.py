@@ -8,13 +8,14 @@ Our format is safetensors with our names and layouts. Its metadata, all strings,
   transforms            JSON of the preset that images go through, if known
   source, source_sha256 name and digest of the file it was made from, if any
   num_batches_tracked   JSON of PyTorch's batch-norm counters, so that an export gives back every tensor
-  sha256                digest of the data, written and checked by the reader and writer
+  sha256                digest of the file, written by the writer and verified by the reader
 """
 
 import hashlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +23,11 @@ import numpy as np
 from weights_converter import engine
 from weights_converter.engine import Conversion
 from weights_converter.errors import CheckpointError
-from weights_converter.readers import read_checkpoint, read_safetensors
-from weights_converter.writers import write_safetensors, write_torch_legacy, write_torch_zip
+from weights_converter.readers import read_with_metadata
+from weights_converter.writers import write_safetensors, write_torch_zip
 
 SAFETENSORS_SUFFIX = ".safetensors"
 TORCH_SUFFIXES = (".pth", ".pt")
-
-
-def read_metadata(path: str | os.PathLike) -> dict[str, str]:
-    """Reads the metadata of a safetensors file; {} for a file of another format or without any."""
-    return read_safetensors(path)[1] if Path(path).suffix == SAFETENSORS_SUFFIX else {}
 
 
 def load_model_file(path: str | os.PathLike, *, strict: bool = True) -> Conversion:
@@ -44,9 +40,9 @@ def load_model_file(path: str | os.PathLike, *, strict: bool = True) -> Conversi
     Raises:
       CheckpointError: the file cannot be read, or its tensors are not those of a known architecture.
     """
-    tensors = read_checkpoint(path)
+    tensors, metadata = read_with_metadata(path)
     try:
-        return engine.to_ours(tensors, strict=strict)
+        return replace(engine.to_ours(tensors, strict=strict), metadata=metadata)
     except CheckpointError as error:
         raise CheckpointError(error.reason, path) from None
 
@@ -55,8 +51,6 @@ def save_model_file(
     path: str | os.PathLike,
     params: Mapping[str, np.ndarray],
     metadata: Mapping[str, str] | None = None,
-    *,
-    legacy: bool = False,
 ) -> None:
     """Writes arrays in our names: as safetensors, or as a state_dict that torchvision loads, by the suffix.
 
@@ -64,28 +58,21 @@ def save_model_file(
       path: ends in `.safetensors`, `.pth` or `.pt`.
       params: {path: array}, all of a known model.
       metadata: goes into a safetensors file; its `num_batches_tracked` gives the counters of a `.pth`.
-      legacy: writes PyTorch's container from before version 1.6, as the published FCN files have it.
 
     Raises:
       CheckpointError: an unknown suffix, tensors of no known model, or a file that cannot be written.
     """
     metadata = dict(metadata or {})
-    suffix = Path(path).suffix
-    if suffix == SAFETENSORS_SUFFIX:
+    if _check_suffix(path) == SAFETENSORS_SUFFIX:
         architecture = engine.to_ours(params).architecture
         known = {"format": "fcn_jax", "model": architecture.model_name}
         if architecture.num_classes is not None:
             known["num_classes"] = str(architecture.num_classes)
         write_safetensors(path, params, metadata | known)
-    elif suffix in TORCH_SUFFIXES:
+    else:
         counters = metadata.get("num_batches_tracked")
         state_dict = engine.to_source(params, None if counters is None else json.loads(counters))
-        (write_torch_legacy if legacy else write_torch_zip)(path, state_dict)
-    else:
-        known = ", ".join([SAFETENSORS_SUFFIX, *TORCH_SUFFIXES])
-        raise CheckpointError(
-            f"expected a name that ends in one of {known}, got {suffix or 'no suffix'!r}", path
-        )
+        write_torch_zip(path, state_dict)
 
 
 def convert_file(
@@ -104,11 +91,10 @@ def convert_file(
     Raises:
       CheckpointError: the source cannot be read or the target cannot be written.
     """
-    if Path(target).suffix not in (SAFETENSORS_SUFFIX, *TORCH_SUFFIXES):
-        save_model_file(target, {})  # says which suffixes there are, before the work begins
+    _check_suffix(target)
     conversion = load_model_file(source)
-    carried = read_metadata(source)
-    if not carried:
+    carried = dict(conversion.metadata)
+    if conversion.counters is not None:
         carried["source"] = Path(source).name
         carried["source_sha256"] = file_digest(source)
         carried["num_batches_tracked"] = json.dumps(conversion.counters)
@@ -120,3 +106,13 @@ def file_digest(path: str | os.PathLike) -> str:
     """Computes the SHA-256 of a file, as 64 hex digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_suffix(path: str | os.PathLike) -> str:
+    suffix = Path(path).suffix
+    if suffix not in (SAFETENSORS_SUFFIX, *TORCH_SUFFIXES):
+        known = ", ".join([SAFETENSORS_SUFFIX, *TORCH_SUFFIXES])
+        raise CheckpointError(
+            f"expected a name that ends in one of {known}, got {suffix or 'no suffix'!r}", path
+        )
+    return suffix

@@ -1,7 +1,7 @@
 """fcn-jax convert: brings a checkpoint into our format (.safetensors), or back into PyTorch's (.pth).
 
-    fcn-jax convert fcn_resnet50_coco-1167a1af.pth fcn_resnet50.safetensors
-    fcn-jax convert trained.safetensors trained.pth
+fcn-jax convert fcn_resnet50_coco-1167a1af.pth fcn_resnet50.safetensors
+fcn-jax convert trained.safetensors trained.pth
 """
 
 import argparse

@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
         draw_scene(seed).save(path)
     print(f"drew {len(paths)} pictures into {output / 'pictures'}")
 
-    model = fcn_jax.fcn_resnet50(rngs=nnx.Rngs(0), aux_loss=True)
+    model = fcn_jax.fcn_resnet50(num_classes=6, aux_loss=True, rngs=nnx.Rngs(0))
     _settle_statistics(model, jnp.stack([SemanticSegmentation(resize_size=120)(path) for path in paths]))
     checkpoint = output / "fcn_resnet50_random.pth"
     arrays = {name: np.asarray(variable[...]) for name, variable in named_variables(model).items()}
@@ -49,8 +49,8 @@ def run(options: argparse.Namespace) -> int:
         result = segmenter(path)
         result.save(output)
         print(format_table(result.to_dict()))
-    print(f"\nLook at {output / 'scene0_figure.png'} and its neighbours. The weights are random: with trained ones,")
-    print("`fcn-jax segment PICTURE --weights FILE` does the same.")
+    print(f"\nLook at {output / 'scene0_figure.png'} and its neighbours. The weights are random;")
+    print("with trained ones, `fcn-jax segment PICTURE --weights FILE` does the same.")
     return 0
 
 
@@ -61,7 +61,9 @@ def draw_scene(seed: int) -> Image.Image:
     horizon = random.randint(height // 3, 2 * height // 3)
     rows = np.linspace(0, 1, height)[:, None, None]
     sky, ground = random.randint(120, 255, 3), random.randint(30, 140, 3)
-    shade = np.where(np.arange(height)[:, None, None] < horizon, sky * (1 - 0.4 * rows), ground * (0.6 + 0.4 * rows))
+    shade = np.where(
+        np.arange(height)[:, None, None] < horizon, sky * (1 - 0.4 * rows), ground * (0.6 + 0.4 * rows)
+    )
     image = Image.fromarray(np.broadcast_to(shade, (height, width, 3)).astype(np.uint8))
     draw = ImageDraw.Draw(image)
     for _ in range(5):
@@ -71,7 +73,11 @@ def draw_scene(seed: int) -> Image.Image:
         box = (x - radius, y - radius, x + radius, y + radius)
         (draw.ellipse, draw.rectangle)[random.randint(2)](box, fill=colour)
         for stripe in range(x - radius, x + radius, random.randint(6, 14)):  # texture, for a network to see
-            draw.line((stripe, y - radius // 2, stripe, y + radius // 2), fill=tuple(255 - c for c in colour), width=2)
+            draw.line(
+                (stripe, y - radius // 2, stripe, y + radius // 2),
+                fill=tuple(255 - c for c in colour),
+                width=2,
+            )
     noise = random.normal(0, 6, (height, width, 1))
     image = image.filter(ImageFilter.GaussianBlur(0.7))
     return Image.fromarray((np.asarray(image) + noise).clip(0, 255).astype(np.uint8))

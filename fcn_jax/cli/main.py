@@ -1,7 +1,7 @@
 """The command `fcn-jax`: its subcommands, and how errors end it.
 
-Exit status: 0 all done; 1 something failed, said on standard error in words, without a traceback; 2 the command
-line itself is wrong; 130 interrupted.
+Exit status: 0 all done; 1 something failed, said on standard error in words, without a traceback; 2 the
+command line itself is wrong; 130 interrupted.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """fcn-jax segment: finds what is where in pictures, and writes masks, overlays and heat maps.
 
-    fcn-jax segment dog.jpg
-    fcn-jax segment photos/ --weights fcn_resnet50.pth --classes dog,person --output masks
+fcn-jax segment dog.jpg
+fcn-jax segment photos/ --weights fcn_resnet50.pth --classes dog,person --output masks
 """
 
 import argparse
@@ -16,7 +16,9 @@ from fcn_jax.cli.convert import read_categories
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command line."""
     parser.add_argument("images", nargs="+", metavar="IMAGE|FOLDER", help="pictures, or folders of pictures")
-    parser.add_argument("--model", metavar="NAME", help="fcn_resnet50 if not given, or what the weights are of")
+    parser.add_argument(
+        "--model", metavar="NAME", help="fcn_resnet50 if not given, or what the weights are of"
+    )
     parser.add_argument(
         "--weights",
         default="DEFAULT",
@@ -25,9 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", default="segmented", metavar="DIR", help="folder to write to (segmented)")
     parser.add_argument(
-        "--classes", default="", metavar="A,B", help="also write a heat map of each of these, by name or index"
+        "--classes",
+        default="",
+        metavar="A,B",
+        help="also write a heat map of each of these, by name or index",
     )
-    parser.add_argument("--categories", metavar="FILE", help="text file with the name of a class on each line")
+    parser.add_argument(
+        "--categories", metavar="FILE", help="text file with the name of a class on each line"
+    )
     parser.add_argument(
         "--resize",
         type=int,
@@ -60,7 +67,9 @@ def run(options: argparse.Namespace) -> int:
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=len(sources) < 2 or not console.is_terminal) as progress:
         try:
-            for source, stem in progress.track(list(zip(sources, stems, strict=True)), description="segmenting"):
+            for source, stem in progress.track(
+                list(zip(sources, stems, strict=True)), description="segmenting"
+            ):
                 try:
                     result = segmenter(source)
                     files = result.save(output, classes=classes, stem=stem)
@@ -80,7 +89,8 @@ def format_table(summary: dict) -> str:
     """Lays out the classes found in one picture: index, name, share of the pixels, mean confidence."""
     rows = [("index", "class", "pixels", "confidence")]
     rows += [
-        (str(c["index"]), c["name"], f"{c['share']:.2%}", f"{c['confidence']:.2%}") for c in summary["classes"]
+        (str(c["index"]), c["name"], f"{c['share']:.2%}", f"{c['confidence']:.2%}")
+        for c in summary["classes"]
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [f"{summary['source']} ({summary['width']} x {summary['height']})"]

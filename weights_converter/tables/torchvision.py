@@ -1,7 +1,8 @@
 """torchvision's `fcn_resnet50` and `fcn_resnet101`, and the ImageNet ResNets for their backbones.
 
 Source: the module trees of `torchvision.models.segmentation.fcn` and `torchvision.models.resnet`. Our names
-are theirs where those are words, and find a word where they only count (`classifier.4` is `classifier.score`).
+are theirs where those are words, and find a word where they only count (`classifier.4` is our
+`classifier.score`).
 """
 
 import re

@@ -1,0 +1,71 @@
+"""Opens a checkpoint by what is in it, whatever it is called."""
+
+import mmap
+import os
+
+import numpy as np
+
+from weights_converter.errors import CheckpointError
+from weights_converter.readers.mapped_file import map_file, naming
+from weights_converter.readers.safetensors_file import read_safetensors
+from weights_converter.readers.state_dict import without_module_prefix
+from weights_converter.readers.torch_legacy import MAGIC, read_torch_legacy
+from weights_converter.readers.torch_zip import read_torch_zip
+
+ACCEPTED = "Accepted are files of torch.save (zip or older stream form) and safetensors"
+MAGIC_FORMS = (MAGIC.to_bytes(10, "little"), str(MAGIC).encode())  # in binary and in text pickles
+
+
+def read_checkpoint(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Reads the tensors of a PyTorch checkpoint or a safetensors file. Nothing in the file is executed.
+
+    A state_dict may stand alone or under "model" or "state_dict"; a "module." before every name is taken
+    away.
+
+    Returns:
+      Arrays by name, in the file's order and dtypes (bfloat16 as `ml_dtypes.bfloat16`). They are read-only
+      views of the mapped file, may be strided or unaligned, and show its contents for as long as they live.
+
+    Raises:
+      CheckpointError: the file is none of these, is damaged, or holds other things than tensors.
+    """
+    return read_with_metadata(path)[0]
+
+
+def read_with_metadata(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Reads like `read_checkpoint`, and gives a safetensors file's metadata too; {} for other files."""
+    mapped, metadata = map_file(path), {}
+    with naming(path):
+        if mapped[:4] == b"PK\x03\x04":
+            return without_module_prefix(read_torch_zip(path)), metadata
+        if any(magic in mapped[:64] for magic in MAGIC_FORMS):
+            return without_module_prefix(read_torch_legacy(path)), metadata
+        if mapped[8:9] == b"{":
+            tensors, metadata = read_safetensors(path)
+            return without_module_prefix(tensors), metadata
+        raise CheckpointError(f"{_looks_like(mapped)}. {ACCEPTED}")
+
+
+def _looks_like(mapped: mmap.mmap) -> str:
+    begin = mapped[:512]
+    text = begin.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        return "is a web page, not a checkpoint: the download was answered by a page; fetch it again"
+    if begin.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer, not the file it points to; run `git lfs pull`"
+    if begin[257:262] == b"ustar":
+        return (
+            "is a tar archive; if it is torch.save's form of 2017 and you trust it, load it with "
+            "torch.load(weights_only=False) and save the state_dict again"
+        )
+    if begin.startswith(b"PK"):
+        return "is an empty or divided zip archive"
+    if begin.startswith(b"\x1f\x8b"):
+        return "is compressed with gzip; unpack it first"
+    if begin.startswith(b"\x89HDF\r\n\x1a\n"):
+        return "is an HDF5 file (Keras, or MATLAB 7.3)"
+    if begin.startswith(b"\x93NUMPY"):
+        return "is a NumPy array (.npy)"
+    if begin[:1] == b"\x80" and begin[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        return "is a pickle, but not one of torch.save, or the beginning of a damaged one"
+    return "is no checkpoint in a form this package knows"

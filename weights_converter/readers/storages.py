@@ -1,0 +1,113 @@
+"""From a run of bytes to an array: PyTorch's dtypes, and the bounds of a strided tensor."""
+
+import sys
+
+import ml_dtypes
+import numpy as np
+
+from weights_converter.errors import CheckpointError
+from weights_converter.readers.values import Tensor, shown
+
+# The dtypes that are read, by PyTorch's name. The last five have no storage class of their own in PyTorch:
+# such tensors lie in untyped storages and carry their dtype themselves.
+DTYPES = {
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+    "float16": np.dtype(np.float16),
+    "float32": np.dtype(np.float32),
+    "float64": np.dtype(np.float64),
+    "bool": np.dtype(np.bool_),
+    "int8": np.dtype(np.int8),
+    "int16": np.dtype(np.int16),
+    "int32": np.dtype(np.int32),
+    "int64": np.dtype(np.int64),
+    "uint8": np.dtype(np.uint8),
+    "complex64": np.dtype(np.complex64),
+    "complex128": np.dtype(np.complex128),
+    "uint16": np.dtype(np.uint16),
+    "uint32": np.dtype(np.uint32),
+    "uint64": np.dtype(np.uint64),
+    "float8_e4m3fn": np.dtype(ml_dtypes.float8_e4m3fn),
+    "float8_e5m2": np.dtype(ml_dtypes.float8_e5m2),
+}
+
+STORAGE_DTYPES = {
+    "torch.BFloat16Storage": DTYPES["bfloat16"],
+    "torch.HalfStorage": DTYPES["float16"],
+    "torch.FloatStorage": DTYPES["float32"],
+    "torch.DoubleStorage": DTYPES["float64"],
+    "torch.BoolStorage": DTYPES["bool"],
+    "torch.CharStorage": DTYPES["int8"],
+    "torch.ShortStorage": DTYPES["int16"],
+    "torch.IntStorage": DTYPES["int32"],
+    "torch.LongStorage": DTYPES["int64"],
+    "torch.ByteStorage": DTYPES["uint8"],
+    "torch.ComplexFloatStorage": DTYPES["complex64"],
+    "torch.ComplexDoubleStorage": DTYPES["complex128"],
+    "torch.storage.UntypedStorage": None,
+    # The integers under quantized tensors, which are themselves not read.
+    "torch.QInt8Storage": DTYPES["int8"],
+    "torch.QInt32Storage": DTYPES["int32"],
+    "torch.QUInt8Storage": DTYPES["uint8"],
+}
+
+MAX_DIMENSIONS = 64  # NumPy's own limit
+MAX_INT64 = 2**63 - 1
+
+
+def as_array(tensor: Tensor, data: memoryview | bytes, byteorder: str = "little") -> np.ndarray:
+    """Lays a tensor over the bytes of its storage, without copying where the bytes stand in native order.
+
+    Args:
+      tensor: as the pickle describes it.
+      data: all bytes of its storage.
+      byteorder: "little" or "big", the order of `data`.
+
+    Returns:
+      A read-only array of the tensor's shape, dtype and strides. It may be unaligned.
+
+    Raises:
+      CheckpointError: size, stride or offset are not what a tensor's can be, or reach outside `data`.
+    """
+    size, stride, offset = tensor.size, tensor.stride, tensor.offset
+    if not (
+        _are_counts(size) and _are_counts(stride) and len(size) == len(stride) and _are_counts((offset,))
+    ):
+        raise CheckpointError(
+            f"size {shown(size)}, stride {shown(stride)} and offset {shown(offset)} describe no tensor"
+        )
+    itemsize = tensor.dtype.itemsize
+    if tensor.storage.view is not None:
+        first, length = (elements * tensor.storage.itemsize for elements in tensor.storage.view)
+        data = memoryview(data)[first : first + length]
+    if 0 in size:  # PyTorch gives empty tensors any offset
+        offset, data = 0, b""
+    else:
+        last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+        if (last + 1) * itemsize > len(data):
+            raise CheckpointError(
+                f"a tensor of size {shown(size)}, stride {shown(stride)} and offset {offset} needs "
+                f"{shown((last + 1) * itemsize)} bytes of storage {shown(tensor.storage.key)}, which has "
+                f"{len(data)}"
+            )
+    if byteorder != sys.byteorder:
+        data = _swapped(data, tensor.dtype)
+    try:
+        array = np.ndarray(size, tensor.dtype, data, offset * itemsize, [step * itemsize for step in stride])
+    except (ValueError, OverflowError) as error:
+        raise CheckpointError(f"a tensor of size {shown(size)} is too large for NumPy") from error
+    array.flags.writeable = False
+    return array
+
+
+def _are_counts(values: object) -> bool:
+    """Whether this is a tuple of plain ints, each from 0 to the largest int64, as many as axes can be."""
+    return (
+        isinstance(values, tuple)
+        and len(values) <= MAX_DIMENSIONS
+        and all(type(value) is int and 0 <= value <= MAX_INT64 for value in values)
+    )
+
+
+def _swapped(data: memoryview | bytes, dtype: np.dtype) -> bytes:
+    width = dtype.itemsize // 2 if dtype.kind == "c" else dtype.itemsize
+    return np.frombuffer(data, f"u{width}", len(data) // width).byteswap().tobytes()

@@ -1,0 +1,32 @@
+"""Bytes in the manner of a file, as `pickletools` wants them."""
+
+MAX_LINE = 8192  # bytes of a text argument: a name, or a number of at most 4300 digits
+
+
+class Stream:
+    """Bytes read in order. What is not there is an error at once, and lines are short.
+
+    Args:
+      data: a memoryview of bytes.
+      position: where to begin. Afterwards, where reading ended.
+    """
+
+    def __init__(self, data: memoryview, position: int = 0):
+        self.data = data
+        self.position = position
+
+    def read(self, count: int) -> bytes:
+        end = self.position + count
+        if end > len(self.data):
+            raise ValueError("it ends in the middle of its pickle")
+        taken = bytes(self.data[self.position : end])
+        self.position = end
+        return taken
+
+    def readline(self) -> bytes:
+        ahead = bytes(self.data[self.position : self.position + MAX_LINE])
+        length = ahead.find(b"\n") + 1
+        if not length:
+            raise ValueError("a line of its pickle does not end")
+        self.position += length
+        return ahead[:length]

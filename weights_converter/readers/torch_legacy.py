@@ -1,0 +1,86 @@
+"""torch.save's stream form, the default before PyTorch 1.6 and that of the published FCN files.
+
+    pickle: the magic number        pickle: the state_dict, with storages by key
+    pickle: 1001                    pickle: the list of those keys
+    pickle: sizes of C types        for each key: int64 number of elements, then their bytes
+
+The form has no checksum: damage to the pickles, sizes or length is found, damage to the weights is not.
+Published files carry a digest in their names for that.
+"""
+
+import os
+
+import numpy as np
+
+from weights_converter.errors import CheckpointError
+from weights_converter.readers.mapped_file import map_file, naming
+from weights_converter.readers.pickle_machine import load
+from weights_converter.readers.state_dict import find_tensors
+from weights_converter.readers.storages import as_array
+from weights_converter.readers.stream import Stream
+from weights_converter.readers.values import Pairs, Storage, shown
+
+MAGIC = 0x1950A86A20F9469CFC6C
+PROTOCOL = 1001
+
+
+def read_torch_legacy(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Reads the tensors of a checkpoint in stream form.
+
+    Returns:
+      Read-only arrays by name, in the file's order, over the map of the file and often unaligned.
+
+    Raises:
+      CheckpointError: the file cannot be read, is damaged, or holds other things than a state_dict.
+    """
+    mapped = memoryview(map_file(path))
+    with naming(path):
+        stream = Stream(mapped)
+        if load(stream)[0] != MAGIC:
+            raise CheckpointError("is a pickle, but not one of torch.save: its magic number is missing")
+        version, _ = load(stream)
+        if version != PROTOCOL:
+            raise CheckpointError(f"is of torch.save's protocol {shown(version)}; only {PROTOCOL} is known")
+        # With the sizes of C types comes a flag "little_endian": on what machine the file was written. The
+        # numbers are little-endian either way: torch.save swaps them there, and torch.load ignores the flag.
+        sys_info, _ = load(stream)
+        if not isinstance(sys_info, Pairs):
+            raise CheckpointError("its header is damaged")
+        root, storages = load(stream)
+        keys, _ = load(stream)
+        data = _storages(keys, storages, mapped, stream.position)
+        tensors = find_tensors(root)
+        return {name: as_array(tensor, data[tensor.storage.key]) for name, tensor in tensors.items()}
+
+
+def _storages(
+    keys: object, storages: dict[str, Storage], mapped: memoryview, position: int
+) -> dict[str, memoryview]:
+    """Walks over the storages at the end of the file, which must be those of the pickle and nothing else."""
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise CheckpointError("its list of storages is damaged")
+    if len(set(keys)) != len(keys) or set(keys) != set(storages):
+        raise CheckpointError(
+            f"its list of {len(keys)} storages is not that of the {len(storages)} its pickle uses"
+        )
+    data = {}
+    for key in keys:
+        storage = storages[key]
+        begin = position + 8
+        if begin + storage.nbytes > len(mapped):
+            raise CheckpointError(
+                f"it is cut short: storage {shown(key)} ends at byte {begin + storage.nbytes}, the file at "
+                f"{len(mapped)}; fetch it again"
+            )
+        numel = int.from_bytes(mapped[position:begin], "little", signed=True)
+        if numel != storage.numel:
+            raise CheckpointError(
+                f"its storage {shown(key)} has {numel} elements, its pickle says {storage.numel}"
+            )
+        position = begin + storage.nbytes
+        data[key] = mapped[begin:position]
+    if position != len(mapped):
+        raise CheckpointError(
+            f"it has {len(mapped) - position} bytes after its last storage; it is damaged, or several in one"
+        )
+    return data

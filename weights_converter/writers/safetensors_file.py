@@ -1,0 +1,55 @@
+"""Writes safetensors files that carry their own digest."""
+
+import json
+import os
+from collections.abc import Mapping
+
+import numpy as np
+
+from weights_converter.errors import CheckpointError
+from weights_converter.readers.safetensors_file import DTYPES, NO_DIGEST, digest, read_safetensors
+from weights_converter.writers.verified import as_native, raw, verified
+
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+
+def write_safetensors(
+    path: str | os.PathLike, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+) -> None:
+    """Writes named arrays and text to a safetensors file.
+
+    Equal arrays and metadata make equal files, whatever order they come in: wide dtypes lie first, as the
+    format asks for alignment's sake, then names decide. "sha256" is added to the metadata.
+
+    Raises:
+      CheckpointError: the file cannot be written, or a name, dtype or piece of metadata cannot stand in one.
+    """
+    arrays = as_native(path, tensors)
+    if "__metadata__" in arrays:
+        raise CheckpointError('cannot be written: "__metadata__" is no name for a tensor', path)
+    if not all(isinstance(text, str) for pair in metadata.items() for text in pair):
+        raise CheckpointError("cannot be written: metadata must be text", path)
+    for name, array in arrays.items():
+        if array.dtype not in NAMES:
+            raise CheckpointError(
+                f"cannot be written: safetensors has no dtype {array.dtype}, of tensor {name!r}", path
+            )
+    arrays = dict(sorted(arrays.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])))
+    # The digest covers the header that names it, so it takes its place among zeros.
+    header = _header(arrays, {**metadata, "sha256": NO_DIGEST})
+    found = digest(header, NO_DIGEST, *(raw(array) for array in arrays.values()))
+    with verified(path, arrays, lambda temporary: read_safetensors(temporary)[0]) as file:
+        file.write(_header(arrays, {**metadata, "sha256": found}))
+        for array in arrays.values():
+            file.write(raw(array))
+
+
+def _header(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
+    entries: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
+    end = 0
+    for name, array in arrays.items():
+        begin, end = end, end + array.nbytes
+        entries[name] = {"dtype": NAMES[array.dtype], "shape": array.shape, "data_offsets": [begin, end]}
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text

@@ -1,0 +1,104 @@
+"""The pickle inside torch.save's files, written opcode by opcode (protocol 2)."""
+
+import struct
+from collections.abc import Mapping
+
+import numpy as np
+
+from weights_converter.errors import CheckpointError
+from weights_converter.readers.storages import STORAGE_DTYPES
+
+# The first name of a dtype: the quantized storages after it share theirs.
+STORAGES = {dtype: name for name, dtype in reversed(STORAGE_DTYPES.items()) if dtype is not None}
+
+BEGIN, STOP = b"\x80\x02", b"."
+MARK, TUPLE, EMPTY_TUPLE = b"(", b"t", b")"
+EMPTY_LIST, APPENDS = b"]", b"e"
+EMPTY_DICT, SETITEMS = b"}", b"u"
+REDUCE, BINPERSID = b"R", b"Q"
+NONE, TRUE, FALSE = b"N", b"\x88", b"\x89"
+
+
+def pickled(value: bytes) -> bytes:
+    """A whole pickle of one value made by the functions below."""
+    return BEGIN + value + STOP
+
+
+def state_dict(tensors: Mapping[str, np.ndarray], legacy: bool) -> bytes:
+    """An OrderedDict of tensors over storages "0", "1", ... in order.
+
+    Args:
+      tensors: arrays by name; they are written as contiguous.
+      legacy: whether storages have a sixth field, as in the stream form.
+
+    Raises:
+      CheckpointError: PyTorch has no storage of an array's dtype.
+    """
+    parts = [_ordered_dict(), MARK]
+    for key, (name, array) in enumerate(tensors.items()):
+        if array.dtype not in STORAGES:
+            raise CheckpointError(
+                f"tensor {name!r} has dtype {array.dtype}, which PyTorch has no storage for"
+            )
+        storage = [
+            text("storage"),
+            _global(STORAGES[array.dtype]),
+            text(str(key)),
+            text("cpu"),
+            integer(array.size),
+        ]
+        parts += [
+            text(name),
+            _global("torch._utils._rebuild_tensor_v2"),
+            _tuple(
+                _tuple(*storage, *([NONE] if legacy else [])) + BINPERSID,
+                integer(0),
+                _tuple(*map(integer, array.shape)),
+                _tuple(*map(integer, _contiguous_strides(array.shape))),
+                FALSE,
+                _ordered_dict(),
+            ),
+            REDUCE,
+        ]
+    return b"".join([*parts, SETITEMS])
+
+
+def text(value: str) -> bytes:
+    data = value.encode()
+    return b"X" + struct.pack("<I", len(data)) + data
+
+
+def integer(value: int) -> bytes:
+    if -(2**31) <= value < 2**31:
+        return b"J" + struct.pack("<i", value)
+    data = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
+    return b"\x8a" + bytes([len(data)]) + data
+
+
+def list_of(*items: bytes) -> bytes:
+    return EMPTY_LIST + MARK + b"".join(items) + APPENDS
+
+
+def dict_of(*keys_and_values: bytes) -> bytes:
+    return EMPTY_DICT + MARK + b"".join(keys_and_values) + SETITEMS
+
+
+def _tuple(*items: bytes) -> bytes:
+    return MARK + b"".join(items) + TUPLE if items else EMPTY_TUPLE
+
+
+def _global(name: str) -> bytes:
+    module, _, attribute = name.rpartition(".")
+    return f"c{module}\n{attribute}\n".encode()
+
+
+def _ordered_dict() -> bytes:
+    return _global("collections.OrderedDict") + EMPTY_TUPLE + REDUCE
+
+
+def _contiguous_strides(shape: tuple[int, ...]) -> list[int]:
+    strides, step = [], 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= max(size, 1)
+    return strides[::-1]
