@@ -44,7 +44,8 @@ def run(options: argparse.Namespace) -> int:
     write_torch_legacy(checkpoint, export(arrays, "fcn_resnet50"))
     print(f"wrote random weights to {checkpoint}, in the container of torchvision's published files")
 
-    segmenter = fcn_jax.Segmenter(fcn_jax.fcn_resnet50(weights=checkpoint))
+    model = fcn_jax.fcn_resnet50(weights=checkpoint)
+    segmenter = fcn_jax.Segmenter(model, SemanticSegmentation(resize_size=240))
     for path in paths:
         result = segmenter(path)
         result.save(output)
@@ -55,32 +56,22 @@ def run(options: argparse.Namespace) -> int:
 
 
 def draw_scene(seed: int) -> Image.Image:
-    """Draws a picture of a sky, a ground and a few textured things, the same for the same seed."""
+    """Draws a picture of sky, ground and a few coloured things, the same for the same seed."""
     random = np.random.RandomState(seed)
     width, height = SIZE
     horizon = random.randint(height // 3, 2 * height // 3)
-    rows = np.linspace(0, 1, height)[:, None, None]
-    sky, ground = random.randint(120, 255, 3), random.randint(30, 140, 3)
-    shade = np.where(
-        np.arange(height)[:, None, None] < horizon, sky * (1 - 0.4 * rows), ground * (0.6 + 0.4 * rows)
-    )
+    rows = np.arange(height)[:, None, None]
+    sky, ground = random.randint(150, 255, 3), random.randint(30, 140, 3)
+    shade = np.where(rows < horizon, sky * (1 - 0.4 * rows / height), ground * (0.6 + 0.4 * rows / height))
     image = Image.fromarray(np.broadcast_to(shade, (height, width, 3)).astype(np.uint8))
     draw = ImageDraw.Draw(image)
-    for _ in range(5):
-        x, y = random.randint(0, width), random.randint(horizon // 2, height)
-        radius = random.randint(15, 60)
-        colour = tuple(int(value) for value in random.randint(0, 255, 3))
-        box = (x - radius, y - radius, x + radius, y + radius)
-        (draw.ellipse, draw.rectangle)[random.randint(2)](box, fill=colour)
-        for stripe in range(x - radius, x + radius, random.randint(6, 14)):  # texture, for a network to see
-            draw.line(
-                (stripe, y - radius // 2, stripe, y + radius // 2),
-                fill=tuple(255 - c for c in colour),
-                width=2,
-            )
-    noise = random.normal(0, 6, (height, width, 1))
-    image = image.filter(ImageFilter.GaussianBlur(0.7))
-    return Image.fromarray((np.asarray(image) + noise).clip(0, 255).astype(np.uint8))
+    for _ in range(4):
+        x, y = random.randint(30, width - 30), random.randint(horizon // 2, height - 20)
+        radius = random.randint(25, 60)
+        shape = (draw.ellipse, draw.rectangle)[random.randint(2)]
+        colour = tuple(random.randint(0, 255, 3).tolist())
+        shape((x - radius, y - radius, x + radius, y + radius), fill=colour)
+    return image.filter(ImageFilter.GaussianBlur(0.7))
 
 
 def _settle_statistics(model, images) -> None:

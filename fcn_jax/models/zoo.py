@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -174,15 +173,12 @@ def _create_filled(
             f"expected weights of {variant.name}, got {describe(found)}", source_name(source)
         )
     _check_asked(num_classes, aux_loss, found.num_classes, found.aux, describe(found))
-    key = rngs.params()
-
-    def create() -> FCN:
-        return _create(variant, found.num_classes, found.aux, nnx.Rngs(key), settings)
-
     # Shapes without numbers, to be filled: drawing random weights first would take many times as long.
-    model = nnx.eval_shape(create)
+    model = nnx.eval_shape(lambda: _create(variant, found.num_classes, found.aux, nnx.Rngs(0), settings))
     fill(named_variables(model), conversion.params)
-    nnx.update(model, jax.jit(lambda: nnx.state(create(), nnx.RngState))())
+    for _, module in nnx.iter_graph(model):
+        if isinstance(module, nnx.Dropout):
+            module.rngs = nnx.Dropout(module.rate, rngs=rngs).rngs
     return model
 
 

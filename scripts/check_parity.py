@@ -1,0 +1,85 @@
+"""Is it torchvision's function? Compares this package with torchvision, from picture to labels.
+
+    python scripts/check_parity.py CHECKPOINT PICTURE...
+
+Both sides read the same torchvision checkpoint and the same pictures, and go their own way: preset, model,
+resize to the picture's own size, argmax. For each picture it prints the largest difference of the logits over
+the largest logit, and how many labels differ. Needs torch and torchvision. Expect 1e-5 or less, and labels
+that differ only where the two best classes are as close as that.
+"""
+
+import argparse
+import importlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+import fcn_jax
+from weights_converter import load_model_file
+
+
+def import_torchvision():
+    """Imports torchvision; beside a CPU-only torch the operators it expects must be declared first."""
+    try:
+        torch.ops.torchvision.nms  # noqa: B018
+    except AttributeError:
+        library = torch.library.Library("torchvision", "DEF")
+        for operator in ("nms", "qnms"):
+            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        import_torchvision.library = library  # the declarations last as long as this object
+    return importlib.import_module("torchvision")
+
+
+def torchvision_side(checkpoint: str):
+    """Gives a function from an image to torchvision's logits (H, W, C), also at the image's size."""
+    torchvision = import_torchvision()
+    architecture = load_model_file(checkpoint).architecture
+    model = torchvision.models.get_model(
+        architecture.model_name,
+        weights=None,
+        weights_backbone=None,
+        num_classes=architecture.num_classes,
+        aux_loss=architecture.aux,
+    )
+    model.load_state_dict(torch.load(checkpoint, weights_only=True), strict=True)
+    model.eval()
+    preset = torchvision.models.segmentation.FCN_ResNet50_Weights.DEFAULT.transforms()
+
+    @torch.inference_mode()
+    def run(image: Image.Image):
+        logits = model(preset(image)[None])["out"]
+        size = (image.height, image.width)
+        resized = torch.nn.functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+        return (np.moveaxis(each[0].numpy(), 0, -1) for each in (logits, resized))
+
+    return architecture.model_name, run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("checkpoint", help="a .pth file of torchvision's fcn_resnet50 or fcn_resnet101")
+    parser.add_argument("pictures", nargs="+")
+    options = parser.parse_args()
+    name, reference = torchvision_side(options.checkpoint)
+    segmenter = fcn_jax.Segmenter(fcn_jax.get_model(name, weights=options.checkpoint))
+
+    print(
+        f"{name}, torch {torch.__version__}\n{'picture':<28} {'size':>11} {'logits':>9} {'labels differ':>22}"
+    )
+    for path in options.pictures:
+        image = Image.open(path).convert("RGB")
+        expected, expected_resized = reference(image)
+        result = segmenter(image)
+        error = np.abs(result.logits - expected).max() / np.abs(expected).max()
+        differ = result.labels != expected_resized.argmax(-1)
+        top = np.sort(expected_resized, axis=-1)
+        margin = ((top[..., -1] - top[..., -2]) / np.abs(expected_resized).max())[differ]
+        note = f", margin at most {margin.max():.0e}" if differ.any() else ""
+        size = f"{image.width}x{image.height}"
+        print(f"{Path(path).name:<28} {size:>11} {error:>9.1e} {differ.sum():>9} of {differ.size:>9}{note}")
+
+
+if __name__ == "__main__":
+    main()
