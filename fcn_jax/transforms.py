@@ -1,4 +1,4 @@
-"""From a picture to the array a model reads: torchvision's two presets, equal to the last bit.
+"""From a picture to the array a model reads: torchvision's two presets, equal to the last bit, and Caffe's.
 
 The resizing is Pillow's own, in 8 bits and antialiased, as torchvision's is for Pillow images. (On tensors
 torchvision interpolates itself, and differs by a few grey levels.)
@@ -15,6 +15,7 @@ from fcn_jax.images import open_image
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+CAFFE_MEAN_BGR = (104.00698793, 116.66876762, 122.67891434)
 
 
 class Preset:
@@ -118,6 +119,38 @@ class ImageClassification(Preset):
         image = open_image(image)
         image = _resize(image, _shorter_edge_to(self.resize_size, (image.height, image.width)))
         return _normalize(_center_crop(image, self.crop_size), self.mean, self.std)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CaffeSegmentation(Preset):
+    """Channels to blue, green, red; minus their mean. No scaling, no resizing: the paper's nets see it all.
+
+    Attributes:
+      mean: of blue, green and red, on a scale of 0 to 255.
+
+    Source: the inference script released with the paper.
+    """
+
+    mean: tuple[float, float, float] = CAFFE_MEAN_BGR
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Tells (H, W) of the array that a picture of (H, W) becomes: the same."""
+        return size
+
+    def __call__(self, image) -> np.ndarray:
+        """Prepares one picture.
+
+        Args:
+          image: what `fcn_jax.images.open_image` takes.
+
+        Returns:
+          (H, W, 3) float32, blue first, from about -123 to 151.
+
+        Raises:
+          ImageError: see `open_image`.
+        """
+        values = np.asarray(open_image(image))[..., ::-1].astype(np.float32)
+        return values - np.asarray(self.mean, np.float32)
 
 
 def _shorter_edge_to(short: int, size: tuple[int, int]) -> tuple[int, int]:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from fcn_jax.images import ImageError
-from fcn_jax.transforms import ImageClassification, Preset, SemanticSegmentation
+from fcn_jax.transforms import CaffeSegmentation, ImageClassification, Preset, SemanticSegmentation
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,7 @@ def test_bad_pictures_are_refused():
         SemanticSegmentation(),
         SemanticSegmentation(resize_size=None, mean=(0.1, 0.2, 0.3)),
         ImageClassification(crop_size=224, resize_size=232),
+        CaffeSegmentation(mean=(1.0, 2.0, 3.0)),
     ],
 )
 def test_settings_survive_json(preset):
@@ -68,8 +69,23 @@ def test_settings_survive_json(preset):
     assert hash(Preset.from_dict(settings)) == hash(preset)
 
 
+def test_caffes_input_is_bgr_minus_its_mean_at_the_pictures_own_size():
+    picture = np.random.RandomState(0).randint(0, 256, (5, 7, 3), dtype=np.uint8)
+    preset = CaffeSegmentation()
+    assert preset.output_size((5, 7)) == (5, 7)
+    red, green, blue = np.moveaxis(picture.astype(np.float32), -1, 0)
+    expected = np.stack(
+        [blue - np.float32(104.00698793), green - np.float32(116.66876762), red - np.float32(122.67891434)],
+        -1,
+    )
+    assert preset(picture).dtype == np.float32
+    np.testing.assert_array_equal(preset(picture), expected)
+
+
 def test_settings_of_no_preset_are_refused():
-    with pytest.raises(ValueError, match=r"one of \['ImageClass.*, 'SemanticSeg.*'\], got 'Detect'"):
+    with pytest.raises(
+        ValueError, match=r"one of \['Caffe.*, 'ImageClass.*, 'SemanticSeg.*'\], got 'Detect'"
+    ):
         Preset.from_dict({"name": "Detect"})
     with pytest.raises(ValueError, match=r"expected the settings .*'resize_size'.* got \['mean'\]"):
         Preset.from_dict({"name": "SemanticSegmentation", "mean": [0, 0, 0]})

@@ -39,6 +39,7 @@ class Weights:
       meta: the published facts: `categories`, `num_params`, `min_size`, `recipe`, `_metrics`, `_ops`
         (GFLOPs), `_file_size` (MiB).
       sha256: the file's whole digest (64 hex digits), where it is known.
+      sha1: likewise (40 hex digits): all that is known of some files from before 2016.
       size: the file's length in bytes, where it is known.
 
     Raises:
@@ -49,6 +50,7 @@ class Weights:
     transforms: Callable[..., Callable[[Any], Any]]
     meta: Mapping[str, Any]
     sha256: str | None = None
+    sha1: str | None = None
     size: int | None = None
 
     def __post_init__(self):
@@ -59,6 +61,13 @@ class Weights:
     def file_name(self) -> str:
         """The last part of the address."""
         return urlsplit(self.url).path.rpartition("/")[2]
+
+    @property
+    def digest(self) -> tuple[str, str] | None:
+        """What the file is verified by: the algorithm's name, and all that is known of the hex digest."""
+        if self.sha256 or self.sha256_prefix:
+            return "sha256", self.sha256 or self.sha256_prefix
+        return ("sha1", self.sha1) if self.sha1 else None
 
     @property
     def sha256_prefix(self) -> str | None:

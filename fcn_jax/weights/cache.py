@@ -43,10 +43,10 @@ def cache_folder() -> Path:
     return Path(base).expanduser() / "fcn_jax"
 
 
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's content, 64 hex digits."""
+def digest_of(path: Path, algorithm: str) -> str:
+    """The digest of a file's content in hex digits, by an algorithm of `hashlib`."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fcn_jax.categories import VOC_CATEGORIES
+from fcn_jax.weights import paper_catalog
 from fcn_jax.weights.api import PresetByName, Weights, WeightsEnum
 
 _SERVER = "https://download.pytorch.org/models/"
@@ -123,6 +124,13 @@ MODEL_WEIGHTS: dict[str, type[WeightsEnum]] = {
     "fcn_resnet101": FCN_ResNet101_Weights,
     "resnet50": ResNet50_Weights,
     "resnet101": ResNet101_Weights,
+    "fcn32s_vgg16": paper_catalog.FCN32s_VGG16_Weights,
+    "fcn16s_vgg16": paper_catalog.FCN16s_VGG16_Weights,
+    "fcn8s_vgg16": paper_catalog.FCN8s_VGG16_Weights,
+    "fcn8s_atonce_vgg16": paper_catalog.FCN8s_AtOnce_VGG16_Weights,
+    "fcn32s_alexnet": paper_catalog.FCN32s_AlexNet_Weights,
+    "vgg16": paper_catalog.VGG16_Weights,
+    "caffenet": paper_catalog.CaffeNet_Weights,
 }
 """Which weights belong to which model, by the builder's name."""
 

@@ -1,6 +1,6 @@
 """Bringing a file of published weights here: whole, verified, once.
 
-A file gets its name in the cache only after its SHA-256 was found right, and is checked again whenever it is
+A file gets its name in the cache only after its digest was found right, and is checked again whenever it is
 asked for. On the way it is `<name>.part`, which a later call takes up where an earlier one was cut off, and
 `<name>.lock` lets one process at a time work on it.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from fcn_jax.weights.api import Weights, WeightsEnum
-from fcn_jax.weights.cache import cache_folder, exclusive, sha256_of
+from fcn_jax.weights.cache import cache_folder, digest_of, exclusive
 from fcn_jax.weights.progress import Reporter, reporting, say
 from fcn_jax.weights.transfer import Fault, Refusal, Transfer
 
@@ -50,22 +50,20 @@ def fetch(
       cache_dir: the folder to use in place of `cache_folder()`.
 
     Raises:
-      WeightsDownloadError: the file is not here and could not be had.
+      WeightsDownloadError: the file is not here and could not be had, or no digest of it is known, so that
+        nothing could be verified.
       TypeError: `weights_or_url` is none of these.
-      ValueError: the address is not http(s), or no digest is known, so that nothing could be verified.
+      ValueError: the address is not http(s).
     """
     weights = _as_weights(weights_or_url)
     if urlsplit(weights.url).scheme not in ("http", "https"):
         raise ValueError(f"expected an http or https address, got {weights.url!r}")
-    if not (weights.sha256 or weights.sha256_prefix):
-        raise ValueError(
-            f"{weights.url} cannot be verified: expected a file name that ends in its digest, such as "
-            "name-1167a1af.pth, or Weights(..., sha256=...)"
-        )
     path = (cache_folder() if cache_dir is None else Path(cache_dir).expanduser()) / weights.file_name
     if offline is None:
         offline = os.environ.get("FCN_JAX_OFFLINE", "").lower() not in ("", "0", "false", "no", "off")
     try:
+        if weights.digest is None:
+            raise Refusal("no digest of this file is known, so that nothing fetched could be verified")
         _ensure(weights, path, progress=progress, offline=offline)
     except (Fault, Refusal) as error:
         raise _failure(weights_or_url, weights, path, str(error)) from error
@@ -108,9 +106,10 @@ def _problem(weights: Weights, path: Path) -> str | None:
     """What is wrong with the file at `path`; None if it is the right one."""
     if not path.is_file():
         return "it is not in the cache"
-    expected, got = weights.sha256 or weights.sha256_prefix, sha256_of(path)
+    algorithm, expected = weights.digest
+    got = digest_of(path, algorithm)
     if not got.startswith(expected):
-        return f"{path} is damaged: expected SHA-256 {expected}, got {got}"
+        return f"{path} is damaged: expected {algorithm} {expected}, got {got}"
     return None
 
 
@@ -168,11 +167,12 @@ def _complete(transfer: Transfer, reporter: Reporter) -> None:
 
 def _failure(wanted: object, weights: Weights, path: Path, reason: str) -> WeightsDownloadError:
     name = f"{wanted!r} ({weights.file_name})" if isinstance(wanted, WeightsEnum) else weights.file_name
+    place = "and pass the file's path as weights=..."
+    if weights.digest is not None:
+        place = f"and put the file at\n    {path}\n  or anywhere, and pass its path as weights=..."
     return WeightsDownloadError(
         f"cannot have {name}\n"
         f"  from: {weights.url}\n"
         f"  what happened: {reason}\n"
-        f"  without a network: fetch that address on another machine and put the file at\n"
-        f"    {path}\n"
-        f"  or anywhere, and pass its path as weights=..."
+        f"  what to do: fetch that address yourself, on another machine if need be, {place}"
     )

@@ -41,8 +41,9 @@ class Loopback(ThreadingHTTPServer):
         self.sent: list[int] = []
         self.closing = threading.Event()
 
-    def weights(self, **known) -> Weights:
-        url = f"http://127.0.0.1:{self.server_port}/models/tiny-{self.digest[:8]}.pth"
+    def weights(self, name: str | None = None, **known) -> Weights:
+        name = name or f"tiny-{self.digest[:8]}.pth"
+        url = f"http://127.0.0.1:{self.server_port}/models/{name}"
         return Weights(url, transforms=dict, meta={}, **known)
 
     def handle_error(self, request, client_address):

@@ -24,9 +24,26 @@ def test_the_defaults():
 
 
 @pytest.mark.parametrize("member", MEMBERS, ids=repr)
-def test_every_file_can_be_verified(member):
-    assert re.fullmatch("[0-9a-f]{8}", member.sha256_prefix)
-    assert re.fullmatch(r"https://download\.pytorch\.org/models/[\w-]+\.pth", member.url)
+def test_every_file_has_a_digest_or_is_one_of_three_without(member):
+    digits = {"sha256": 8, "sha1": 40}
+    if member.value.digest is None:
+        assert member.file_name in (
+            "fcn16s-heavy-pascal.caffemodel",
+            "fcn8s-atonce-pascal.caffemodel",
+            "fcn-alexnet-pascal.caffemodel",
+        )
+    else:
+        algorithm, digest = member.value.digest
+        assert re.fullmatch("[0-9a-f]+", digest)
+        assert len(digest) in (digits[algorithm], 64)
+    if member.file_name.endswith(".pth"):
+        assert re.fullmatch(r"https://download\.pytorch\.org/models/[\w-]+\.pth", member.url)
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=repr)
+def test_the_preset_is_that_of_the_files_family(member):
+    preset = type(member.transforms()).__name__
+    assert (preset == "CaffeSegmentation") == member.file_name.endswith(".caffemodel")
 
 
 @pytest.mark.parametrize("member", [member for member in MEMBERS if member.value.sha256], ids=repr)

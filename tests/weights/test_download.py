@@ -1,5 +1,6 @@
 """Downloads from a server on this machine that misbehaves as told."""
 
+import hashlib
 import random
 import ssl
 import time
@@ -35,7 +36,7 @@ def test_the_whole_digest_and_the_size_are_used_where_known(server, folder):
 
 def test_a_digest_right_in_its_first_8_digits_only_is_refused(server, folder):
     weights = server.weights(sha256=server.digest[:-1] + ("0" if server.digest[-1] != "0" else "1"))
-    with pytest.raises(WeightsDownloadError, match=f"expected SHA-256 {weights.sha256}, got {server.digest}"):
+    with pytest.raises(WeightsDownloadError, match=f"expected sha256 {weights.sha256}, got {server.digest}"):
         fetch(weights, progress=False, cache_dir=folder)
     assert files(folder) == {".lock"}
 
@@ -165,7 +166,7 @@ def test_wrong_bytes_are_fetched_once_more_from_the_start(server, folder):
 def test_wrong_bytes_twice_are_an_error_that_names_both_digests(server, folder):
     server.script += [loopback.flipped] * 2
     with pytest.raises(
-        WeightsDownloadError, match=rf"expected SHA-256 {server.digest[:8]}, got [0-9a-f]{{64}}"
+        WeightsDownloadError, match=rf"expected sha256 {server.digest[:8]}, got [0-9a-f]{{64}}"
     ):
         get(server, folder)
     assert len(server.ranges) == 2
@@ -259,8 +260,18 @@ def test_only_web_addresses(folder, url):
         fetch(url, cache_dir=folder)
 
 
+def test_a_sha1_verifies_where_no_sha256_is_known(server, folder):
+    sha1 = hashlib.sha1(CONTENT).hexdigest()
+    weights = server.weights(name="net.caffemodel", sha1=sha1)
+    assert fetch(weights, progress=False, cache_dir=folder).read_bytes() == CONTENT
+    with pytest.raises(WeightsDownloadError, match=f"expected sha1 {'0' * 40}, got {sha1}"):
+        fetch(server.weights(name="net.caffemodel", sha1="0" * 40), progress=False, cache_dir=folder)
+
+
 def test_only_what_can_be_verified(folder):
-    with pytest.raises(ValueError, match="cannot be verified"):
+    with pytest.raises(
+        WeightsDownloadError, match=r"no digest of this file is known.*\n.*pass the file's path"
+    ):
         fetch("https://host/net.pth", cache_dir=folder)
     with pytest.raises(WeightsDownloadError, match="not in the cache"):
         fetch(Weights("https://host/net.pth", dict, {}, sha256="ab" * 32), cache_dir=folder, offline=True)
