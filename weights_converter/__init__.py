@@ -9,7 +9,7 @@ from weights_converter.api import convert, export
 from weights_converter.engine import Conversion
 from weights_converter.errors import CheckpointError
 from weights_converter.model_file import convert_file, load_model_file, save_model_file
-from weights_converter.readers import read_checkpoint, read_safetensors
+from weights_converter.readers import read_caffemodel, read_checkpoint, read_safetensors
 from weights_converter.writers import write_safetensors, write_torch_legacy, write_torch_zip
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "convert_file",
     "export",
     "load_model_file",
+    "read_caffemodel",
     "read_checkpoint",
     "read_safetensors",
     "save_model_file",

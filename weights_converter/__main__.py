@@ -2,27 +2,40 @@
 
 import argparse
 import sys
+from pathlib import Path
 
-from weights_converter.engine import describe
+from weights_converter.engine import Conversion, describe
 from weights_converter.errors import CheckpointError
 from weights_converter.model_file import convert_file
+from weights_converter.tables.family import PRESETS
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; gives the exit status."""
     parser = argparse.ArgumentParser(prog="python -m weights_converter", description=__doc__)
-    parser.add_argument("source", metavar="SRC", help="a .pth, .pt or .safetensors checkpoint")
+    parser.add_argument("source", metavar="SRC", help="a .pth, .pt, .safetensors or .caffemodel file")
     parser.add_argument("target", metavar="DST", help="the file to write: .safetensors, .pth or .pt")
+    parser.add_argument("--model", help="whose the tensors are, where they do not tell: fcn8s_atonce_vgg16")
+    parser.add_argument("--preset", choices=PRESETS, help="the images that the weights expect")
     options = parser.parse_args(arguments)
     try:
-        conversion = convert_file(options.source, options.target)
-    except CheckpointError as error:
+        conversion = _convert(Path(options.source), Path(options.target), options.model, options.preset)
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     print(f"{options.target}: {describe(conversion.architecture)}, {len(conversion.params)} arrays")
     for name, why in conversion.dropped.items():
         print(f"  dropped {name}: {why}")
     return 0
+
+
+def _convert(source: Path, target: Path, model_name: str | None, preset: str | None) -> Conversion:
+    if target.exists() and source.exists() and source.samefile(target):
+        raise CheckpointError("source and target are the same file; give the target another name", source)
+    return convert_file(source, target, model_name=model_name, preset=preset)
 
 
 if __name__ == "__main__":

@@ -8,20 +8,27 @@ from weights_converter import engine
 from weights_converter.errors import CheckpointError
 
 
-def convert(state_dict: Mapping[str, np.ndarray]) -> tuple[str, dict[str, np.ndarray]]:
-    """Converts a PyTorch state_dict to the names and layouts of fcn_jax.
+def convert(
+    state_dict: Mapping[str, np.ndarray], model_name: str | None = None
+) -> tuple[str, dict[str, np.ndarray]]:
+    """Converts a PyTorch state_dict, or the blobs of a Caffe model, to the names and layouts of fcn_jax.
 
     Args:
-      state_dict: {name: array} of torchvision's fcn_resnet50 or fcn_resnet101, or of its resnet50 or
-        resnet101.
+      state_dict: {name: array} of torchvision's fcn_resnet50 or fcn_resnet101, of a network of the FCN paper,
+        or of an ImageNet classifier that one of these has as its backbone.
+      model_name: whose they are. Needed only for "fcn8s_atonce_vgg16" in PyTorch's names, which look like
+        those of "fcn8s_vgg16". For the start of a finer network's training see `engine.to_ours`.
 
     Returns:
       The model's name, and {path: array}: kernels HWIO, the arrays views of those that came.
 
     Raises:
-      CheckpointError: the architecture is unknown, or a tensor is missing, unexpected or of another shape.
+      CheckpointError: the architecture is unknown or not that of `model_name`, or a tensor is missing,
+        unexpected or of another shape.
     """
-    conversion = engine.to_ours(state_dict)
+    conversion = engine.to_ours(state_dict, model_name=model_name)
+    if conversion.fresh:
+        raise CheckpointError(f"expected the tensors of {model_name}, got those of a network before it")
     return conversion.architecture.model_name, conversion.params
 
 
@@ -33,12 +40,10 @@ def export(params: Mapping[str, np.ndarray], model_name: str) -> dict[str, np.nd
       model_name: whose arrays they are, such as "fcn_resnet50".
 
     Returns:
-      {name: array} in torchvision's order; `num_batches_tracked` counters are 0.
+      {name: array} in torchvision's order, or the PyTorch port's; `num_batches_tracked` counters are 0.
 
     Raises:
       CheckpointError: they are another model's, or an array is missing, unexpected or of another shape.
     """
-    found = engine.recognize(params)[0].model_name
-    if found != model_name:
-        raise CheckpointError(f"expected the arrays of {model_name}, got those of {found}")
+    engine.recognize(params, model_name)
     return engine.to_source(params)

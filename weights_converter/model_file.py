@@ -6,6 +6,7 @@ Our format is safetensors with our names and layouts. Its metadata, all strings,
   model, num_classes    as `fcn_jax.get_model` takes them
   categories            JSON list of class names, if known
   transforms            JSON of the preset that images go through, if known
+  preset                "caffe" or "torchvision", the images that the weights expect, if known
   source, source_sha256 name and digest of the file it was made from, if any
   num_batches_tracked   JSON of PyTorch's batch-norm counters, so that an export gives back every tensor
   sha256                digest of the file, written by the writer and verified by the reader
@@ -30,21 +31,32 @@ SAFETENSORS_SUFFIX = ".safetensors"
 TORCH_SUFFIXES = (".pth", ".pt")
 
 
-def load_model_file(path: str | os.PathLike, *, strict: bool = True) -> Conversion:
+def load_model_file(
+    path: str | os.PathLike,
+    *,
+    strict: bool = True,
+    model_name: str | None = None,
+    preset: str | None = None,
+) -> Conversion:
     """Reads a checkpoint of any known format into the names and layouts of fcn_jax.
 
     Args:
-      path: a `.pth` / `.pt` of either PyTorch container, or safetensors with PyTorch's names or ours.
+      path: a `.pth` / `.pt` of either PyTorch container, safetensors with PyTorch's names or ours, or a
+        `.caffemodel`.
       strict: missing and unexpected tensors are an error.
+      model_name, preset: settle what the file does not tell, as in `engine.to_ours`.
 
     Raises:
       CheckpointError: the file cannot be read, or its tensors are not those of a known architecture.
     """
     tensors, metadata = read_with_metadata(path)
     try:
-        return replace(engine.to_ours(tensors, strict=strict), metadata=metadata)
+        found = engine.to_ours(
+            tensors, strict=strict, model_name=model_name, preset=preset, metadata=metadata
+        )
     except CheckpointError as error:
         raise CheckpointError(error.reason, path) from None
+    return replace(found, path=os.fspath(path))
 
 
 def save_model_file(
@@ -57,14 +69,15 @@ def save_model_file(
     Args:
       path: ends in `.safetensors`, `.pth` or `.pt`.
       params: {path: array}, all of a known model.
-      metadata: goes into a safetensors file; its `num_batches_tracked` gives the counters of a `.pth`.
+      metadata: goes into a safetensors file; its `model`, if it has one, tells models apart whose tensors do
+        not; its `num_batches_tracked` gives the counters of a `.pth`.
 
     Raises:
       CheckpointError: an unknown suffix, tensors of no known model, or a file that cannot be written.
     """
     metadata = dict(metadata or {})
     if _check_suffix(path) == SAFETENSORS_SUFFIX:
-        architecture = engine.to_ours(params).architecture
+        architecture = engine.to_ours(params, model_name=metadata.get("model")).architecture
         known = {"format": "fcn_jax", "model": architecture.model_name}
         if architecture.num_classes is not None:
             known["num_classes"] = str(architecture.num_classes)
@@ -76,7 +89,12 @@ def save_model_file(
 
 
 def convert_file(
-    source: str | os.PathLike, target: str | os.PathLike, metadata: Mapping[str, str] | None = None
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    metadata: Mapping[str, str] | None = None,
+    *,
+    model_name: str | None = None,
+    preset: str | None = None,
 ) -> Conversion:
     """Converts a checkpoint file: to safetensors of our own, or back to PyTorch.
 
@@ -84,6 +102,7 @@ def convert_file(
       source: any file that `load_model_file` reads.
       target: a `.safetensors`, `.pth` or `.pt` file; it appears whole or not at all.
       metadata: more entries for a safetensors file, such as `categories`.
+      model_name, preset: settle what the source does not tell, as in `engine.to_ours`.
 
     Returns:
       What was converted, with its account.
@@ -92,8 +111,15 @@ def convert_file(
       CheckpointError: the source cannot be read or the target cannot be written.
     """
     _check_suffix(target)
-    conversion = load_model_file(source)
-    carried = dict(conversion.metadata)
+    conversion = load_model_file(source, model_name=model_name, preset=preset)
+    if conversion.fresh:
+        raise CheckpointError(
+            f"is only a start for {model_name}, without {', '.join(conversion.fresh)}; load it into a model",
+            source,
+        )
+    carried = conversion.metadata | {"model": conversion.architecture.model_name}
+    if conversion.preset is not None:
+        carried["preset"] = conversion.preset
     if conversion.counters is not None:
         carried["source"] = Path(source).name
         carried["source_sha256"] = file_digest(source)

@@ -6,21 +6,22 @@ import os
 import numpy as np
 
 from weights_converter.errors import CheckpointError
+from weights_converter.readers.caffemodel import begins_like_caffemodel, read_caffemodel
 from weights_converter.readers.mapped_file import map_file, naming
 from weights_converter.readers.safetensors_file import read_safetensors
 from weights_converter.readers.state_dict import without_module_prefix
 from weights_converter.readers.torch_legacy import MAGIC, read_torch_legacy
 from weights_converter.readers.torch_zip import read_torch_zip
 
-ACCEPTED = "Accepted are files of torch.save (zip or older stream form) and safetensors"
+ACCEPTED = "Accepted are files of torch.save (zip or older stream form), safetensors and Caffe's .caffemodel"
 MAGIC_FORMS = (MAGIC.to_bytes(10, "little"), str(MAGIC).encode())  # in binary and in text pickles
 
 
 def read_checkpoint(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Reads the tensors of a PyTorch checkpoint or a safetensors file. Nothing in the file is executed.
+    """Reads the tensors of a PyTorch checkpoint, a safetensors file or a Caffe model; executes nothing in it.
 
-    A state_dict may stand alone or under "model" or "state_dict"; a "module." before every name is taken
-    away.
+    A state_dict may stand alone or under "model", "state_dict" or "model_state_dict"; a "module." before
+    every name is taken away.
 
     Returns:
       Arrays by name, in the file's order and dtypes (bfloat16 as `ml_dtypes.bfloat16`). They are read-only
@@ -40,13 +41,17 @@ def read_with_metadata(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], 
             return without_module_prefix(read_torch_zip(path)), metadata
         if any(magic in mapped[:64] for magic in MAGIC_FORMS):
             return without_module_prefix(read_torch_legacy(path)), metadata
-        if mapped[8:9] == b"{":
+        if mapped[5:9] == b"\x00\x00\x00{":  # behind the length of a header, below 2**40
             tensors, metadata = read_safetensors(path)
             return without_module_prefix(tensors), metadata
-        raise CheckpointError(f"{_looks_like(mapped)}. {ACCEPTED}")
+        foreign = _looks_like(mapped)
+        # The one form without a mark of its own; asked last, for bytes of other forms could pass for its own.
+        if foreign is None and begins_like_caffemodel(memoryview(mapped)):
+            return read_caffemodel(path), metadata
+        raise CheckpointError(f"{foreign or 'is no checkpoint in a form this package knows'}. {ACCEPTED}")
 
 
-def _looks_like(mapped: mmap.mmap) -> str:
+def _looks_like(mapped: mmap.mmap) -> str | None:
     begin = mapped[:512]
     text = begin.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
@@ -63,9 +68,11 @@ def _looks_like(mapped: mmap.mmap) -> str:
     if begin.startswith(b"\x1f\x8b"):
         return "is compressed with gzip; unpack it first"
     if begin.startswith(b"\x89HDF\r\n\x1a\n"):
-        return "is an HDF5 file (Keras, or MATLAB 7.3)"
+        return "is an HDF5 file (Keras, MATLAB 7.3, or Caffe's .caffemodel.h5)"
     if begin.startswith(b"\x93NUMPY"):
         return "is a NumPy array (.npy)"
     if begin[:1] == b"\x80" and begin[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return "is a pickle, but not one of torch.save, or the beginning of a damaged one"
-    return "is no checkpoint in a form this package knows"
+    if text.startswith((b"name:", b"layer {", b"layers {", b"input:")):
+        return "is the definition of a Caffe net (.prototxt), without weights; give its .caffemodel"
+    return None

@@ -5,8 +5,9 @@ import collections
 from weights_converter.errors import CheckpointError
 from weights_converter.readers.values import Pairs, Tensor, kind_of, shown
 
-# In order of preference; torchvision's training scripts write "model" (and "model_ema" beside it).
-WRAPPERS = ("model", "state_dict")
+# In order of preference; torchvision's training scripts write "model" (and "model_ema" beside it), those of
+# the PyTorch port of the paper's networks "model_state_dict".
+WRAPPERS = ("model", "state_dict", "model_state_dict")
 MANY = 8  # names in one message
 
 

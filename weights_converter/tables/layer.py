@@ -1,21 +1,32 @@
 """What a table is made of: layers, and the kinds of layer with their leaves.
 
-A leaf is one array of a layer. It has a name and a layout on either side; the two layouts differ by a
-permutation of axes at most, so that a conversion never changes a bit of any number.
+A leaf is one array of a layer. It has a name and a layout on either side; the two layouts differ at most by a
+permutation of axes and the flattening of a convolution to a matrix, so that a conversion never changes a bit
+of any number.
 """
 
+import math
 from typing import NamedTuple
+
+import numpy as np
 
 # One table serves two sides: the checkpoint's names and layouts, and those of fcn_jax.
 SOURCE, OURS = "source", "ours"
 
 
 class Leaf(NamedTuple):
-    """One array of a layer: its name on either side, and the axes of the source in our order."""
+    """One array of a layer.
+
+    Attributes:
+      source, ours: its name on either side.
+      axes: of the source, in our order.
+      flat: whether the source has all axes but the first as one, as a matrix, the last axis the fastest.
+    """
 
     source: str
     ours: str
     axes: tuple[int, ...] = (0,)
+    flat: bool = False
 
 
 class Kind(NamedTuple):
@@ -30,6 +41,10 @@ _BIAS = Leaf("bias", "bias")
 
 CONV = Kind((_KERNEL,))
 CONV_BIAS = Kind((_KERNEL, _BIAS))
+# A fully connected layer (out, C*H*W) that becomes a convolution of the size of its input.
+DENSE_AS_CONV = Kind((_KERNEL._replace(flat=True), _BIAS))
+# (in, out, H, W) to (H, W, out, in): what `lax.conv_transpose(..., transpose_kernel=True)` takes, unflipped.
+DECONV = Kind((_KERNEL,))
 BATCH_NORM = Kind(
     (Leaf("weight", "scale"), _BIAS, Leaf("running_mean", "mean"), Leaf("running_var", "var")),
     # An int64 scalar that PyTorch reads only when momentum is None; files from before 0.4.1 lack it.
@@ -44,7 +59,8 @@ class Layer(NamedTuple):
       source: the module's name in the checkpoint.
       ours: the module's name in fcn_jax.
       kind: its leaves.
-      shape: of `weight` in the source's layout; every vector of the layer has the length shape[0].
+      shape: of `weight` in the source's layout before any flattening; every vector of the layer has length
+        shape[0].
     """
 
     source: str
@@ -55,7 +71,17 @@ class Layer(NamedTuple):
     def leaf_shape(self, leaf: Leaf, side: str) -> tuple[int, ...]:
         """Gives the shape of one leaf in the layout of one side."""
         shape = self.shape[: len(leaf.axes)]
-        return shape if side == SOURCE else tuple(shape[axis] for axis in leaf.axes)
+        if side == OURS:
+            return tuple(shape[axis] for axis in leaf.axes)
+        return (shape[0], math.prod(shape[1:])) if leaf.flat else shape
+
+    def to_ours(self, leaf: Leaf, array: np.ndarray) -> np.ndarray:
+        """Brings one leaf from the source's layout into ours, as a view."""
+        return array.reshape(self.shape if leaf.flat else array.shape).transpose(leaf.axes)
+
+    def to_source(self, leaf: Leaf, array: np.ndarray) -> np.ndarray:
+        """Brings one leaf from our layout into the source's, as a view unless it is flat there."""
+        return array.transpose(np.argsort(leaf.axes)).reshape(self.leaf_shape(leaf, SOURCE))
 
     def name(self, leaf: Leaf, side: str) -> str:
         """Gives the full name of one leaf on one side."""
@@ -66,11 +92,15 @@ class Architecture(NamedTuple):
     """What can be told of a model from its tensors.
 
     Attributes:
-      model_name: as `fcn_jax.get_model` knows it, or the backbone's name ("resnet50") of a classifier.
+      model_name: as `fcn_jax.get_model` knows it, or the backbone's name ("resnet50", "vgg16") of a
+        classifier.
       num_classes: of the segmentation head; None for a classifier.
       aux: whether the auxiliary head is there.
+      widths: of the paper's networks, the channels of each block and, last, of fc6 and fc7: the builders'
+        `features` and `fc_features`. () for networks that have one width only.
     """
 
     model_name: str
     num_classes: int | None = None
     aux: bool = False
+    widths: tuple[int, ...] = ()

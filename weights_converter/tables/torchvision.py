@@ -8,7 +8,10 @@ are theirs where those are words, and find a word where they only count (`classi
 import re
 from collections.abc import Iterator, Mapping
 
+import numpy as np
+
 from weights_converter.errors import CheckpointError
+from weights_converter.tables.family import TORCHVISION, Family
 from weights_converter.tables.layer import (
     BATCH_NORM,
     CONV,
@@ -31,7 +34,7 @@ DROPPED = {
 
 def layers(architecture: Architecture) -> Iterator[Layer]:
     """Lists every layer of an FCN, or of a backbone by itself, in the order of torchvision's state_dict."""
-    name, num_classes, aux = architecture
+    name, num_classes, aux, _ = architecture
     if num_classes is None:
         yield from _resnet(BLOCKS[name], "")
         return
@@ -109,3 +112,19 @@ def _depth(shapes: Mapping[str, tuple[int, ...]], prefix: str) -> str:
     raise CheckpointError(
         f"this looks like a ResNet with {tuple(blocks)} blocks in its stages; known are {known}"
     )
+
+
+def _set_aside(architecture: Architecture, tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
+    if architecture.num_classes is not None:
+        return {}
+    return {name: why for name, why in DROPPED.items() if name in tensors}
+
+
+RESNETS = Family(
+    known="torchvision's fcn_resnet50 or fcn_resnet101, or its resnet50 or resnet101 for a backbone",
+    preset=TORCHVISION,
+    recognize=recognize,
+    layers=layers,
+    set_aside=_set_aside,
+    preset_of_ours=TORCHVISION,
+)
