@@ -4,19 +4,31 @@
 """
 
 import functools
+from collections.abc import Iterable
 
 import numpy as np
 
-from weights_converter.tables import torchvision
-from weights_converter.tables.layer import SOURCE, Architecture
+from weights_converter.tables import paper, torchvision
+from weights_converter.tables.layer import SOURCE, Architecture, Layer
 
 
 @functools.cache
 def seeded_state_dict(model_name: str, num_classes: int | None, aux: bool = True) -> dict[str, np.ndarray]:
-    """Draws a state_dict in PyTorch's names, float64, with random batch-norm rows of all four kinds."""
+    """Draws a state_dict of torchvision's, float64, with random batch-norm rows of all four kinds."""
+    return _draw(torchvision.layers(Architecture(model_name, num_classes, aux)))
+
+
+@functools.cache
+def seeded_paper_state_dict(model_name: str, num_classes: int = 5) -> dict[str, np.ndarray]:
+    """Draws a state_dict of a narrow network of the paper, float64, its upsamplings dense and random."""
+    widths = (6, 8, 10, 12, 14, 16) if model_name == "fcn32s_alexnet" else (4, 6, 8, 10, 12, 16)
+    return _draw(paper.fcn_layers(Architecture(model_name, num_classes, False, widths)))
+
+
+def _draw(layers: Iterable[Layer]) -> dict[str, np.ndarray]:
     random = np.random.RandomState(2015)
     tensors = {}
-    for layer in torchvision.layers(Architecture(model_name, num_classes, aux)):
+    for layer in layers:
         for leaf in layer.kind.leaves:
             shape = layer.leaf_shape(leaf, SOURCE)
             if len(shape) == 4:

@@ -4,6 +4,9 @@ Source: Long, Shelhamer, Darrell, "Fully convolutional networks for semantic seg
 `torchvision.models.segmentation.fcn_resnet50` and `fcn_resnet101`.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 from flax import nnx
 
@@ -20,7 +23,14 @@ class FCN(nnx.Module):
       backbone: gives "layer3" and "layer4" maps.
       classifier: the head on "layer4".
       aux_classifier: the head on "layer3" that helps in training, or None.
+
+    Attributes:
+      transforms: prepares a picture for these weights; set by the builders.
+      categories: names of the classes, where the weights came with them; set by the builders.
     """
+
+    transforms: Callable[..., Any] | None = None
+    categories: tuple[str, ...] | None = None
 
     def __init__(self, backbone: ResNet, classifier: FCNHead, aux_classifier: FCNHead | None = None):
         self.backbone = backbone

@@ -16,6 +16,18 @@ KAIMING_FAN_OUT = jax.nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 TORCH_CONV = jax.nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
+class Fixed(nnx.Variable):
+    """A weight that is saved and loaded like a parameter but never trained.
+
+    It is no `nnx.Param`, so it gets neither a gradient nor weight decay.
+    """
+
+
+def at_least_float32(x: jax.Array) -> jax.Array:
+    """Widens half precision to float32; leaves float32 and float64 as they are."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
 def torch_conv_bias(fan_in: int) -> jax.nn.initializers.Initializer:
     """Gives torch.nn.Conv2d's bias initializer: uniform within 1 / sqrt(fan_in)."""
     bound = 1 / math.sqrt(fan_in)
@@ -30,11 +42,15 @@ def conv(
     stride: int = 1,
     padding: int = 0,
     dilation: int = 1,
+    groups: int = 1,
     kernel_init: jax.nn.initializers.Initializer = KAIMING_FAN_OUT,
     bias_init: jax.nn.initializers.Initializer | None = None,
     **dtypes_and_rngs: Any,
 ) -> nnx.Conv:
-    """Makes a square 2-D convolution on (N, H, W, C), `padding` pixels a side; biased if `bias_init`."""
+    """Makes a square 2-D convolution on (N, H, W, C), `padding` pixels a side; biased if `bias_init`.
+
+    With groups the g-th contiguous part of the outputs reads the g-th part of the inputs.
+    """
     return nnx.Conv(
         in_channels,
         out_channels,
@@ -42,6 +58,7 @@ def conv(
         strides=(stride, stride),
         padding=((padding, padding), (padding, padding)),
         kernel_dilation=(dilation, dilation),
+        feature_group_count=groups,
         use_bias=bias_init is not None,
         kernel_init=kernel_init,
         bias_init=bias_init or jax.nn.initializers.zeros,

@@ -1,0 +1,66 @@
+"""The AlexNet trunk of the paper's first network, in CaffeNet's form: pooling comes before normalization.
+
+Source: Krizhevsky, Sutskever, Hinton, "ImageNet classification with deep convolutional neural networks"
+(2012), as made convolutional in the authors' `voc-fcn-alexnet/net.py`. torchvision's `alexnet` is another
+network.
+"""
+
+from typing import Any
+
+import jax
+from flax import nnx
+
+from fcn_jax.models.grid import FeatureMap
+from fcn_jax.models.layers import conv
+from fcn_jax.models.pooling import local_response_norm
+from fcn_jax.models.vgg import BORDER, FC_NORMAL, ZEROS
+
+
+class AlexNet(nnx.Module):
+    """Five convolutions, three of them in two groups, then fc6 and fc7 with dropout 0.5; stride 32.
+
+    Random weights are drawn as for `VGG16`.
+
+    Args:
+      features: the widths of the five convolutions, all even.
+      fc_features: the width of fc6 and fc7.
+      settings: `rngs`, `dtype` (of the computation), `param_dtype`, handed to every layer.
+
+    Raises:
+      ValueError: not five widths, or an odd one, which two groups cannot share.
+    """
+
+    def __init__(
+        self,
+        features: tuple[int, ...] = (96, 256, 384, 384, 256),
+        fc_features: int = 4096,
+        **settings: Any,
+    ):
+        if len(features) != 5 or any(width % 2 for width in features):
+            raise ValueError(f"expected five even widths, got {tuple(features)}")
+        one, two, three, four, five = features
+        settings = {"bias_init": ZEROS, **settings}
+        self.conv1 = conv(3, one, 11, stride=4, padding=BORDER, **settings)
+        self.conv2 = conv(one, two, 5, padding=2, groups=2, **settings)
+        self.conv3 = conv(two, three, 3, padding=1, **settings)
+        self.conv4 = conv(three, four, 3, padding=1, groups=2, **settings)
+        self.conv5 = conv(four, five, 3, padding=1, groups=2, **settings)
+        self.fc6 = conv(five, fc_features, 6, kernel_init=FC_NORMAL, **settings)
+        self.fc7 = conv(fc_features, fc_features, 1, kernel_init=FC_NORMAL, **settings)
+        self.dropout = nnx.Dropout(0.5, rngs=settings["rngs"])
+
+    def channels(self, name: str) -> int:
+        """Gives the width of a map by its name."""
+        return getattr(self, name).out_features
+
+    def __call__(self, images: jax.Array) -> dict[str, FeatureMap]:
+        """Maps (N, H, W, 3) to "fc7" (N, ceil((H + 2) / 32), ceil((W + 2) / 32), 4096)."""
+        x = FeatureMap(images)
+        x = x.conv(self.conv1).apply(jax.nn.relu).max_pool(3, 2).apply(local_response_norm)
+        x = x.conv(self.conv2).apply(jax.nn.relu).max_pool(3, 2).apply(local_response_norm)
+        x = x.conv(self.conv3).apply(jax.nn.relu)
+        x = x.conv(self.conv4).apply(jax.nn.relu)
+        x = x.conv(self.conv5).apply(jax.nn.relu).max_pool(3, 2)
+        x = x.conv(self.fc6).apply(jax.nn.relu).apply(self.dropout)
+        x = x.conv(self.fc7).apply(jax.nn.relu).apply(self.dropout)
+        return {"fc7": x}

@@ -1,0 +1,82 @@
+"""The VGG16 trunk of the paper's networks: thirteen 3x3 convolutions, fc6 and fc7 as convolutions, stride 32.
+
+Source: Simonyan and Zisserman, "Very deep convolutional networks" (2015), as made convolutional in the
+authors' `voc-fcn32s/net.py`: the first convolution pads by 100, so that fc6 (7x7, unpadded) finds a place in
+any image, and the pools round sizes up.
+"""
+
+from typing import Any
+
+import jax
+from flax import nnx
+
+from fcn_jax.models.grid import FeatureMap
+from fcn_jax.models.layers import conv
+
+BLOCKS = (
+    ("conv1_1", "conv1_2"),
+    ("conv2_1", "conv2_2"),
+    ("conv3_1", "conv3_2", "conv3_3"),
+    ("conv4_1", "conv4_2", "conv4_3"),
+    ("conv5_1", "conv5_2", "conv5_3"),
+)
+BORDER = 100  # rows and columns of zeros on every side of the image
+
+ZEROS = jax.nn.initializers.zeros
+FC_NORMAL = jax.nn.initializers.normal(0.01)
+
+
+class VGG16(nnx.Module):
+    """Five blocks of convolutions, each pooled to half the size, then fc6 and fc7 with dropout 0.5.
+
+    Random weights follow torchvision's `vgg16`: kaiming normal over the outputs, fc6 and fc7 normal with
+    deviation 0.01, biases zero.
+
+    Args:
+      features: the widths of the five blocks.
+      fc_features: the width of fc6 and fc7.
+      settings: `rngs`, `dtype` (of the computation), `param_dtype`, handed to every layer.
+
+    Raises:
+      ValueError: not five widths.
+    """
+
+    def __init__(
+        self,
+        features: tuple[int, ...] = (64, 128, 256, 512, 512),
+        fc_features: int = 4096,
+        **settings: Any,
+    ):
+        if len(features) != len(BLOCKS):
+            raise ValueError(f"expected the widths of {len(BLOCKS)} blocks, got {tuple(features)}")
+        channels = 3
+        for names, width in zip(BLOCKS, features, strict=True):
+            for name in names:
+                padding = BORDER if name == "conv1_1" else 1
+                setattr(self, name, conv(channels, width, 3, padding=padding, bias_init=ZEROS, **settings))
+                channels = width
+        fc = {"kernel_init": FC_NORMAL, "bias_init": ZEROS, **settings}
+        self.fc6 = conv(channels, fc_features, 7, **fc)
+        self.fc7 = conv(fc_features, fc_features, 1, **fc)
+        self.dropout = nnx.Dropout(0.5, rngs=settings["rngs"])
+
+    def channels(self, name: str) -> int:
+        """Gives the width of a map by its name."""
+        last = {f"pool{number}": names[-1] for number, names in enumerate(BLOCKS, 1)}
+        return getattr(self, last.get(name, name)).out_features
+
+    def __call__(self, images: jax.Array) -> dict[str, FeatureMap]:
+        """Maps (N, H, W, 3) to "pool3" (N, ceil((H + 198) / 8), ..., 256), "pool4" and "fc7".
+
+        "pool4" is (N, ceil((H + 198) / 16), ..., 512), "fc7" (N, ceil((H + 6) / 32), ..., 4096).
+        """
+        x = FeatureMap(images)
+        maps = {}
+        for number, names in enumerate(BLOCKS, 1):
+            for name in names:
+                x = x.conv(getattr(self, name)).apply(jax.nn.relu)
+            x = x.max_pool(2, 2)
+            maps[f"pool{number}"] = x
+        x = x.conv(self.fc6).apply(jax.nn.relu).apply(self.dropout)
+        x = x.conv(self.fc7).apply(jax.nn.relu).apply(self.dropout)
+        return {"pool3": maps["pool3"], "pool4": maps["pool4"], "fc7": x}
