@@ -9,22 +9,47 @@ from fcn_jax.categories import VOC_CATEGORIES
 from fcn_jax.checkpoints import LoadReport, load_weights, save_weights
 from fcn_jax.images import ImageError
 from fcn_jax.inference import Segmentation, Segmenter
-from fcn_jax.models import FCN, fcn_resnet50, fcn_resnet101, get_model, list_models
+from fcn_jax.models import FCN, SkipFCN
 from fcn_jax.weights import (
+    CaffeNet_Weights,
+    FCN8s_AtOnce_VGG16_Weights,
+    FCN8s_VGG16_Weights,
+    FCN16s_VGG16_Weights,
+    FCN32s_AlexNet_Weights,
+    FCN32s_VGG16_Weights,
     FCN_ResNet50_Weights,
     FCN_ResNet101_Weights,
     ResNet50_Weights,
     ResNet101_Weights,
+    VGG16_Weights,
     WeightsDownloadError,
     get_model_weights,
     get_weight,
+)
+from fcn_jax.zoo import (
+    fcn8s_atonce_vgg16,
+    fcn8s_vgg16,
+    fcn16s_vgg16,
+    fcn32s_alexnet,
+    fcn32s_vgg16,
+    fcn_resnet50,
+    fcn_resnet101,
+    get_model,
+    list_models,
+    load_model,
 )
 from weights_converter import CheckpointError
 
 __all__ = [
     "FCN",
     "VOC_CATEGORIES",
+    "CaffeNet_Weights",
     "CheckpointError",
+    "FCN8s_AtOnce_VGG16_Weights",
+    "FCN8s_VGG16_Weights",
+    "FCN16s_VGG16_Weights",
+    "FCN32s_AlexNet_Weights",
+    "FCN32s_VGG16_Weights",
     "FCN_ResNet50_Weights",
     "FCN_ResNet101_Weights",
     "ImageError",
@@ -33,13 +58,21 @@ __all__ = [
     "ResNet101_Weights",
     "Segmentation",
     "Segmenter",
+    "SkipFCN",
+    "VGG16_Weights",
     "WeightsDownloadError",
+    "fcn8s_atonce_vgg16",
+    "fcn8s_vgg16",
+    "fcn16s_vgg16",
+    "fcn32s_alexnet",
+    "fcn32s_vgg16",
     "fcn_resnet50",
     "fcn_resnet101",
     "get_model",
     "get_model_weights",
     "get_weight",
     "list_models",
+    "load_model",
     "load_weights",
     "save_weights",
 ]

@@ -16,10 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from fcn_jax.models.layers import Fixed
 from weights_converter import CheckpointError, Conversion, load_model_file, save_model_file
 from weights_converter.engine import account, describe, recognize, to_ours
+from weights_converter.tables.layer import Architecture
 
-SCORES = ("classifier.score.", "aux_classifier.score.")
+# All that depends on the number of classes: score layers, and the paper's upsamplings of scores.
+SCORES = ("classifier.score.", "aux_classifier.score.", "score_", "upscore")
 AUX = "aux_classifier."
 
 
@@ -31,15 +34,17 @@ class LoadReport:
       loaded: paths in the model that were filled from the file.
       dropped: {name in the file: why it was not used}.
       fresh: {path in the model: why it kept the value it had}.
+      preset: the images that the weights expect, "caffe" or "torchvision"; None where the file does not tell.
     """
 
     loaded: tuple[str, ...]
     dropped: dict[str, str]
     fresh: dict[str, str]
+    preset: str | None = None
 
 
 def named_variables(model: nnx.Module) -> dict[str, nnx.Variable]:
-    """Lists the variables that a weight file holds: parameters and batch statistics, not random streams.
+    """Lists the variables that a weight file holds: parameters, fixed kernels and batch statistics.
 
     Returns:
       {"backbone.layer1.0.conv1.kernel": variable, ...}; the variables are the model's own.
@@ -47,28 +52,46 @@ def named_variables(model: nnx.Module) -> dict[str, nnx.Variable]:
     return {
         ".".join(map(str, path)): node
         for path, node in nnx.iter_graph(model)
-        if isinstance(node, (nnx.Param, nnx.BatchStat))
+        if isinstance(node, (nnx.Param, nnx.BatchStat, Fixed))
     }
 
 
-Source = str | os.PathLike | Mapping[str, np.ndarray]
-
-
-def read_weights(source: Source, *, strict: bool = True) -> Conversion:
-    """Reads a checkpoint file, or takes arrays in memory, into our names and layouts.
+def model_name(model: nnx.Module) -> str:
+    """Names a model as `get_model` knows it: by its variant, or else by its variables.
 
     Raises:
-      CheckpointError: the file cannot be read, or the tensors are of no known architecture.
+      CheckpointError: it is no model of this package.
     """
-    return (
-        to_ours(source, strict=strict)
-        if isinstance(source, Mapping)
-        else load_model_file(source, strict=strict)
-    )
+    variant = getattr(model, "variant", None)
+    return recognize(named_variables(model))[0].model_name if variant is None else variant.name
+
+
+# A file, a state_dict in memory, or what has been read already.
+Source = str | os.PathLike | Mapping[str, np.ndarray] | Conversion
+
+
+def read_weights(source: Source, *, strict: bool = True, model_name: str | None = None) -> Conversion:
+    """Reads a checkpoint file, or takes arrays in memory, into our names and layouts.
+
+    Args:
+      source: a path, or {name: array}, or a conversion, which is given back.
+      strict: see `weights_converter.engine.to_ours`.
+      model_name: likewise; the model that the weights are wanted for.
+
+    Raises:
+      CheckpointError: the file cannot be read, or the tensors are not those of `model_name`, or of no known
+        architecture.
+    """
+    if isinstance(source, Conversion):
+        return source
+    read = to_ours if isinstance(source, Mapping) else load_model_file
+    return read(source, strict=strict, model_name=model_name)
 
 
 def source_name(source: Source) -> str | None:
     """Names a file in an error; arrays in memory have no name."""
+    if isinstance(source, Conversion):
+        return source.path
     return None if isinstance(source, Mapping) else os.fspath(source)
 
 
@@ -92,9 +115,9 @@ def load_weights(
         even so.
       aux: "require" wants the auxiliary head in both or in neither; "drop" leaves out the file's, for a model
         without one; "keep" leaves the model's as it is.
-      head: "require" wants as many classes in the file as in the model; "replace" leaves the model's score
-        layers, `classifier.score` and `aux_classifier.score`, as they are: the start of training for other
-        classes.
+      head: "require" wants as many classes in the file as in the model; "replace" leaves what depends on the
+        classes as it is in the model, the score layers and the upsamplings of scores: the start of training
+        for other classes.
 
     Raises:
       CheckpointError: the file cannot be read or does not fit; the message says in what.
@@ -102,9 +125,9 @@ def load_weights(
     """
     _check_choice("aux", aux, ("require", "drop", "keep"))
     _check_choice("head", head, ("require", "replace"))
-    conversion = read_weights(path, strict=strict)
     variables = named_variables(model)
-    arrays, dropped, fresh = dict(conversion.params), dict(conversion.dropped), {}
+    conversion = read_weights(path, strict=strict, model_name=model_name(model))
+    arrays, dropped, fresh = dict(conversion.params), dict(conversion.dropped), dict(conversion.fresh)
 
     def leave_out(prefixes: tuple[str, ...], why: str) -> None:
         dropped.update({name: why for name in arrays if name.startswith(prefixes)})
@@ -117,7 +140,7 @@ def load_weights(
     arrays = {name: array for name, array in arrays.items() if name not in dropped}
     wanted = {name: variable for name, variable in variables.items() if name not in fresh}
     if strict:
-        _check_same_architecture(variables, conversion.architecture, aux, head, path)
+        _check_same_architecture(recognize(variables, model_name(model))[0], conversion, aux, head, path)
     result = account({name: variable.shape for name, variable in wanted.items()}, arrays)
     try:
         result.close("the model", strict=strict)
@@ -129,7 +152,7 @@ def load_weights(
     fresh |= dict.fromkeys(result.missing, "strict=False: not in the file")
     loaded = tuple(name for name in wanted if name in arrays)
     fill({name: wanted[name] for name in loaded}, arrays)
-    return LoadReport(loaded, dropped, fresh)
+    return LoadReport(loaded, dropped, fresh, conversion.preset)
 
 
 def load_backbone(model: nnx.Module, path: Source) -> LoadReport:
@@ -149,7 +172,7 @@ def load_backbone(model: nnx.Module, path: Source) -> LoadReport:
     fill(variables, conversion.params)
     loaded = tuple(f"backbone.{name}" for name in variables)
     fresh = {name: "not part of a backbone" for name in named_variables(model) if name not in loaded}
-    return LoadReport(loaded, dict(conversion.dropped), fresh)
+    return LoadReport(loaded, dict(conversion.dropped), fresh, conversion.preset)
 
 
 def save_weights(
@@ -159,20 +182,22 @@ def save_weights(
     categories: Sequence[str] | None = None,
     transforms: Any = None,
 ) -> None:
-    """Writes the weights of a model: `.safetensors` (ours), or `.pth` / `.pt` for torchvision.
+    """Writes the weights of a model: `.safetensors` (ours), or `.pth` / `.pt` for PyTorch.
 
     The file appears whole or not at all, and is read back and compared first.
 
     Args:
       model: any model of the builders.
       path: the file to write.
-      categories: class names, stored in a safetensors file.
-      transforms: the preset that images go through, stored in a safetensors file.
+      categories: class names, stored in a safetensors file; the model's own if not given.
+      transforms: the preset that pictures go through, likewise.
 
     Raises:
       CheckpointError: an unknown suffix, or a file that cannot be written.
     """
-    metadata = {}
+    metadata = {"model": model_name(model)}
+    categories = model.categories if categories is None else categories
+    transforms = model.transforms if transforms is None else transforms
     if categories is not None:
         metadata["categories"] = json.dumps(list(categories))
     if transforms is not None:
@@ -188,14 +213,11 @@ def fill(variables: Mapping[str, nnx.Variable], arrays: Mapping[str, np.ndarray]
         variable.set_value(jnp.array(arrays[name], variable.dtype))
 
 
-def _check_same_architecture(variables, found, aux: str, head: str, path) -> None:
-    expected = recognize(variables)[0]
-    hint = None
-    if found.model_name != expected.model_name:
-        hint = "build the model that the file is of"
-        if found.num_classes is None:
-            hint = "a classifier's file fills a backbone: pass it as weights_backbone= to the builder"
-    elif found.num_classes != expected.num_classes and head == "require":
+def _check_same_architecture(
+    expected: Architecture, conversion: Conversion, aux: str, head: str, path: Source
+) -> None:
+    found, hint = conversion.architecture, None
+    if found.num_classes != expected.num_classes and head == "require":
         hint = 'build the model with as many classes, or pass head="replace"'
     elif found.aux and not expected.aux and aux == "require":
         hint = 'pass aux="drop", or build the model with aux_loss=True'

@@ -28,6 +28,16 @@ class Preset:
             key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()
         }
 
+    def check(self) -> None:
+        """Raises ValueError or TypeError if the settings, from a file perhaps, cannot prepare a picture."""
+        size = getattr(self, "resize_size", None)
+        if size is not None and not (isinstance(size, int) and size > 0):
+            raise ValueError(f"resize_size: expected a length of at least 1, or None, got {size!r}")
+        for name in ("mean", "std"):
+            values = getattr(self, name, (0.0, 0.0, 0.0))
+            if len(values) != 3 or not all(isinstance(value, int | float) for value in values):
+                raise ValueError(f"{name}: expected three numbers, got {values!r}")
+
     @staticmethod
     def from_dict(settings: dict) -> "Preset":
         """Makes the preset that `to_dict` described.

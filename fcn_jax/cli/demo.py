@@ -7,8 +7,17 @@ PyTorch file to masks and figures, without PyTorch and without a network.
 import argparse
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from PIL import Image, ImageDraw, ImageFilter
+
+from fcn_jax import fcn_resnet50
+from fcn_jax.checkpoints import named_variables
+from fcn_jax.cli.segment import format_table
+from fcn_jax.inference import Segmenter
+from fcn_jax.transforms import SemanticSegmentation
+from weights_converter import export, write_torch_legacy
 
 PICTURES = 3
 SIZE = (320, 240)  # width, height
@@ -21,15 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Draws, saves, converts, segments; prints where everything lies."""
-    import jax.numpy as jnp
-    from flax import nnx
-
-    import fcn_jax
-    from fcn_jax.checkpoints import named_variables
-    from fcn_jax.cli.segment import format_table
-    from fcn_jax.transforms import SemanticSegmentation
-    from weights_converter import export, write_torch_legacy
-
     output = Path(options.output)
     (output / "pictures").mkdir(parents=True, exist_ok=True)
     paths = [output / "pictures" / f"scene{seed}.png" for seed in range(PICTURES)]
@@ -37,15 +37,15 @@ def run(options: argparse.Namespace) -> int:
         draw_scene(seed).save(path)
     print(f"drew {len(paths)} pictures into {output / 'pictures'}")
 
-    model = fcn_jax.fcn_resnet50(num_classes=6, aux_loss=True, rngs=nnx.Rngs(0))
+    model = fcn_resnet50(num_classes=6, aux_loss=True, rngs=nnx.Rngs(0))
     _settle_statistics(model, jnp.stack([SemanticSegmentation(resize_size=120)(path) for path in paths]))
     checkpoint = output / "fcn_resnet50_random.pth"
     arrays = {name: np.asarray(variable[...]) for name, variable in named_variables(model).items()}
     write_torch_legacy(checkpoint, export(arrays, "fcn_resnet50"))
     print(f"wrote random weights to {checkpoint}, in the container of torchvision's published files")
 
-    model = fcn_jax.fcn_resnet50(weights=checkpoint)
-    segmenter = fcn_jax.Segmenter(model, SemanticSegmentation(resize_size=240))
+    model = fcn_resnet50(weights=checkpoint)
+    segmenter = Segmenter(model, SemanticSegmentation(resize_size=240))
     for path in paths:
         result = segmenter(path)
         result.save(output)
@@ -76,7 +76,6 @@ def draw_scene(seed: int) -> Image.Image:
 
 def _settle_statistics(model, images) -> None:
     """Sets the running statistics of batch norm from images, so that a random network sees contrasts."""
-    from flax import nnx
 
     @nnx.jit
     def step(model, images):

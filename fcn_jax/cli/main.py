@@ -8,12 +8,26 @@ import argparse
 import sys
 
 from fcn_jax.cli import convert, demo, models, segment
+from fcn_jax.cli.messages import EXPECTED, in_words
 
 COMMANDS = {"segment": segment, "convert": convert, "models": models, "demo": demo}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; gives the exit status."""
+    options = build_parser().parse_args(arguments)
+    try:
+        return COMMANDS[options.command].run(options)
+    except EXPECTED as error:
+        print(f"fcn-jax: error: {in_words(error)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("fcn-jax: interrupted", file=sys.stderr)
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Declares the whole command line."""
     parser = argparse.ArgumentParser(
         prog="fcn-jax", description="Semantic segmentation with fully convolutional networks, in JAX."
     )
@@ -22,14 +36,4 @@ def main(arguments: list[str] | None = None) -> int:
         summary = command.__doc__.partition(": ")[2].partition("\n")[0]
         subparser = subparsers.add_parser(name, help=summary, description=summary)
         command.add_arguments(subparser)
-    options = parser.parse_args(arguments)
-    try:
-        return COMMANDS[options.command].run(options)
-    except (ValueError, TypeError, OSError, RuntimeError) as error:
-        if type(error) in (TypeError, RuntimeError):
-            raise  # ours are of classes of their own; these are bugs, and their traceback is wanted
-        print(f"fcn-jax: error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("fcn-jax: interrupted", file=sys.stderr)
-        return 130
+    return parser

@@ -5,25 +5,42 @@ fcn-jax segment photos/ --weights fcn_resnet50.pth --classes dog,person --output
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from PIL import Image
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+from fcn_jax import list_models, load_model
+from fcn_jax.checkpoints import model_name
 from fcn_jax.cli.convert import read_categories
+from fcn_jax.cli.messages import EXPECTED, in_words
+from fcn_jax.inference import Segmenter
+from fcn_jax.inference.result import class_index
+from fcn_jax.weights import fetch, get_model_weights
+from weights_converter.files import replacing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command line."""
     parser.add_argument("images", nargs="+", metavar="IMAGE|FOLDER", help="pictures, or folders of pictures")
     parser.add_argument(
-        "--model", metavar="NAME", help="fcn_resnet50 if not given, or what the weights are of"
+        "--model",
+        choices=list_models(),
+        metavar="NAME",
+        help=f"one of {', '.join(list_models())}; if not given, what the weights are of",
     )
     parser.add_argument(
         "--weights",
         default="DEFAULT",
         metavar="NAME|PATH",
-        help="published weights by name (DEFAULT), downloaded once; or a .pth, .pt or .safetensors file",
+        help="published weights by name (DEFAULT), downloaded once; or a checkpoint: "
+        ".pth, .pt, .caffemodel or .safetensors",
     )
     parser.add_argument("--output", default="segmented", metavar="DIR", help="folder to write to (segmented)")
     parser.add_argument(
@@ -46,23 +63,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Segments every picture; one that fails is reported by name, and the others are done."""
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    from fcn_jax.inference.result import class_index
-
-    if options.offline:
-        os.environ["FCN_JAX_OFFLINE"] = "1"
+    if options.resize is not None and options.resize < 0:
+        raise ValueError(f"--resize: expected 0 or a length in pixels, got {options.resize}")
+    output = Path(options.output)
     sources = _find_pictures(options.images)
     stems = _stems(sources)
+    _check_output(sources, stems, output)
     segmenter, facts = _build_segmenter(options)
-    names = [name.strip() for name in options.classes.split(",") if name.strip()]
-    classes = [class_index(int(name) if name.isdecimal() else name, segmenter.categories) for name in names]
-    output = Path(options.output)
+    classes = _class_indices(options.classes, segmenter.categories)
     output.mkdir(parents=True, exist_ok=True)
-    _check_overwrites(sources, stems, output)
 
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
     done, failed = [], []
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=len(sources) < 2 or not console.is_terminal) as progress:
@@ -73,15 +84,20 @@ def run(options: argparse.Namespace) -> int:
                 try:
                     result = segmenter(source)
                     files = result.save(output, classes=classes, stem=stem)
-                except (ValueError, OSError) as error:
-                    failed.append({"source": str(source), "error": str(error)})
-                    print(f"fcn-jax: error: {error}", file=sys.stderr)
+                except EXPECTED as error:
+                    text = in_words(error)
+                    if str(source) not in text:
+                        text = f"{source}: {text}"
+                    failed.append({"source": str(source), "error": text})
+                    print(f"fcn-jax: error: {text}", file=sys.stderr)
                 else:
                     done.append(result.to_dict(files))
-                    console.print(format_table(done[-1]))
-        finally:
+                    console.print(_printable(format_table(done[-1]), console.encoding))
+        finally:  # also when interrupted
             _write_summary(output / "summary.json", facts | {"images": done, "failed": failed})
-    console.print(f"{len(done)} of {len(sources)} segmented, into {output}{os.sep}")
+    console.print(
+        _printable(f"{len(done)} of {len(sources)} segmented, into {output}{os.sep}", console.encoding)
+    )
     return 1 if failed else 0
 
 
@@ -102,81 +118,121 @@ def format_table(summary: dict) -> str:
 
 
 def _find_pictures(arguments: list[str]) -> list[Path]:
-    """Lists the pictures, those of a folder by name; a path that leads nowhere is left for its own error."""
-    from PIL import Image
+    """Lists the pictures, those of a folder by name.
 
+    A path that leads nowhere is left for its own error, unless there is nothing else: then nothing need be
+    loaded to say so.
+    """
     Image.init()
+    readable = {suffix for suffix, format in Image.EXTENSION.items() if format in Image.OPEN}
     sources = []
     for argument in map(Path, arguments):
         if argument.is_dir():
-            found = sorted(path for path in argument.iterdir() if path.suffix.lower() in Image.EXTENSION)
+            found = sorted(
+                path
+                for path in argument.iterdir()
+                if path.suffix.lower() in readable and not path.name.startswith(".") and not path.is_dir()
+            )
             if not found:
                 raise ValueError(f"{argument}: expected pictures in this folder, found none")
             sources += found
         else:
             sources.append(argument)
+    if not any(source.exists() for source in sources):
+        missing = ", ".join(map(str, sources))
+        raise ValueError(f"{missing}: expected a picture or a folder of pictures, there is no such file")
     return list(dict.fromkeys(sources))
 
 
 def _stems(sources: list[Path]) -> list[str]:
     """Names the output of each picture; of two of one name, the second's is numbered."""
-    stems = {}
+    stems, taken = [], set()
     for source in sources:
         stem, number = source.stem, 1
-        while stem in stems:
+        while stem.casefold() in taken:  # some file systems take a.png and A.png for one
             number += 1
             stem = f"{source.stem}-{number}"
-        stems[stem] = source
-    return list(stems)
+        taken.add(stem.casefold())
+        stems.append(stem)
+    return stems
 
 
-def _check_overwrites(sources: list[Path], stems: list[str], output: Path) -> None:
-    """Refuses to write over a picture that was given."""
-    given = {source.resolve() for source in sources}
+def _check_output(sources: list[Path], stems: list[str], output: Path) -> None:
+    """Refuses an output folder that cannot be, or in which a picture that was given could be lost."""
+    nearest = next(path for path in (output, *output.parents) if path.exists())
+    if not nearest.is_dir():
+        raise ValueError(f"--output {output}: expected a folder, but {nearest} is a file; choose another")
     beginnings = tuple(f"{stem}_" for stem in stems)
-    lost = [path for path in given if path.parent == output.resolve() and path.name.startswith(beginnings)]
-    if lost:
-        raise ValueError(f"{lost[0]} could be overwritten by the output; choose another folder with --output")
+    for path in sources:
+        same_folder = path.resolve().parent == output.resolve()
+        if same_folder and path.name.startswith(beginnings) and path.suffix.lower() == ".png":
+            raise ValueError(
+                f"{path}: could be overwritten by the output; choose another folder with --output"
+            )
 
 
-def _build_segmenter(options: argparse.Namespace):
+def _class_indices(names: str, categories: Sequence[str]) -> list[int]:
+    """Finds the classes of "dog,15"."""
+    try:
+        return [
+            class_index(int(name) if name.isdecimal() and name not in categories else name, categories)
+            for name in map(str.strip, names.split(","))
+            if name
+        ]
+    except ValueError as error:
+        raise ValueError(f"--classes: {error}") from None
+
+
+def _build_segmenter(options: argparse.Namespace) -> tuple[Segmenter, dict]:
     """Builds the segmenter, and tells the facts for the summary."""
-    import fcn_jax
-    from fcn_jax.transforms import Preset, SemanticSegmentation
-    from weights_converter import load_model_file
-
-    if Path(options.weights).is_file():
-        found = load_model_file(options.weights)
-        name, metadata = found.architecture.model_name, found.metadata
-        if found.architecture.num_classes is None:
-            raise ValueError(f"{options.weights}: holds {name}, an ImageNet classifier, which cannot segment")
-        if options.model not in (None, name):
-            raise ValueError(f"{options.weights}: holds {name}, but --model {options.model} was asked for")
-        model = fcn_jax.get_model(name, weights=found.params)
-    else:
-        name, metadata = options.model or "fcn_resnet50", {}
-        model = fcn_jax.get_model(name, weights=options.weights)
-
-    transforms = Preset.from_dict(json.loads(metadata["transforms"])) if "transforms" in metadata else None
+    path = _weights_file(options.weights, options.model, options.offline)
+    model = load_model(path, model_name=options.model)
+    transforms, categories = model.transforms, model.categories
     if options.resize is not None:
-        if options.resize < 0:
-            raise ValueError(f"--resize: expected 0 or a length in pixels, got {options.resize}")
-        transforms = SemanticSegmentation(resize_size=options.resize or None)
-    categories = json.loads(metadata["categories"]) if "categories" in metadata else None
+        if not hasattr(transforms, "resize_size"):
+            raise ValueError(
+                f"--resize: {model_name(model)} sees pictures as Caffe did, at their own size; leave it out"
+            )
+        transforms = dataclasses.replace(transforms, resize_size=options.resize or None)
+    segmenter = Segmenter(model, transforms, categories)
     if options.categories:
-        categories = read_categories(options.categories, model.classifier.score.out_features)
-    segmenter = fcn_jax.Segmenter(model, transforms, categories)
+        categories = read_categories(options.categories, len(segmenter.categories))
+        segmenter = Segmenter(model, transforms, categories)
     facts = {
-        "model": name,
-        "weights": options.weights,
+        "model": model_name(model),
+        "weights": str(path),
         "transforms": segmenter.transforms.to_dict(),
         "categories": list(segmenter.categories),
     }
     return segmenter, facts
 
 
-def _write_summary(path: Path, summary: dict) -> None:
-    from weights_converter.files import replacing
+def _weights_file(weights: str, model: str | None, offline: bool) -> Path:
+    """Finds the checkpoint: a file, or published weights, which are downloaded if need be.
 
+    A bare name such as DEFAULT is of the model asked for, or of the first in the list.
+    """
+    if Path(weights).exists():
+        return Path(weights)
+    published = [get_model_weights(name) for name in ([model] if model else list_models())]
+    family, _, member = weights.rpartition(".")
+    for enum in published:
+        if family in ("", enum.__name__) and member in enum.__members__:
+            return fetch(enum[member], offline=offline or None)
+    names = ", ".join(f"{enum.__name__}.{member}" for enum in published for member in enum.__members__)
+    raise ValueError(
+        f"--weights: expected a checkpoint file, or DEFAULT, or another name of published weights ({names}); "
+        f"got {weights!r}, and there is no such file and no such name"
+    )
+
+
+def _printable(text: str, encoding: str) -> str:
+    """Escapes what the terminal's encoding lacks, such as the undecodable bytes of a file name."""
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _write_summary(path: Path, summary: dict) -> None:
+    text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        # The undecodable bytes of a file name become "\udc..", which JSON reads back.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

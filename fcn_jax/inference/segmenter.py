@@ -32,8 +32,9 @@ class Segmenter:
       model: takes (N, H, W, 3) float32 and returns {"out": (N, H, W, C)} logits, C at most 256.
       transforms: a preset of `fcn_jax.transforms`, or any callable from a Pillow image to (H, W, 3) float32
         with a method `output_size((H, W)) -> (H, W)`. It must keep the whole picture, so no
-        `ImageClassification`. Default `SemanticSegmentation()`.
-      categories: C names by index. Default PASCAL VOC's for 21 classes, else "class 0", "class 1", ...
+        `ImageClassification`. Default: the model's own `transforms`, else `SemanticSegmentation()`.
+      categories: C names by index. Default: the model's own `categories`, else PASCAL VOC's for 21 classes,
+        else "class 0", "class 1", ...
 
     Raises:
       TypeError: the model is no nnx.Module, or the transforms cannot tell their output size.
@@ -49,6 +50,7 @@ class Segmenter:
     ):
         if not isinstance(model, nnx.Module):
             raise TypeError(f"expected an nnx.Module, got {type(model).__name__}")
+        transforms = getattr(model, "transforms", None) if transforms is None else transforms
         self.transforms = SemanticSegmentation() if transforms is None else transforms
         if not hasattr(self.transforms, "output_size"):
             raise TypeError(
@@ -65,9 +67,9 @@ class Segmenter:
         self._arrays = nnx.to_pure_dict(state)
         self._forward = jax.jit(lambda arrays, images: run(arrays, images)["out"].astype(jnp.float32))
         images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
-        self.categories = _name_categories(
-            _count_classes(jax.eval_shape(run, self._arrays, images)), categories
-        )
+        categories = getattr(model, "categories", None) if categories is None else categories
+        num_classes = _count_classes(jax.eval_shape(run, self._arrays, images))
+        self.categories = _name_categories(num_classes, categories)
 
     def __call__(self, source) -> Segmentation | list[Segmentation]:
         """Segments one picture, or a list of them.

@@ -11,12 +11,28 @@ from fcn_jax.weights.catalog import (
     get_weight,
 )
 from fcn_jax.weights.download import WeightsDownloadError, fetch
+from fcn_jax.weights.paper_catalog import (
+    CaffeNet_Weights,
+    FCN8s_AtOnce_VGG16_Weights,
+    FCN8s_VGG16_Weights,
+    FCN16s_VGG16_Weights,
+    FCN32s_AlexNet_Weights,
+    FCN32s_VGG16_Weights,
+    VGG16_Weights,
+)
 
 __all__ = [
+    "CaffeNet_Weights",
+    "FCN8s_AtOnce_VGG16_Weights",
+    "FCN8s_VGG16_Weights",
+    "FCN16s_VGG16_Weights",
+    "FCN32s_AlexNet_Weights",
+    "FCN32s_VGG16_Weights",
     "FCN_ResNet50_Weights",
     "FCN_ResNet101_Weights",
     "ResNet50_Weights",
     "ResNet101_Weights",
+    "VGG16_Weights",
     "Weights",
     "WeightsDownloadError",
     "WeightsEnum",

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-import fcn_jax.models
+import fcn_jax
 from tests.losses import IGNORE
 from tests.parity.torch_reference import torch, torchvision
 from tests.seeded import seeded_state_dict
@@ -19,9 +19,9 @@ def torch_fcn(name: str, num_classes: int = 5, dtype=torch.float64) -> torch.nn.
     return model.to(dtype).eval()
 
 
-def jax_fcn(name: str, num_classes: int = 5, dtype=jnp.float64) -> fcn_jax.models.FCN:
+def jax_fcn(name: str, num_classes: int = 5, dtype=jnp.float64) -> fcn_jax.FCN:
     """Builds ours with the same weights, in evaluation mode."""
-    return fcn_jax.models.get_model(name, weights=seeded_state_dict(name, num_classes), param_dtype=dtype)
+    return fcn_jax.get_model(name, weights=seeded_state_dict(name, num_classes), param_dtype=dtype)
 
 
 def relative_error(ours, reference) -> float:

@@ -1,0 +1,185 @@
+"""What all builders share: from a name, a file or arrays to a model that is filled and ready.
+
+Where weights decide something (how many classes, how wide, whether there is an auxiliary head) it is read
+from their tensors, and a contradiction with what the caller asked for is an error that names both.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from flax import nnx
+
+from fcn_jax.checkpoints import Source, fill, load_backbone, named_variables, read_weights, source_name
+from fcn_jax.transforms import CaffeSegmentation, ImageClassification, Preset, SemanticSegmentation
+from fcn_jax.weights import WeightsEnum, fetch
+from weights_converter import CheckpointError, Conversion
+from weights_converter.engine import account, describe
+from weights_converter.tables.layer import Architecture
+
+# How to get what was asked for all the same, by the name of the argument.
+ADVICE = {
+    "num_classes": 'build without weights and use load_weights(model, path, head="replace")',
+    "aux_loss": 'build without weights and use load_weights(model, path, aux="drop") or (..., aux="keep")',
+}
+
+
+class Recipe(NamedTuple):
+    """What a builder knows of its model.
+
+    Attributes:
+      name: of the model.
+      create: makes it with random weights from keyword arguments: those that `decided` names, `rngs` and any
+        more settings of the builder.
+      decided: tells the arguments that weights of an architecture decide.
+      published: the same of the published weights, known before they are fetched.
+      weights, weights_backbone: the published weights of the model and of its backbone.
+      transforms: what pictures go through, by the preset of the weights; None stands for random weights.
+    """
+
+    name: str
+    create: Callable[..., nnx.Module]
+    decided: Callable[[Architecture], dict[str, Any]]
+    published: dict[str, Any]
+    weights: type[WeightsEnum]
+    weights_backbone: type[WeightsEnum]
+    transforms: Mapping[str | None, Preset]
+
+
+TORCHVISION_TRANSFORMS = {None: SemanticSegmentation(), "torchvision": SemanticSegmentation()}
+PAPER_TRANSFORMS = {
+    None: CaffeSegmentation(),
+    "caffe": CaffeSegmentation(),
+    "torchvision": SemanticSegmentation(resize_size=None),
+}
+
+
+def build(
+    recipe: Recipe,
+    asked: dict[str, Any],
+    settings: dict[str, Any],
+    *,
+    weights: WeightsEnum | Source | None,
+    weights_backbone: WeightsEnum | Source | None,
+    progress: bool,
+    rngs: nnx.Rngs | None,
+) -> nnx.Module:
+    """Builds a model in evaluation mode, with the `transforms` and `categories` that its weights came with.
+
+    Args:
+      recipe: of the model.
+      asked: the arguments that weights decide, None where the caller left them open.
+      settings: further arguments for `recipe.create`.
+
+    The rest, and the errors, are those of the builders.
+    """
+    rngs = nnx.Rngs(0) if rngs is None else rngs
+    asked = {name: value for name, value in asked.items() if value is not None}
+    weights = _verify("weights", weights, recipe.weights)
+    preset, categories = None, None
+    if weights is not None:
+        if isinstance(weights, WeightsEnum):  # known without the file: a contradiction costs no download
+            _check_asked(asked, recipe.published, repr(weights))
+            categories = weights.meta["categories"]
+        source = _fetched(weights, progress)
+        conversion = read_weights(source, model_name=recipe.name)
+        decided = recipe.decided(conversion.architecture)
+        _check_asked(asked, decided, describe(conversion.architecture))
+        model = _filled(partial(recipe.create, **decided, **settings), conversion, source, rngs)
+        preset = conversion.preset
+        model.transforms, model.categories = _said(conversion, source)
+        model.categories = model.categories or categories
+    else:
+        model = recipe.create(rngs=rngs, **asked, **settings)
+        backbone = _verify("weights_backbone", weights_backbone, recipe.weights_backbone)
+        if backbone is not None:
+            preset = load_backbone(model, _fetched(backbone, progress)).preset
+    model.transforms = model.transforms or recipe.transforms[preset]
+    model.eval()
+    return model
+
+
+def _filled(
+    create: Callable[..., nnx.Module], conversion: Conversion, source: Source, rngs: nnx.Rngs
+) -> nnx.Module:
+    # Shapes without numbers, to be filled: drawing random weights first would take many times as long.
+    model = nnx.eval_shape(lambda: create(rngs=nnx.Rngs(0)))
+    variables = named_variables(model)
+    wanted = {name: variable.shape for name, variable in variables.items() if name not in conversion.fresh}
+    try:
+        account(wanted, conversion.params).close(describe(conversion.architecture))
+    except CheckpointError as error:
+        raise CheckpointError(error.reason, source_name(source)) from None
+    fill({name: variables[name] for name in wanted}, conversion.params)
+    if conversion.fresh:
+
+        @jax.jit
+        def initial_values():
+            drawn = named_variables(create(rngs=nnx.Rngs(0)))
+            return {name: drawn[name].get_value() for name in conversion.fresh}
+
+        for name, value in initial_values().items():
+            variables[name].set_value(value)
+    for _, module in nnx.iter_graph(model):
+        if isinstance(module, nnx.Dropout):
+            module.rngs = nnx.Dropout(module.rate, rngs=rngs).rngs
+    return model
+
+
+def _said(conversion: Conversion, source: Source) -> tuple[Preset | None, tuple[str, ...] | None]:
+    """Reads the transforms and the categories that a file of our own carries beside its tensors."""
+    transforms, categories = (conversion.metadata.get(key) for key in ("transforms", "categories"))
+    try:
+        if transforms is not None:
+            transforms = Preset.from_dict(json.loads(transforms))
+            transforms.check()
+            if isinstance(transforms, ImageClassification):
+                raise ValueError(
+                    "transforms: expected a preset that keeps the whole picture, got ImageClassification"
+                )
+        if categories is not None:
+            categories = json.loads(categories)
+            expected = conversion.architecture.num_classes
+            if not isinstance(categories, list) or not all(isinstance(name, str) for name in categories):
+                raise ValueError("categories: expected a list of names")
+            if len(categories) != expected:
+                raise ValueError(f"categories: expected {expected} names, got {len(categories)}")
+            categories = tuple(categories)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"its metadata are not as expected: {error}", source_name(source)) from error
+    return transforms, categories
+
+
+def _check_asked(asked: dict[str, Any], has: dict[str, Any], what: str) -> None:
+    for name, value in asked.items():
+        if name in has and has[name] != value:
+            advice = ADVICE.get(name, "build without weights")
+            raise ValueError(
+                f"{name}={value} was asked for, but {what} has {name}={has[name]}; "
+                f"leave {name} out, or {advice}"
+            )
+
+
+def _verify(argument: str, weights, published: type[WeightsEnum]) -> WeightsEnum | Source | None:
+    """Tells published weights, by member or by name, from a caller's own file or arrays."""
+    if isinstance(weights, Mapping | Conversion | os.PathLike):
+        return weights
+    if (
+        isinstance(weights, str)
+        and weights.removeprefix(f"{published.__name__}.") not in published.__members__
+    ):
+        if not Path(weights).exists():
+            raise ValueError(
+                f"{argument}: expected the name of published weights ({', '.join(published.__members__)}) "
+                f"or a checkpoint file; got {weights!r}, which is neither"
+            )
+        return weights
+    return published.verify(weights)
+
+
+def _fetched(weights: WeightsEnum | Source, progress: bool) -> Source:
+    return fetch(weights, progress=progress) if isinstance(weights, WeightsEnum) else weights

@@ -1,0 +1,217 @@
+"""fcn-jax convert: both directions to the last bit, and nothing left behind by a failure."""
+
+import errno
+import json
+import os
+
+import numpy as np
+import pytest
+
+from fcn_jax.categories import VOC_CATEGORIES
+from fcn_jax.cli import convert
+from fcn_jax.transforms import SemanticSegmentation
+from weights_converter import Conversion, load_model_file, read_checkpoint, write_torch_zip
+from weights_converter.__main__ import main as convert_without_jax
+from weights_converter.engine import Account
+from weights_converter.tables.layer import Architecture
+from weights_converter.writers import verified
+
+
+def assert_same_tensors(one, other):
+    """Names in order, dtypes, shapes and bits; the counters of batch norm too."""
+    one, other = read_checkpoint(one), read_checkpoint(other)
+    assert list(one) == list(other)
+    for name, array in one.items():
+        assert (array.dtype, array.shape) == (other[name].dtype, other[name].shape)
+        assert array.tobytes() == other[name].tobytes(), name
+
+
+def test_there_and_back_bit_for_bit(cli, checkpoint, tmp_path):
+    ours, back, again = tmp_path / "a.safetensors", tmp_path / "b.pth", tmp_path / "c.safetensors"
+    status, out, err = cli("convert", checkpoint, ours)
+    assert (status, err) == (0, "")
+    assert out == f"{ours}: fcn_resnet50 (5 classes, with aux_classifier), 279 arrays\n"
+    found = load_model_file(ours)
+    assert found.metadata["source"] == "seeded.pth"
+    assert json.loads(found.metadata["transforms"]) == SemanticSegmentation().to_dict()
+    assert "categories" not in found.metadata
+    assert cli("convert", ours, back).status == 0
+    assert_same_tensors(checkpoint, back)
+    assert cli("convert", back, again).status == 0
+    assert_same_tensors(ours, again)
+    assert sorted(tmp_path.iterdir()) == [ours, back, again]
+
+
+def test_names_of_classes_go_along(cli, checkpoint, tmp_path):
+    names, ours = tmp_path / "names.txt", tmp_path / "a.safetensors"
+    names.write_text("sky\n\n  sea \nsand\nÜber\na b\n", encoding="utf-8-sig")  # as an editor may leave it
+    assert cli("convert", checkpoint, ours, "--categories", names).status == 0
+    assert json.loads(load_model_file(ours).metadata["categories"]) == ["sky", "sea", "sand", "Über", "a b"]
+    assert cli("convert", ours, tmp_path / "b.safetensors").status == 0
+    assert load_model_file(tmp_path / "b.safetensors").metadata == load_model_file(ours).metadata
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "stated", "expected"),
+    [
+        (21, {}, {"categories": json.dumps(VOC_CATEGORIES), "transforms": "..."}),
+        (21, {"categories": "[]"}, {"transforms": "..."}),  # what the file says of itself stands
+        (5, {"transforms": "{}"}, {}),
+        (None, {}, {}),
+    ],
+)
+def test_what_is_added(num_classes, stated, expected):
+    found = Conversion(
+        Architecture("fcn_resnet50", num_classes, True), {}, Account((), (), ()), {}, metadata=stated
+    )
+    added = convert._metadata(found, None)
+    assert added.keys() == expected.keys()
+    if "categories" in expected:
+        assert added["categories"] == expected["categories"]
+
+
+def test_a_classifier_says_what_it_drops(cli, classifier, tmp_path):
+    target = tmp_path / "backbone.safetensors"
+    status, out, err = cli("convert", classifier, target)
+    assert (status, err) == (0, "")
+    assert out.startswith(f"{target}: resnet50 (an ImageNet classifier), ")
+    assert "  dropped fc.weight: " in out
+    assert "  dropped fc.bias: " in out
+
+
+# What fails: arguments (in the folder of the fixture below), and how the message begins.
+FAILURES = {
+    "missing": (["no.pth", "a.safetensors"], "no.pth: "),
+    "folder": (["folder", "a.safetensors"], "folder: "),
+    "empty": (["empty.pth", "a.safetensors"], "empty.pth: "),
+    "truncated": (["truncated.pth", "a.safetensors"], "truncated.pth: "),
+    "foreign": (["page.pth", "a.safetensors"], "page.pth: is a web page, not a checkpoint"),
+    "over_a_target": (["truncated.pth", "kept.safetensors"], "truncated.pth: "),
+    "suffix": (
+        ["seeded.pth", "a.onnx"],
+        "a.onnx: expected a name that ends in one of .safetensors, .pth, .pt",
+    ),
+    "no_suffix": (
+        ["seeded.pth", "kept"],
+        "kept: expected a name that ends in one of .safetensors, .pth, .pt",
+    ),
+    "same": (["seeded.pth", "seeded.pth"], "seeded.pth: source and target are the same file"),
+    "same_by_link": (["seeded.pth", "link.pth"], "seeded.pth: source and target are the same file"),
+    "no_folder": (["seeded.pth", "no/a.safetensors"], "no/a.safetensors: cannot be written: No such file"),
+    "target_folder": (["seeded.pth", "folder.pt"], "folder.pt: cannot be written: Is a directory"),
+}
+NAMES_FAILURES = {
+    "four": (
+        ["seeded.pth", "a.safetensors", "--categories", "four.txt"],
+        "four.txt: expected 5 names, a class on each line, got 4; the background counts too",
+    ),
+    "six": (["seeded.pth", "a.safetensors", "--categories", "six.txt"], "six.txt: expected 5 names"),
+    "no_text": (
+        ["seeded.pth", "a.safetensors", "--categories", "seeded.pth"],
+        "seeded.pth: expected 5 names, a class on each line, got a file that is no UTF-8 text",
+    ),
+    "no_names": (["seeded.pth", "a.safetensors", "--categories", "no.txt"], "no.txt: No such file"),
+    "names_in_pth": (
+        ["seeded.pth", "a.pth", "--categories", "six.txt"],
+        "--categories: only a .safetensors file holds names of classes, not a.pth",
+    ),
+}
+
+
+@pytest.fixture
+def folder(tmp_path, checkpoint, monkeypatch):
+    """A working folder with much that is wrong in it."""
+    os.link(checkpoint, tmp_path / "seeded.pth")
+    (tmp_path / "link.pth").symlink_to("seeded.pth")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder.pt").mkdir()
+    (tmp_path / "empty.pth").touch()
+    with checkpoint.open("rb") as file:
+        (tmp_path / "truncated.pth").write_bytes(file.read(300_000))
+    (tmp_path / "page.pth").write_text("<!DOCTYPE html><html>not found</html>")
+    (tmp_path / "kept.safetensors").write_text("precious")
+    (tmp_path / "kept").write_text("precious")
+    (tmp_path / "four.txt").write_text("a\nb\nc\nd\n")
+    (tmp_path / "six.txt").write_text("a\nb\nc\nd\ne\nf\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def contents(folder):
+    """Everything in a folder, to be compared: what is small by content, what is large by size and time."""
+
+    def seen(path):
+        if path.is_file() and path.stat().st_size < 10**6:
+            return path.read_bytes()
+        return path.stat().st_size, path.stat().st_mtime_ns
+
+    return {path: seen(path) for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("what", FAILURES)
+@pytest.mark.parametrize("without_jax", [False, True])
+def test_a_failure_is_explained_and_leaves_nothing(cli, folder, what, without_jax):
+    arguments, message = FAILURES[what]
+    before = contents(folder)
+    if without_jax:
+        status, out, err = cli(*arguments, entry=convert_without_jax)
+    else:
+        status, out, err = cli("convert", *arguments)
+    assert (status, out) == (1, "")
+    assert err.startswith(f"{'error' if without_jax else 'fcn-jax: error'}: {message}")
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("what", NAMES_FAILURES)
+def test_wrong_categories_leave_nothing(cli, folder, what):
+    arguments, message = NAMES_FAILURES[what]
+    before = contents(folder)
+    status, out, err = cli("convert", *arguments)
+    assert (status, out) == (1, "")
+    assert err.startswith(f"fcn-jax: error: {message}")
+    assert contents(folder) == before
+
+
+def test_a_classifier_has_no_classes_to_name(cli, classifier, folder):
+    status, _, err = cli("convert", classifier, "a.safetensors", "--categories", "six.txt")
+    assert status == 1
+    assert "--categories: resnet50 (an ImageNet classifier) keeps no classes to name" in err
+
+
+def test_tensors_of_another_network(cli, folder):
+    write_torch_zip("other.pth", {"conv.weight": np.zeros((2, 3), np.float32)})
+    status, _, err = cli("convert", "other.pth", "a.safetensors")
+    assert status == 1
+    assert err.startswith(
+        "fcn-jax: error: other.pth: the tensors are of no architecture known here; expected "
+    )
+    assert "conv.weight" in err
+
+
+@pytest.mark.parametrize("target", ["kept.safetensors", "new.pth"])
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 1, "cannot be written: No space left on device"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_cut_off_half_way(cli, folder, monkeypatch, target, error, status, said):
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(verified, "_compare", fail)  # the bytes are written, but the file has no name yet
+    before = contents(folder)
+    ended = cli("convert", "seeded.pth", target)
+    assert ended.status == status
+    assert said in ended.err
+    assert contents(folder) == before
+
+
+def test_without_jax_too(cli, checkpoint, tmp_path):
+    ours, back = tmp_path / "a.safetensors", tmp_path / "b.pt"
+    status, out, err = cli(checkpoint, ours, entry=convert_without_jax)
+    assert (status, err) == (0, "")
+    assert out == f"{ours}: fcn_resnet50 (5 classes, with aux_classifier), 279 arrays\n"
+    assert cli(ours, back, entry=convert_without_jax).status == 0
+    assert_same_tensors(checkpoint, back)

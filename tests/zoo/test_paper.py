@@ -1,0 +1,200 @@
+"""The paper's networks by name, on narrow instances: files in every form, stages, presets, contradictions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import fcn_jax
+from fcn_jax.checkpoints import named_variables
+from fcn_jax.transforms import CaffeSegmentation, SemanticSegmentation
+from fcn_jax.zoo.paper import RECIPES
+from tests.seeded import seeded_images, seeded_paper_state_dict
+from tests.weights_converter.caffe_files import caffemodel
+from weights_converter import CheckpointError, write_torch_legacy, write_torch_zip
+
+NAMES = list(RECIPES)
+PARENTS = [("fcn32s_vgg16", "fcn16s_vgg16"), ("fcn16s_vgg16", "fcn8s_vgg16")]
+WIDTHS = {"features": (4, 6, 8, 10, 12), "fc_features": 16}
+
+
+def values(model) -> dict[str, np.ndarray]:
+    return {name: np.asarray(variable[...]) for name, variable in named_variables(model).items()}
+
+
+def logits(model, images=None) -> np.ndarray:
+    images = seeded_images(1, 33, 47) if images is None else images
+    run = jax.jit(lambda model, images: model(images)["out"])
+    return np.asarray(run(model, jnp.asarray(images, jnp.float32)))
+
+
+def test_they_are_listed():
+    assert fcn_jax.list_models()[2:] == NAMES
+    for name in NAMES:
+        assert fcn_jax.get_model_weights(name).DEFAULT.meta["categories"] == fcn_jax.VOC_CATEGORIES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_decide_classes_and_widths(name):
+    tensors = seeded_paper_state_dict(name)
+    model = fcn_jax.get_model(name, weights=tensors)
+    assert model.score_fr.out_features == 5
+    assert model.backbone.fc7.out_features == 16
+    assert logits(model).shape == (1, 33, 47, 5)
+    assert model.transforms == CaffeSegmentation()
+    deconv = "upscore" if name.startswith("fcn32s") else "upscore2"
+    np.testing.assert_array_equal(
+        getattr(model, deconv).kernel[...],
+        tensors[f"{deconv}.weight"].transpose(2, 3, 1, 0).astype(np.float32),
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_file_form_gives_the_same_model(name, tmp_path):
+    tensors = {key: np.asarray(array, np.float32) for key, array in seeded_paper_state_dict(name).items()}
+    write_torch_zip(tmp_path / "zip.pth", tensors)
+    write_torch_legacy(tmp_path / "legacy.pth", tensors)
+    scales = {}
+    if name == "fcn8s_atonce_vgg16":
+        scales["scale_pool4.weight"] = np.full(10, 0.01, np.float32)
+        scales["scale_pool3.weight"] = np.full(8, 0.0001, np.float32)
+    caffemodel(tmp_path / "net.caffemodel", tensors | scales)
+    fcn_jax.save_weights(fcn_jax.get_model(name, weights=tensors), tmp_path / "ours.safetensors")
+    expected = values(fcn_jax.get_model(name, weights=tensors))
+    for path in sorted(tmp_path.iterdir()):
+        model = fcn_jax.get_model(name, weights=path)
+        got = values(model)
+        assert got.keys() == expected.keys()
+        assert all(np.array_equal(got[key], expected[key]) for key in expected), path.name
+        assert model.transforms == CaffeSegmentation(), path.name
+
+
+@pytest.mark.parametrize(("coarse", "fine"), PARENTS)
+def test_a_stage_starts_with_its_parents_scores(coarse, fine, tmp_path):
+    tensors = dict(seeded_paper_state_dict(coarse))
+    model = fcn_jax.get_model(fine, weights=tensors)
+    got = values(model)
+    new = "score_pool4" if fine == "fcn16s_vgg16" else "score_pool3"
+    assert (got[f"{new}.kernel"] == 0).all()
+    assert (got[f"{new}.bias"] == 0).all()
+    np.testing.assert_array_equal(got["score_fr.bias"], tensors["score_fr.bias"].astype(np.float32))
+    last = "upscore16.kernel" if fine == "fcn16s_vgg16" else "upscore8.kernel"
+    bilinear = values(fcn_jax.get_model(fine, num_classes=5, **WIDTHS))[last]
+    np.testing.assert_array_equal(got[last], bilinear)
+
+    other = fcn_jax.get_model(fine, **WIDTHS, num_classes=5)
+    report = fcn_jax.load_weights(other, tensors)
+    assert any(new in path and "starts at zero" in why for path, why in report.fresh.items())
+    assert report.dropped
+    assert set(report.loaded) | set(report.fresh) == set(got)
+    assert all(np.array_equal(got[path], values(other)[path]) for path in report.loaded)
+
+
+def test_at_once_is_told_by_name(tmp_path):
+    tensors = seeded_paper_state_dict("fcn8s_atonce_vgg16")
+    plain = fcn_jax.fcn8s_vgg16(weights=tensors)
+    scaled = fcn_jax.fcn8s_atonce_vgg16(weights=tensors)
+    assert not np.allclose(logits(plain), logits(scaled))
+    fcn_jax.save_weights(scaled, tmp_path / "atonce.safetensors")
+    again = fcn_jax.fcn8s_atonce_vgg16(weights=tmp_path / "atonce.safetensors")
+    np.testing.assert_array_equal(logits(again), logits(scaled))
+    with pytest.raises(
+        CheckpointError, match=r"expected the .* of fcn8s_vgg16, got those of fcn8s_atonce_vgg16"
+    ):
+        fcn_jax.fcn8s_vgg16(weights=tmp_path / "atonce.safetensors")
+
+
+def test_a_classifier_of_caffes_or_torchvisions_fills_the_trunk_and_tells_the_preset():
+    trunk = {
+        key: array
+        for key, array in seeded_paper_state_dict("fcn32s_vgg16").items()
+        if not key.startswith(("sc", "up"))
+    }
+    flat = {
+        key: array.reshape(16, -1) if key in ("fc6.weight", "fc7.weight") else array
+        for key, array in trunk.items()
+    }
+    caffe = flat | {"fc8.weight": np.ones((7, 16)), "fc8.bias": np.ones(7)}
+    model = fcn_jax.fcn8s_vgg16(weights_backbone=caffe, num_classes=4, **WIDTHS)
+    assert model.transforms == CaffeSegmentation()
+    np.testing.assert_array_equal(
+        model.backbone.fc6.kernel[...], trunk["fc6.weight"].transpose(2, 3, 1, 0).astype(np.float32)
+    )
+    assert (logits(model) == 0).all()  # score layers start at zero
+
+    numbers = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+    names = [key.removesuffix(".bias") for key in trunk if key.endswith(".bias")]
+    places = [*(f"features.{number}" for number in numbers), "classifier.0", "classifier.3"]
+    torchvisions = {
+        f"{place}.{leaf}": flat[f"{name}.{leaf}"]
+        for name, place in zip(names, places, strict=True)
+        for leaf in ("weight", "bias")
+    } | {"classifier.6.weight": np.ones((7, 16)), "classifier.6.bias": np.ones(7)}
+    other = fcn_jax.fcn8s_vgg16(weights_backbone=torchvisions, num_classes=4, **WIDTHS)
+    assert other.transforms == SemanticSegmentation(resize_size=None)
+    assert all(np.array_equal(values(model)[key], values(other)[key]) for key in values(model))
+
+
+def test_the_preset_travels_with_the_file(tmp_path):
+    model = fcn_jax.fcn32s_vgg16(weights=seeded_paper_state_dict("fcn32s_vgg16"))
+    model.transforms = SemanticSegmentation(resize_size=None)
+    model.categories = ("a", "b", "c", "d", "e")
+    fcn_jax.save_weights(model, tmp_path / "net.safetensors")
+    again = fcn_jax.fcn32s_vgg16(weights=tmp_path / "net.safetensors")
+    assert again.transforms == SemanticSegmentation(resize_size=None)
+    assert again.categories == ("a", "b", "c", "d", "e")
+    assert fcn_jax.Segmenter(again).transforms == again.transforms
+
+
+def test_the_head_may_be_replaced_for_another_class_count():
+    model = fcn_jax.fcn16s_vgg16(num_classes=3, **WIDTHS)
+    report = fcn_jax.load_weights(model, seeded_paper_state_dict("fcn16s_vgg16"), head="replace")
+    assert {path.partition(".")[0] for path in report.fresh} == {
+        "score_fr",
+        "score_pool4",
+        "upscore2",
+        "upscore16",
+    }
+    assert all(path.startswith("backbone.") for path in report.loaded)
+
+
+def test_learned_and_fixed_upsamplings_are_loaded_alike():
+    tensors = seeded_paper_state_dict("fcn16s_vgg16")
+    fixed = fcn_jax.fcn16s_vgg16(weights=tensors)
+    learned = fcn_jax.fcn16s_vgg16(weights=tensors, learn_upsampling="intermediate")
+    np.testing.assert_array_equal(logits(fixed), logits(learned))
+    counts = [len(jax.tree.leaves(nnx.state(model, nnx.Param))) for model in (fixed, learned)]
+    assert counts[1] == counts[0] + 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (
+            {"num_classes": 7},
+            r"num_classes=7 was asked for, but fcn32s_vgg16 \(5 classes.* has num_classes=5",
+        ),
+        (
+            {"features": (1, 2, 3, 4, 5)},
+            r"features=\(1, 2, 3, 4, 5\) was asked for.* has features=\(4, 6, 8, 10, 12\)",
+        ),
+        ({"fc_features": 8}, "fc_features=8 was asked for.* has fc_features=16"),
+    ],
+)
+def test_a_contradiction_with_the_weights_names_both(asked, message):
+    with pytest.raises(ValueError, match=message):
+        fcn_jax.fcn32s_vgg16(weights=seeded_paper_state_dict("fcn32s_vgg16"), **asked)
+
+
+def test_other_networks_weights_are_refused():
+    with pytest.raises(
+        CheckpointError, match="expected the tensors of fcn32s_alexnet, got those of fcn32s_vgg16"
+    ):
+        fcn_jax.fcn32s_alexnet(weights=seeded_paper_state_dict("fcn32s_vgg16"))
+    with pytest.raises(
+        CheckpointError, match="expected the tensors of fcn32s_vgg16, got those of fcn8s_vgg16"
+    ):
+        fcn_jax.fcn32s_vgg16(weights=seeded_paper_state_dict("fcn8s_vgg16"))
+    with pytest.raises(TypeError, match="expected FCN8s_VGG16_Weights, its name or None"):
+        fcn_jax.fcn8s_vgg16(weights=fcn_jax.get_model_weights("fcn32s_vgg16").DEFAULT)
