@@ -37,8 +37,8 @@ def open_image(source: str | os.PathLike | Image.Image | np.ndarray) -> Image.Im
       A Pillow image of mode RGB that shares nothing with `source`. No file stays open.
 
     Raises:
-      ImageError: the file is missing, damaged or no picture; it holds more pixels than
-        `PIL.Image.MAX_IMAGE_PIXELS`; the array has another shape or dtype; the picture has no pixels.
+      ImageError: the file is missing, damaged or no picture; it holds more than twice
+        `PIL.Image.MAX_IMAGE_PIXELS` pixels; the array has another shape or dtype; the picture has no pixels.
       TypeError: `source` is none of the three.
     """
     if isinstance(source, PATH):
@@ -53,13 +53,12 @@ def open_image(source: str | os.PathLike | Image.Image | np.ndarray) -> Image.Im
 def _open_file(path: Path) -> Image.Image:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # remarks on metadata
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")  # remarks on metadata, and on pictures that are large but not hostile
             with Image.open(path) as image:
                 return _to_rgb(image)
     except ImageError as error:
         raise ImageError(error.reason, path) from error.__cause__
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
         hint = "if you trust the file, crop it first or raise PIL.Image.MAX_IMAGE_PIXELS"
         raise ImageError(f"{str(error).rstrip('.')}; {hint}", path) from error
     except Image.UnidentifiedImageError as error:

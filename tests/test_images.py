@@ -230,13 +230,18 @@ def png_without_pixels(width, height):
     return b"\x89PNG\r\n\x1a\n" + chunk(header) + chunk(b"IDAT")
 
 
-@pytest.mark.parametrize("width", [10_000, 60_000])  # Pillow warns of the first, refuses the second
-def test_decompression_bomb(tmp_path, width):
+def test_decompression_bomb(tmp_path):
     path = tmp_path / "bomb.png"
-    path.write_bytes(png_without_pixels(width, 10_000))
-    with pytest.raises(ImageError, match=r"bomb.png: .*raise PIL.Image.MAX_IMAGE_PIXELS") as error:
+    path.write_bytes(png_without_pixels(60_000, 10_000))
+    with pytest.raises(ImageError, match=r"bomb.png: .*600000000.*raise PIL.Image.MAX_IMAGE_PIXELS"):
         open_image(path)
-    assert str(width * 10_000) in str(error.value)
+
+
+def test_a_large_picture_is_no_bomb(tmp_path):
+    path = tmp_path / "aerial.png"
+    path.write_bytes(png_without_pixels(10_000, 10_000))  # Pillow would warn
+    with pytest.raises(ImageError, match="truncated"):
+        open_image(path)
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the shared pictures are not here")

@@ -90,7 +90,7 @@ class Segmenter:
         image = open_image(source)
         path = Path(source) if isinstance(source, PATH) else None
         size = image.height, image.width
-        _check_model_size(size, self.transforms.output_size(size), path)
+        self._check_model_size(size, path)
         logits = self._forward(self._arrays, self.transforms(image)[None])[0]
         labels, confidence = finish(logits, size)
         if not np.isfinite(confidence).all():
@@ -103,6 +103,20 @@ class Segmenter:
             confidence=confidence,
             logits=np.asarray(logits),
         )
+
+    def _check_model_size(self, size: tuple[int, int], path: Path | None) -> None:
+        height, width = self.transforms.output_size(size)
+        if height * width > MAX_MODEL_PIXELS:
+            advice = "crop or shrink it"
+            if hasattr(self.transforms, "resize_size"):
+                advice = (
+                    "crop it, or pass transforms=SemanticSegmentation(resize_size=...) with a smaller size"
+                )
+            raise ImageError(
+                f"expected a picture of at most {MAX_MODEL_PIXELS:,} pixels once transformed, got "
+                f"{size[1]} x {size[0]}, which becomes {width} x {height} = {width * height:,}; {advice}",
+                path,
+            )
 
     def stream(self, sources: Iterable) -> Iterator[Segmentation]:
         """Segments pictures one at a time, as they are asked for: memory for one, however many there are.
@@ -133,14 +147,3 @@ def _name_categories(num_classes: int, categories: Sequence[str] | None) -> tupl
     if len(categories) != num_classes:
         raise ValueError(f"expected {num_classes} categories, one for each class, got {len(categories)}")
     return tuple(categories)
-
-
-def _check_model_size(size: tuple[int, int], model_size: tuple[int, int], path: Path | None) -> None:
-    height, width = model_size
-    if height * width > MAX_MODEL_PIXELS:
-        raise ImageError(
-            f"expected a picture of at most {MAX_MODEL_PIXELS:,} pixels once transformed, got "
-            f"{size[1]} x {size[0]}, which becomes {width} x {height} = {width * height:,}; crop it, "
-            f"or pass transforms=SemanticSegmentation(resize_size=...) with a smaller size",
-            path,
-        )

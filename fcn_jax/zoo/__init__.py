@@ -52,14 +52,19 @@ def load_model(path: Source, *, model_name: str | None = None, **config: Any) ->
       model_name: where the file does not tell: "fcn8s_atonce_vgg16" for the PyTorch port's file.
 
     Raises:
-      CheckpointError: the file cannot be read, is of another model than `model_name`, or of a classifier,
-        which has no place for pixels.
+      CheckpointError: the file cannot be read, is of another model than `model_name`, or of a classifier.
     """
     conversion = read_weights(path, model_name=model_name)
     if conversion.architecture.num_classes is None:
         raise CheckpointError(
             f"expected weights of a model that segments, one of {', '.join(BUILDERS)}; "
             f"got {describe(conversion.architecture)}",
+            source_name(path),
+        )
+    if conversion.fresh:
+        raise CheckpointError(
+            f"holds only a start for the training of {model_name}, without {', '.join(conversion.fresh)}; "
+            f"leave the model's name out to use it as it is; to train, call fcn_jax.{model_name}(weights=...)",
             source_name(path),
         )
     return get_model(conversion.architecture.model_name, weights=conversion, **config)

@@ -70,6 +70,17 @@ def test_every_file_form_gives_the_same_model(name, tmp_path):
         assert model.transforms == CaffeSegmentation(), path.name
 
 
+def test_the_model_that_a_file_is_of(tmp_path):
+    tensors = seeded_paper_state_dict("fcn32s_vgg16")
+    assert fcn_jax.load_model(tensors).variant.name == "fcn32s_vgg16"
+    atonce = fcn_jax.load_model(seeded_paper_state_dict("fcn8s_vgg16"), model_name="fcn8s_atonce_vgg16")
+    assert atonce.variant.name == "fcn8s_atonce_vgg16"
+    with pytest.raises(
+        CheckpointError, match="only a start for the training of fcn16s_vgg16, without score_pool4"
+    ):
+        fcn_jax.load_model(tensors, model_name="fcn16s_vgg16")
+
+
 @pytest.mark.parametrize(("coarse", "fine"), PARENTS)
 def test_a_stage_starts_with_its_parents_scores(coarse, fine, tmp_path):
     tensors = dict(seeded_paper_state_dict(coarse))
