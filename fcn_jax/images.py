@@ -53,7 +53,7 @@ def open_image(source: str | os.PathLike | Image.Image | np.ndarray) -> Image.Im
 def _open_file(path: Path) -> Image.Image:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # remarks on metadata, and on pictures that are large but not hostile
+            warnings.simplefilter("ignore")  # remarks on metadata, or that a picture is large
             with Image.open(path) as image:
                 return _to_rgb(image)
     except ImageError as error:

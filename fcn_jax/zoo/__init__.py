@@ -64,7 +64,7 @@ def load_model(path: Source, *, model_name: str | None = None, **config: Any) ->
     if conversion.fresh:
         raise CheckpointError(
             f"holds only a start for the training of {model_name}, without {', '.join(conversion.fresh)}; "
-            f"leave the model's name out to use it as it is; to train, call fcn_jax.{model_name}(weights=...)",
+            f"leave the model's name out to use it as it is, or train fcn_jax.{model_name}(weights=...)",
             source_name(path),
         )
     return get_model(conversion.architecture.model_name, weights=conversion, **config)

@@ -53,16 +53,22 @@ def test_equals_the_definition(size, inputs, outputs, stride, padding, extra, di
     random = np.random.RandomState(0)
     x = random.standard_normal((2, 3, 4, inputs))
     kernel = random.standard_normal((*size, outputs // groups, inputs))
-    got = conv_transpose(
-        jnp.asarray(x),
-        jnp.asarray(kernel),
+    bias = random.standard_normal(outputs)
+    layer = Deconvolution(
+        inputs,
+        outputs,
+        3,
         stride=stride,
         padding=padding,
         output_padding=extra,
         dilation=dilation,
         groups=groups,
+        bias_init=lambda *_: jnp.asarray(bias),
+        kernel_init=lambda *_: jnp.asarray(kernel),
+        rngs=nnx.Rngs(0),
     )
-    expected = deconvolve_by_definition(x, kernel, stride, padding, extra, dilation, groups)
+    got = layer(jnp.asarray(x))
+    expected = deconvolve_by_definition(x, kernel, stride, padding, extra, dilation, groups) + bias
     assert got.shape == expected.shape
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-13)  # seen: 2e-15
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,7 +10,14 @@ import pytest
 from tests.weights_converter.assembled import assert_same, small_tensors
 from weights_converter.errors import CheckpointError
 from weights_converter.readers import read_checkpoint, read_safetensors
-from weights_converter.writers import torch_zip, write_safetensors, write_torch_legacy, write_torch_zip
+from weights_converter.writers import (
+    safetensors_file,
+    torch_legacy,
+    torch_zip,
+    write_safetensors,
+    write_torch_legacy,
+    write_torch_zip,
+)
 
 
 def write_ours(path, tensors):
@@ -41,6 +49,33 @@ def test_strides_byte_order_and_shared_memory_do_not_matter(write, tmp_path):
     write(tmp_path / "file", {"a": base.T, "b": base[::2, ::-1], "c": base.astype(">f4"), "d": base})
     found = read_checkpoint(tmp_path / "file")
     assert_same(found, {"a": base.T, "b": base[::2, ::-1], "c": base, "d": base})
+
+
+@WRITERS
+@pytest.mark.parametrize("axes", [(2, 3, 1, 0), (3, 2, 0, 1), (0, 1, 3, 2), (1, 0, 2, 3)])
+def test_large_kernels_in_other_layouts(write, axes, tmp_path):
+    """Larger than the blocks by which they are laid out, and no multiple of them."""
+    kernels = {
+        "w": np.arange(130 * 67 * 2 * 3, dtype=np.float32).reshape(130, 67, 2, 3).transpose(axes),
+        "flipped": np.arange(200 * 65, dtype=np.int16).reshape(200, 65)[::-1].T,
+        "nan": np.full((70, 65), 0x7FA00001, np.uint32).view(np.float32).T,  # a signalling one
+    }
+    write(tmp_path / "file", kernels)
+    found = read_checkpoint(tmp_path / "file")
+    assert_same(found, {name: kernels[name] for name in found})
+
+
+@WRITERS
+def test_one_tensor_at_a_time_in_memory(write, tmp_path):
+    tensors = {str(name): np.zeros((512, 512), np.float32).T for name in range(16)}
+    write(tmp_path / "warm", tensors)
+    tracemalloc.start()
+    try:
+        write(tmp_path / "file", tensors)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.5 * 512 * 512 * 4
 
 
 @WRITERS
@@ -156,4 +191,28 @@ def test_what_does_not_read_back_gets_no_name(spoil, message, tmp_path, monkeypa
     monkeypatch.setattr(torch_zip, "read_torch_zip", lambda path: spoil(read(path)))
     with pytest.raises(CheckpointError, match=f"cannot be written: read back, {message}"):
         write_torch_zip(tmp_path / "file", {"w": np.ones(2, np.float32)})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "reader", "write", "message"),
+    [
+        (torch_zip, "read_torch_zip", write_torch_zip, "checksum"),
+        (torch_legacy, "read_torch_legacy", write_torch_legacy, "its tensor 'b' is not the one"),
+        (safetensors_file, "read_safetensors", write_ours, "do not match its sha256"),
+    ],
+)
+def test_a_byte_that_the_disk_lost_is_found(module, reader, write, message, tmp_path, monkeypatch):
+    read = getattr(module, reader)
+
+    def damaged(path):
+        data = path.read_bytes()
+        assert data.count(b"needle!!") == 1
+        path.write_bytes(data.replace(b"needle!!", b"needle!?"))
+        return read(path)
+
+    monkeypatch.setattr(module, reader, damaged)
+    tensors = {"a": np.ones(3, np.int8), "b": np.frombuffer(b"needle!!", np.uint8), "c": np.ones(2, np.int8)}
+    with pytest.raises(CheckpointError, match=message):
+        write(tmp_path / "file", tensors)
     assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,6 @@
 """Writes safetensors files that carry their own digest."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -7,8 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from weights_converter.errors import CheckpointError
-from weights_converter.readers.safetensors_file import DTYPES, NO_DIGEST, digest, read_safetensors
-from weights_converter.writers.verified import as_native, raw, verified
+from weights_converter.readers.safetensors_file import DTYPES, NO_DIGEST, read_safetensors
+from weights_converter.writers.verified import as_native, verified
 
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
@@ -35,13 +36,15 @@ def write_safetensors(
                 f"cannot be written: safetensors has no dtype {array.dtype}, of tensor {name!r}", path
             )
     arrays = dict(sorted(arrays.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])))
-    # The digest covers the header that names it, so it takes its place among zeros.
+    # The digest covers the header that names it, among zeros, which give way to it once it is known.
     header = _header(arrays, {**metadata, "sha256": NO_DIGEST})
-    found = digest(header, NO_DIGEST, *(raw(array) for array in arrays.values()))
-    with verified(path, arrays, lambda temporary: read_safetensors(temporary)[0]) as file:
-        file.write(_header(arrays, {**metadata, "sha256": found}))
-        for array in arrays.values():
-            file.write(raw(array))
+    digest = hashlib.sha256(header)
+    with verified(path, arrays, lambda temporary: read_safetensors(temporary)[0], digest) as (file, data_of):
+        file.write(header)
+        for name in arrays:
+            file.write(data_of(name))
+        file.seek(0)
+        file.write(_header(arrays, {**metadata, "sha256": digest.hexdigest()}))
 
 
 def _header(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:

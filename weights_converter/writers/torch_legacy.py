@@ -7,7 +7,7 @@ import numpy as np
 
 from weights_converter.readers.torch_legacy import MAGIC, PROTOCOL, read_torch_legacy
 from weights_converter.writers.torch_pickle import TRUE, dict_of, integer, list_of, pickled, state_dict, text
-from weights_converter.writers.verified import as_native, raw, verified
+from weights_converter.writers.verified import as_native, verified
 
 TYPE_SIZES = {"short": 2, "int": 4, "long": 4}
 
@@ -27,7 +27,7 @@ def write_torch_legacy(path: str | os.PathLike, tensors: Mapping[str, np.ndarray
         "little_endian": TRUE,
         "type_sizes": dict_of(*sizes),
     }
-    with verified(path, arrays, read_torch_legacy) as file:
+    with verified(path, arrays, read_torch_legacy) as (file, data_of):
         file.write(pickled(integer(MAGIC)))
         file.write(pickled(integer(PROTOCOL)))
         file.write(
@@ -35,6 +35,6 @@ def write_torch_legacy(path: str | os.PathLike, tensors: Mapping[str, np.ndarray
         )
         file.write(pickled(state_dict(arrays, legacy=True)))
         file.write(pickled(list_of(*(text(str(key)) for key in range(len(arrays))))))
-        for array in arrays.values():
+        for name, array in arrays.items():
             file.write(array.size.to_bytes(8, "little"))
-            file.write(raw(array))
+            file.write(data_of(name))

@@ -10,7 +10,7 @@ import numpy as np
 
 from weights_converter.readers.torch_zip import read_torch_zip
 from weights_converter.writers.torch_pickle import pickled, state_dict
-from weights_converter.writers.verified import as_native, raw, verified
+from weights_converter.writers.verified import as_native, verified
 
 ALIGNMENT = 64  # bytes; where torch.save puts the beginning of every record
 LOCAL_HEADER, EXTRA_HEADER = 30, 4
@@ -26,13 +26,16 @@ def write_torch_zip(path: str | os.PathLike, tensors: Mapping[str, np.ndarray]) 
       CheckpointError: the file cannot be written, or PyTorch has no storage of an array's dtype.
     """
     arrays = as_native(path, tensors)
-    with verified(path, arrays, read_torch_zip) as file, zipfile.ZipFile(file, "w") as archive:
+    with (
+        verified(path, arrays, read_torch_zip) as (file, data_of),
+        zipfile.ZipFile(file, "w") as archive,
+    ):
         _add(archive, file, "data.pkl", pickled(state_dict(arrays, legacy=False)))
         _add(archive, file, ".format_version", b"1")
         _add(archive, file, ".storage_alignment", str(ALIGNMENT).encode())
         _add(archive, file, "byteorder", sys.byteorder.encode())
-        for key, array in enumerate(arrays.values()):
-            _add(archive, file, f"data/{key}", raw(array))
+        for key, name in enumerate(arrays):
+            _add(archive, file, f"data/{key}", data_of(name))
         _add(archive, file, "version", b"3\n")
 
 
