@@ -57,7 +57,7 @@ def test_equals_the_definition(size, inputs, outputs, stride, padding, extra, di
     layer = Deconvolution(
         inputs,
         outputs,
-        3,
+        3,  # not all kernels here are square: kernel_init decides
         stride=stride,
         padding=padding,
         output_padding=extra,

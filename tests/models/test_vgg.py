@@ -12,6 +12,7 @@ from flax import nnx
 from fcn_jax.models.grid import Grid
 from fcn_jax.models.vgg import VGG16
 from tests.models.drawn import drawn
+from tests.seeded import seeded_images
 
 
 def parameters(module) -> int:
@@ -93,3 +94,10 @@ def test_dropout_acts_in_training_only_and_unit_by_unit():
     assert set(np.unique(values)) == {0.0, 2.0}
     assert values.mean() == pytest.approx(1, abs=0.1)
     assert (values[0, 0] != values[0, 1]).any()  # whole channels are not dropped
+
+
+def test_maps_are_rectified():
+    model = drawn(lambda: VGG16((2, 3, 4, 5, 6), 20, rngs=nnx.Rngs(0)))
+    images = jnp.asarray(seeded_images(1, 40, 40), jnp.float32)
+    for x in jax.jit(lambda model, images: model(images))(model, images).values():
+        assert float(x.values.min()) == 0.0 < float(x.values.max())
