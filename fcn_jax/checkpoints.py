@@ -12,11 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from fcn_jax.models.deconvolution import bilinear
 from fcn_jax.models.layers import Fixed
+from fcn_jax.transforms import CaffeSegmentation, ImageClassification, Preset, SemanticSegmentation
 from weights_converter import CheckpointError, Conversion, load_model_file, save_model_file
 from weights_converter.engine import account, describe, recognize, to_ours
 from weights_converter.tables.layer import Architecture
@@ -26,7 +29,7 @@ SCORES = ("classifier.score.", "aux_classifier.score.", "score_", "upscore")
 AUX = "aux_classifier."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LoadReport:
     """What became of every array of a file and every variable of a model.
 
@@ -42,13 +45,22 @@ class LoadReport:
     fresh: dict[str, str]
     preset: str | None = None
 
+    def __repr__(self) -> str:
+        counts = f"{len(self.loaded)} loaded, {len(self.dropped)} dropped, {len(self.fresh)} fresh"
+        return f"LoadReport({counts}; preset {self.preset!r})"
+
 
 def named_variables(model: nnx.Module) -> dict[str, nnx.Variable]:
     """Lists the variables that a weight file holds: parameters, fixed kernels and batch statistics.
 
+    Raises:
+      TypeError: not a model.
+
     Returns:
       {"backbone.layer1.0.conv1.kernel": variable, ...}; the variables are the model's own.
     """
+    if not isinstance(model, nnx.Module):
+        raise TypeError(f"expected a model, an nnx.Module, got {type(model).__name__}; the model comes first")
     return {
         ".".join(map(str, path)): node
         for path, node in nnx.iter_graph(model)
@@ -83,6 +95,9 @@ def read_weights(source: Source, *, strict: bool = True, model_name: str | None 
         architecture.
     """
     if isinstance(source, Conversion):
+        found = source.architecture.model_name
+        if model_name not in (None, found):
+            raise CheckpointError(f"expected the arrays of {model_name}, got those of {found}", source.path)
         return source
     read = to_ours if isinstance(source, Mapping) else load_model_file
     return read(source, strict=strict, model_name=model_name)
@@ -105,11 +120,13 @@ def load_weights(
 ) -> LoadReport:
     """Fills a model from a checkpoint, in any format and any names that `weights_converter` knows.
 
-    Nothing is changed unless everything fits. Numbers are cast to the dtypes of the model.
+    Nothing is changed unless everything fits. Numbers are cast to the dtypes of the model; its `transforms`,
+    and with the head its `categories`, become those of the file.
 
     Args:
       model: a model of the file's architecture, from one of the builders.
-      path: `.pth`, `.pt` or `.safetensors`; or {name: array}, a state_dict in memory.
+      path: `.pth`, `.pt`, `.caffemodel` or `.safetensors`; or {name: array}, a state_dict in memory. A file
+        of the paper's next coarser network starts this one's training: what only the model has is reset.
       strict: every array of the file must have its place and every variable its array. Otherwise what is
         missing keeps its value and what is unexpected is left, both named in the report; shapes must be equal
         even so.
@@ -133,7 +150,7 @@ def load_weights(
         dropped.update({name: why for name in arrays if name.startswith(prefixes)})
         fresh.update({name: why for name in variables if name.startswith(prefixes)})
 
-    if aux == "keep" or (aux == "drop" and not any(name.startswith(AUX) for name in variables)):
+    if aux != "require":
         leave_out((AUX,), f'aux="{aux}"')
     if head == "replace":
         leave_out(SCORES, 'head="replace"')
@@ -152,6 +169,13 @@ def load_weights(
     fresh |= dict.fromkeys(result.missing, "strict=False: not in the file")
     loaded = tuple(name for name in wanted if name in arrays)
     fill({name: wanted[name] for name in loaded}, arrays)
+    reset({name: variables[name] for name in conversion.fresh})
+    transforms, categories = stated(conversion)
+    if transforms is None and conversion.preset is not None:
+        transforms = default_transforms(model_name(model), conversion.preset)
+    model.transforms = transforms or model.transforms
+    if head == "require":
+        model.categories = categories or model.categories
     return LoadReport(loaded, dropped, fresh, conversion.preset)
 
 
@@ -194,14 +218,22 @@ def save_weights(
 
     Raises:
       CheckpointError: an unknown suffix, or a file that cannot be written.
+      ValueError: more or fewer categories than classes. Nothing is written.
+      TypeError: `model` is none, or `transforms` no preset.
     """
     metadata = {"model": model_name(model)}
     categories = model.categories if categories is None else categories
     transforms = model.transforms if transforms is None else transforms
     if categories is not None:
+        num_classes = recognize(named_variables(model))[0].num_classes
+        if len(categories) != num_classes:
+            raise ValueError(f"expected {num_classes} categories, one for each class, got {len(categories)}")
         metadata["categories"] = json.dumps(list(categories))
     if transforms is not None:
+        if not isinstance(transforms, Preset):
+            raise TypeError(f"transforms: expected a preset of fcn_jax.transforms, got {transforms!r}")
         metadata["transforms"] = json.dumps(transforms.to_dict())
+        metadata["preset"] = "caffe" if isinstance(transforms, CaffeSegmentation) else "torchvision"
     arrays = {name: np.asarray(variable[...]) for name, variable in named_variables(model).items()}
     save_model_file(path, arrays, metadata)
 
@@ -211,6 +243,53 @@ def fill(variables: Mapping[str, nnx.Variable], arrays: Mapping[str, np.ndarray]
     for name, variable in variables.items():
         # A copy, always: a file's arrays are mapped, and JAX may share the memory of an aligned one.
         variable.set_value(jnp.array(arrays[name], variable.dtype))
+
+
+def stated(conversion: Conversion) -> tuple[Preset | None, tuple[str, ...] | None]:
+    """Reads the transforms and the categories that a file of our own carries beside its tensors.
+
+    Raises:
+      CheckpointError: they make no sense.
+    """
+    transforms, categories = (conversion.metadata.get(key) for key in ("transforms", "categories"))
+    try:
+        if transforms is not None:
+            transforms = Preset.from_dict(json.loads(transforms))
+            transforms.check()
+            if isinstance(transforms, ImageClassification):
+                raise ValueError(
+                    "transforms: expected a preset that keeps the whole picture, got ImageClassification"
+                )
+        if categories is not None:
+            categories = json.loads(categories)
+            expected = conversion.architecture.num_classes
+            if not isinstance(categories, list) or not all(isinstance(name, str) for name in categories):
+                raise ValueError("categories: expected a list of names")
+            if len(categories) != expected:
+                raise ValueError(f"categories: expected {expected} names, got {len(categories)}")
+            categories = tuple(categories)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"its metadata are not as expected: {error}", conversion.path) from error
+    return transforms, categories
+
+
+def default_transforms(name: str, preset: str | None) -> Preset:
+    """Gives what pictures go through before a model, by its name and the preset of its weights.
+
+    Args:
+      name: of the model.
+      preset: "caffe", "torchvision", or None for random weights.
+    """
+    if name.startswith("fcn_resnet"):
+        return SemanticSegmentation()
+    return SemanticSegmentation(resize_size=None) if preset == "torchvision" else CaffeSegmentation()
+
+
+def reset(variables: Mapping[str, nnx.Variable]) -> None:
+    """Sets layers that a stage of training adds to their start: scores to zero, upsamplings to bilinear."""
+    for name, variable in variables.items():
+        start = bilinear() if name.startswith("upscore") else jax.nn.initializers.zeros
+        variable.set_value(start(None, variable.shape, variable.dtype))
 
 
 def _check_same_architecture(

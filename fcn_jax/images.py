@@ -51,6 +51,8 @@ def open_image(source: str | os.PathLike | Image.Image | np.ndarray) -> Image.Im
 
 
 def _open_file(path: Path) -> Image.Image:
+    if path.is_dir():
+        raise ImageError("expected a picture, got a folder; give its pictures one by one, or as a list", path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks on metadata, or that a picture is large

@@ -77,6 +77,21 @@ def test_a_file_of_our_own_says_what_it_is(build, tmp_path):
     assert metadata["categories"] == '["road", "sky"]'
 
 
+def test_what_could_not_be_loaded_again_is_not_saved(build, tmp_path):
+    with pytest.raises(ValueError, match="expected 5 categories, one for each class, got 1"):
+        fcn_jax.save_weights(build(), tmp_path / "model.safetensors", categories=["a"])
+    with pytest.raises(TypeError, match=r"expected a model, an nnx.Module, got str; the model comes first"):
+        fcn_jax.save_weights("model.safetensors", build())
+    with pytest.raises(TypeError, match="the model comes first"):
+        fcn_jax.load_weights("model.safetensors", build())
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_report_is_short_to_read(build):
+    report = fcn_jax.load_weights(build(aux=False), state_dict(), aux="drop")
+    assert repr(report) == "LoadReport(272 loaded, 7 dropped, 0 fresh; preset 'torchvision')"
+
+
 def test_loading_copies_so_that_a_file_may_change_later(build, tmp_path):
     tensors = state_dict()
     tensors["classifier.4.bias"] = np.arange(5, dtype=np.float32)

@@ -25,9 +25,9 @@ ARROWS = {
     "fcn_jax.transforms": ("fcn_jax.images",),
     "fcn_jax.visualization": ("fcn_jax.images", "fcn_jax.panels"),
     "fcn_jax.weights": ("fcn_jax.weights", "fcn_jax.categories"),
-    "fcn_jax.checkpoints": ("fcn_jax.models.layers", "weights_converter"),
+    "fcn_jax.checkpoints": ("fcn_jax.models", "fcn_jax.transforms", "weights_converter"),
     "fcn_jax.models": ("fcn_jax.models", "fcn_jax.upsampling"),
-    "fcn_jax.zoo": ("fcn_jax.zoo", "fcn_jax.transforms", *BUILDERS_USE),
+    "fcn_jax.zoo": ("fcn_jax.zoo", *BUILDERS_USE),
     "fcn_jax.inference": (
         "fcn_jax.inference",
         "fcn_jax.categories",

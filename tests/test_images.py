@@ -191,7 +191,7 @@ def test_missing_folder_and_foreign_files(tmp_path):
     (tmp_path / "empty.png").touch()
     for name, reason in {
         "absent.png": "No such file",
-        ".": "Is a directory",
+        ".": "got a folder",
         "text.jpg": "not recognise",
         "empty.png": "not recognise",
     }.items():

@@ -179,7 +179,7 @@ def to_ours(
             array = came.get(layer.name(leaf, side))
             if array is not None:
                 params[layer.name(leaf, OURS)] = layer.to_ours(leaf, array) if side == SOURCE else array
-    preset = preset or _preset(family, side, said)
+    preset = _preset(family, side, said, preset)
     conversion = Conversion(
         architecture, params, result, dropped, counters, dict(metadata or {}), preset=preset
     )
@@ -254,12 +254,17 @@ def _other_model(family: Family, asked: str, found: Architecture, side: str) -> 
     return f"expected the {what} of {asked}, got those of {found.model_name}{hint}"
 
 
-def _preset(family: Family, side: str, said: Mapping[str, str]) -> str | None:
-    if "preset" not in said:
+def _preset(family: Family, side: str, said: Mapping[str, str], asked: str | None) -> str | None:
+    preset = asked or said.get("preset")
+    if preset is None:
         return family.preset if side == SOURCE else family.preset_of_ours
-    if said["preset"] not in PRESETS:
-        raise CheckpointError(f"its metadata name the preset {said['preset']!r}, which is none of {PRESETS}")
-    return said["preset"]
+    possible = PRESETS if family.preset_of_ours is None else (family.preset_of_ours,)
+    if preset not in possible:
+        whose = "was asked for" if asked else "is in its metadata"
+        raise CheckpointError(
+            f"the preset {preset!r} {whose}; expected {' or '.join(map(repr, possible))} for {family.known}"
+        )
+    return preset
 
 
 def _staged(conversion: Conversion, family: Family, side: str, model_name: str) -> Conversion:

@@ -10,7 +10,8 @@ import os
 from pathlib import Path
 
 from fcn_jax.categories import VOC_CATEGORIES
-from fcn_jax.zoo import default_transforms, list_models
+from fcn_jax.checkpoints import default_transforms
+from fcn_jax.zoo import list_models
 from weights_converter import CheckpointError, Conversion, convert_file, load_model_file
 from weights_converter.engine import describe
 from weights_converter.model_file import SAFETENSORS_SUFFIX
@@ -47,17 +48,21 @@ def run(options: argparse.Namespace) -> int:
     metadata = {}
     if target.suffix == SAFETENSORS_SUFFIX:  # PyTorch's files hold tensors only
         found = load_model_file(source, model_name=options.model, preset=options.preset)
-        metadata = _metadata(found, options.categories)
+        metadata = _metadata(found, options.categories, options.preset)
     elif options.categories:
         raise ValueError(f"--categories: only a .safetensors file holds names of classes, not {target}")
     conversion = convert_file(source, target, metadata, model_name=options.model, preset=options.preset)
     print(f"{target}: {describe(conversion.architecture)}, {len(conversion.params)} arrays")
+    if target.suffix != SAFETENSORS_SUFFIX and {"categories", "transforms"} & conversion.metadata.keys():
+        print(
+            "  left behind: the names of classes and the transforms, since PyTorch's files hold tensors only"
+        )
     for name, why in conversion.dropped.items():
         print(f"  dropped {name}: {why}")
     return 0
 
 
-def _metadata(found: Conversion, categories_file: str | None) -> dict[str, str]:
+def _metadata(found: Conversion, categories_file: str | None, preset: str | None) -> dict[str, str]:
     """Says what the tensors cannot: names of classes, and what pictures go through."""
     num_classes = found.architecture.num_classes
     if num_classes is None:
@@ -65,7 +70,7 @@ def _metadata(found: Conversion, categories_file: str | None) -> dict[str, str]:
             raise ValueError(f"--categories: {describe(found.architecture)} keeps no classes to name")
         return {}
     metadata = {}
-    if "transforms" not in found.metadata:
+    if preset or "transforms" not in found.metadata:
         transforms = default_transforms(found.architecture.model_name, found.preset)
         metadata["transforms"] = json.dumps(transforms.to_dict())
     if categories_file:

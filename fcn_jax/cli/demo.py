@@ -35,14 +35,17 @@ def run(options: argparse.Namespace) -> int:
     paths = [output / "pictures" / f"scene{seed}.png" for seed in range(PICTURES)]
     for seed, path in enumerate(paths):
         draw_scene(seed).save(path)
-    print(f"drew {len(paths)} pictures into {output / 'pictures'}")
+    print(
+        f"drew {len(paths)} pictures into {output / 'pictures'}; now building a model with random weights",
+        flush=True,
+    )
 
     model = fcn_resnet50(num_classes=6, aux_loss=True, rngs=nnx.Rngs(0))
     _settle_statistics(model, jnp.stack([SemanticSegmentation(resize_size=120)(path) for path in paths]))
     checkpoint = output / "fcn_resnet50_random.pth"
     arrays = {name: np.asarray(variable[...]) for name, variable in named_variables(model).items()}
     write_torch_legacy(checkpoint, export(arrays, "fcn_resnet50"))
-    print(f"wrote random weights to {checkpoint}, in the container of torchvision's published files")
+    print(f"wrote them to {checkpoint}, in the container of torchvision's published files", flush=True)
 
     model = fcn_resnet50(weights=checkpoint)
     segmenter = Segmenter(model, SemanticSegmentation(resize_size=240))

@@ -7,7 +7,8 @@ EXPECTED = (ValueError, OSError, MemoryError, jax.errors.JaxRuntimeError)
 
 _TERMS = {
     "pass transforms=SemanticSegmentation(resize_size=...) with a smaller size": "choose a smaller --resize",
-    "pass its path as weights=...": "give its path as --weights",
+    "pass its path in place of the name": "give its path as --weights",
+    "pass the file's path in place of the name": "give the file's path as --weights",
 }
 """Advice of the library, and the same in terms of the command line."""
 

@@ -56,7 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resize",
         type=int,
         metavar="N",
-        help="length of the shorter edge that the model sees, 0 for the picture's own; 520 if not given",
+        help="length of the shorter edge that the model sees, 0 for the picture's own; if not given, "
+        "what the weights were trained with",
     )
     parser.add_argument("--offline", action="store_true", help="never download (as FCN_JAX_OFFLINE=1)")
 

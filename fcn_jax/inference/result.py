@@ -137,7 +137,7 @@ class Segmentation:
         )
 
     def save(
-        self, folder: str | os.PathLike, *, classes: Iterable[str | int] = (), stem: str | None = None
+        self, folder: str | os.PathLike, *, classes: str | Iterable[str | int] = (), stem: str | None = None
     ) -> list[Path]:
         """Writes the pictures as PNG, each whole or not at all.
 
@@ -154,6 +154,7 @@ class Segmentation:
           ValueError: no such class, or a stem that is no plain file name. Nothing is written.
           OSError: the folder or a file cannot be written.
         """
+        classes = [classes] if isinstance(classes, str) else classes
         indices = list(dict.fromkeys(class_index(category, self.categories) for category in classes))
         if stem is None:
             stem = "image" if self.source is None else self.source.stem

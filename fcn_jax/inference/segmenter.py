@@ -19,7 +19,7 @@ from fcn_jax.inference.result import Segmentation
 from fcn_jax.transforms import SemanticSegmentation
 
 MAX_MODEL_PIXELS = 8_000_000
-"""The largest picture given to a model, after the transforms; fcn_resnet50 then needs 4 to 5 GiB."""
+"""The largest picture given to a model, transformed and with its border; some 4 GiB in fcn_resnet50."""
 
 
 class Segmenter:
@@ -49,7 +49,10 @@ class Segmenter:
         categories: Sequence[str] | None = None,
     ):
         if not isinstance(model, nnx.Module):
-            raise TypeError(f"expected an nnx.Module, got {type(model).__name__}")
+            raise TypeError(
+                f"expected a model, an nnx.Module, got {type(model).__name__}; "
+                "fcn_jax.load_model(path) builds the one that a checkpoint is of"
+            )
         transforms = getattr(model, "transforms", None) if transforms is None else transforms
         self.transforms = SemanticSegmentation() if transforms is None else transforms
         if not hasattr(self.transforms, "output_size"):
@@ -57,6 +60,7 @@ class Segmenter:
                 f"expected transforms with a method output_size((H, W)), got {self.transforms!r}; "
                 f"try fcn_jax.transforms.SemanticSegmentation"
             )
+        self._border = getattr(model, "border", 0)
         model = nnx.merge(*nnx.split(model))  # a second object, so that eval() does not reach the caller's
         model.eval()
         graph, state = nnx.split(model)
@@ -105,7 +109,7 @@ class Segmenter:
         )
 
     def _check_model_size(self, size: tuple[int, int], path: Path | None) -> None:
-        height, width = self.transforms.output_size(size)
+        height, width = (edge + 2 * self._border for edge in self.transforms.output_size(size))
         if height * width > MAX_MODEL_PIXELS:
             advice = "crop or shrink it"
             if hasattr(self.transforms, "resize_size"):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from fcn_jax.models.layers import TORCH_CONV, BatchNorm, conv, torch_conv_bias
+from fcn_jax.models.layers import TORCH_CONV, BatchNorm, at_least_float32, conv, torch_conv_bias
 
 
 class FCNHead(nnx.Module):
@@ -43,4 +43,4 @@ class FCNHead(nnx.Module):
     def __call__(self, features: jax.Array) -> jax.Array:
         """Maps (N, h, w, in_channels) to logits (N, h, w, num_classes), at least float32."""
         x = jax.nn.relu(self.bn(self.conv(features)))
-        return self.score(self.dropout(x))
+        return self.score(at_least_float32(self.dropout(x)))

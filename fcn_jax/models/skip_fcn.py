@@ -13,18 +13,18 @@ difference.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from fcn_jax.models.alexnet import AlexNet
-from fcn_jax.models.checks import check_images
+from fcn_jax.models.checks import check_images, check_num_classes
 from fcn_jax.models.deconvolution import Deconvolution
 from fcn_jax.models.grid import FeatureMap
 from fcn_jax.models.layers import Fixed, at_least_float32, conv
-from fcn_jax.models.vgg import VGG16, ZEROS
+from fcn_jax.models.vgg import BORDER, VGG16, ZEROS
 
 LearnUpsampling = Literal["none", "intermediate"]
 
@@ -104,6 +104,7 @@ class SkipFCN(nnx.Module):
       dtype: of the computation; score layers and upsamplings compute in at least float32.
 
     Attributes:
+      border: rows and columns of zeros that the trunk adds on every side of an image.
       transforms: prepares a picture for these weights; set by the builders.
       categories: names of the classes, where the weights came with them; set by the builders.
 
@@ -111,6 +112,7 @@ class SkipFCN(nnx.Module):
       ValueError: fewer than one class, or an unknown `learn_upsampling`.
     """
 
+    border: ClassVar[int] = BORDER
     transforms: Callable[..., Any] | None = None
     categories: tuple[str, ...] | None = None
 
@@ -125,8 +127,7 @@ class SkipFCN(nnx.Module):
         param_dtype=jnp.float32,
         rngs: nnx.Rngs,
     ):
-        if num_classes < 1:
-            raise ValueError(f"expected num_classes of at least 1, got {num_classes}")
+        check_num_classes(num_classes)
         if learn_upsampling not in ("none", "intermediate"):
             raise ValueError(f"learn_upsampling: expected 'none' or 'intermediate', got {learn_upsampling!r}")
         settings = {"rngs": rngs, "dtype": None if dtype is None else jnp.promote_types(dtype, jnp.float32)}

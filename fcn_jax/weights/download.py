@@ -167,9 +167,9 @@ def _complete(transfer: Transfer, reporter: Reporter) -> None:
 
 def _failure(wanted: object, weights: Weights, path: Path, reason: str) -> WeightsDownloadError:
     name = f"{wanted!r} ({weights.file_name})" if isinstance(wanted, WeightsEnum) else weights.file_name
-    place = "and pass the file's path as weights=..."
+    place = "and pass the file's path in place of the name"
     if weights.digest is not None:
-        place = f"and put the file at\n    {path}\n  or anywhere, and pass its path as weights=..."
+        place = f"and put the file at\n    {path}\n  or anywhere, and pass its path in place of the name"
     return WeightsDownloadError(
         f"cannot have {name}\n"
         f"  from: {weights.url}\n"

@@ -1,13 +1,12 @@
 """The models by name, with or without weights."""
 
+import difflib
 from collections.abc import Callable
 from typing import Any
 
 from flax import nnx
 
 from fcn_jax.checkpoints import Source, read_weights, source_name
-from fcn_jax.transforms import Preset
-from fcn_jax.zoo import paper, torchvision
 from fcn_jax.zoo.paper import fcn8s_atonce_vgg16, fcn8s_vgg16, fcn16s_vgg16, fcn32s_alexnet, fcn32s_vgg16
 from fcn_jax.zoo.torchvision import fcn_resnet50, fcn_resnet101
 from weights_converter import CheckpointError
@@ -25,7 +24,6 @@ BUILDERS: dict[str, Callable[..., nnx.Module]] = {
         fcn32s_alexnet,
     )
 }
-RECIPES = torchvision.RECIPES | paper.RECIPES
 
 
 def list_models() -> list[str]:
@@ -40,7 +38,9 @@ def get_model(name: str, **config: Any) -> nnx.Module:
       ValueError: no model has this name; the message lists those that exist.
     """
     if name not in BUILDERS:
-        raise ValueError(f"expected a model's name, one of {', '.join(BUILDERS)}; got {name!r}")
+        near = difflib.get_close_matches(name, BUILDERS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"expected a model's name, one of {', '.join(BUILDERS)}; got {name!r}{hint}")
     return BUILDERS[name](**config)
 
 
@@ -70,15 +70,8 @@ def load_model(path: Source, *, model_name: str | None = None, **config: Any) ->
     return get_model(conversion.architecture.model_name, weights=conversion, **config)
 
 
-def default_transforms(model_name: str, preset: str | None) -> Preset:
-    """Gives what pictures go through before a model, by its weights' preset ("caffe", "torchvision")."""
-    return RECIPES[model_name].transforms[preset]
-
-
 __all__ = [
     "BUILDERS",
-    "RECIPES",
-    "default_transforms",
     "fcn8s_atonce_vgg16",
     "fcn8s_vgg16",
     "fcn16s_vgg16",

@@ -4,18 +4,25 @@ Where weights decide something (how many classes, how wide, whether there is an 
 from their tensors, and a contradiction with what the caller asked for is an error that names both.
 """
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 from flax import nnx
 
-from fcn_jax.checkpoints import Source, fill, load_backbone, named_variables, read_weights, source_name
-from fcn_jax.transforms import CaffeSegmentation, ImageClassification, Preset, SemanticSegmentation
+from fcn_jax.checkpoints import (
+    Source,
+    default_transforms,
+    fill,
+    load_backbone,
+    named_variables,
+    read_weights,
+    reset,
+    source_name,
+    stated,
+)
 from fcn_jax.weights import WeightsEnum, fetch
 from weights_converter import CheckpointError, Conversion
 from weights_converter.engine import account, describe
@@ -38,7 +45,6 @@ class Recipe(NamedTuple):
       decided: tells the arguments that weights of an architecture decide.
       published: the same of the published weights, known before they are fetched.
       weights, weights_backbone: the published weights of the model and of its backbone.
-      transforms: what pictures go through, by the preset of the weights; None stands for random weights.
     """
 
     name: str
@@ -47,15 +53,6 @@ class Recipe(NamedTuple):
     published: dict[str, Any]
     weights: type[WeightsEnum]
     weights_backbone: type[WeightsEnum]
-    transforms: Mapping[str | None, Preset]
-
-
-TORCHVISION_TRANSFORMS = {None: SemanticSegmentation(), "torchvision": SemanticSegmentation()}
-PAPER_TRANSFORMS = {
-    None: CaffeSegmentation(),
-    "caffe": CaffeSegmentation(),
-    "torchvision": SemanticSegmentation(resize_size=None),
-}
 
 
 def build(
@@ -91,14 +88,14 @@ def build(
         _check_asked(asked, decided, describe(conversion.architecture))
         model = _filled(partial(recipe.create, **decided, **settings), conversion, source, rngs)
         preset = conversion.preset
-        model.transforms, model.categories = _said(conversion, source)
+        model.transforms, model.categories = stated(conversion)
         model.categories = model.categories or categories
     else:
         model = recipe.create(rngs=rngs, **asked, **settings)
         backbone = _verify("weights_backbone", weights_backbone, recipe.weights_backbone)
         if backbone is not None:
             preset = load_backbone(model, _fetched(backbone, progress)).preset
-    model.transforms = model.transforms or recipe.transforms[preset]
+    model.transforms = model.transforms or default_transforms(recipe.name, preset)
     model.eval()
     return model
 
@@ -115,43 +112,11 @@ def _filled(
     except CheckpointError as error:
         raise CheckpointError(error.reason, source_name(source)) from None
     fill({name: variables[name] for name in wanted}, conversion.params)
-    if conversion.fresh:
-
-        @jax.jit
-        def initial_values():
-            drawn = named_variables(create(rngs=nnx.Rngs(0)))
-            return {name: drawn[name].get_value() for name in conversion.fresh}
-
-        for name, value in initial_values().items():
-            variables[name].set_value(value)
+    reset({name: variables[name] for name in conversion.fresh})
     for _, module in nnx.iter_graph(model):
         if isinstance(module, nnx.Dropout):
             module.rngs = nnx.Dropout(module.rate, rngs=rngs).rngs
     return model
-
-
-def _said(conversion: Conversion, source: Source) -> tuple[Preset | None, tuple[str, ...] | None]:
-    """Reads the transforms and the categories that a file of our own carries beside its tensors."""
-    transforms, categories = (conversion.metadata.get(key) for key in ("transforms", "categories"))
-    try:
-        if transforms is not None:
-            transforms = Preset.from_dict(json.loads(transforms))
-            transforms.check()
-            if isinstance(transforms, ImageClassification):
-                raise ValueError(
-                    "transforms: expected a preset that keeps the whole picture, got ImageClassification"
-                )
-        if categories is not None:
-            categories = json.loads(categories)
-            expected = conversion.architecture.num_classes
-            if not isinstance(categories, list) or not all(isinstance(name, str) for name in categories):
-                raise ValueError("categories: expected a list of names")
-            if len(categories) != expected:
-                raise ValueError(f"categories: expected {expected} names, got {len(categories)}")
-            categories = tuple(categories)
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"its metadata are not as expected: {error}", source_name(source)) from error
-    return transforms, categories
 
 
 def _check_asked(asked: dict[str, Any], has: dict[str, Any], what: str) -> None:
@@ -174,8 +139,8 @@ def _verify(argument: str, weights, published: type[WeightsEnum]) -> WeightsEnum
     ):
         if not Path(weights).exists():
             raise ValueError(
-                f"{argument}: expected the name of published weights ({', '.join(published.__members__)}) "
-                f"or a checkpoint file; got {weights!r}, which is neither"
+                f"{argument}: there is no file {weights!r}; expected a checkpoint file, or the name of "
+                f"published weights, one of {', '.join(published.__members__)}"
             )
         return weights
     return published.verify(weights)

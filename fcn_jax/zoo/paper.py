@@ -12,7 +12,7 @@ from flax import nnx
 from fcn_jax.checkpoints import Source
 from fcn_jax.models.skip_fcn import VARIANTS, LearnUpsampling, SkipFCN, create
 from fcn_jax.weights import WeightsEnum, get_model_weights
-from fcn_jax.zoo.build import PAPER_TRANSFORMS, Recipe, build
+from fcn_jax.zoo.build import Recipe, build
 from weights_converter.tables.layer import Architecture
 
 
@@ -33,7 +33,6 @@ def _recipe(name: str, backbone: str) -> Recipe:
         published={"num_classes": 21},
         weights=get_model_weights(name),
         weights_backbone=get_model_weights(backbone),
-        transforms=PAPER_TRANSFORMS,
     )
 
 

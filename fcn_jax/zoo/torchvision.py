@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fcn_jax.checkpoints import Source
+from fcn_jax.models.checks import check_num_classes
 from fcn_jax.models.fcn import FCN
 from fcn_jax.models.heads import FCNHead
 from fcn_jax.models.resnet import ResNet
@@ -22,7 +23,7 @@ from fcn_jax.weights import (
     ResNet101_Weights,
     WeightsEnum,
 )
-from fcn_jax.zoo.build import TORCHVISION_TRANSFORMS, Recipe, build
+from fcn_jax.zoo.build import Recipe, build
 from weights_converter.tables.layer import Architecture
 
 
@@ -40,8 +41,7 @@ def create(
     Raises:
       ValueError: fewer than one class.
     """
-    if num_classes < 1:
-        raise ValueError(f"expected num_classes of at least 1, got {num_classes}")
+    check_num_classes(num_classes)
     settings = {"rngs": rngs, "dtype": dtype, "param_dtype": param_dtype}
     return FCN(
         ResNet(blocks, **settings),
@@ -62,7 +62,6 @@ FCN_RESNET50 = Recipe(
     published=PUBLISHED,
     weights=FCN_ResNet50_Weights,
     weights_backbone=ResNet50_Weights,
-    transforms=TORCHVISION_TRANSFORMS,
 )
 FCN_RESNET101 = Recipe(
     name="fcn_resnet101",
@@ -71,7 +70,6 @@ FCN_RESNET101 = Recipe(
     published=PUBLISHED,
     weights=FCN_ResNet101_Weights,
     weights_backbone=ResNet101_Weights,
-    transforms=TORCHVISION_TRANSFORMS,
 )
 RECIPES = {recipe.name: recipe for recipe in (FCN_RESNET50, FCN_RESNET101)}
 

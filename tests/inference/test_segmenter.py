@@ -162,7 +162,7 @@ def test_unfit_models(result, message):
 
 
 def test_unfit_arguments():
-    with pytest.raises(TypeError, match=r"expected an nnx.Module, got function"):
+    with pytest.raises(TypeError, match=r"expected a model, an nnx.Module, got function; fcn_jax.load_model"):
         Segmenter(picture)
     with pytest.raises(TypeError, match="expected transforms with a method output_size"):
         Segmenter(returning_classes(1), np.asarray)

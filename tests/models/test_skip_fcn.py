@@ -241,7 +241,7 @@ def test_bfloat16_parameters_leave_fixed_kernels_exact_and_logits_in_float32():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_classes": 0}, "num_classes of at least 1, got 0"),
+        ({"num_classes": 0}, "num_classes: expected a number of at least 1, got 0"),
         ({"learn_upsampling": "all"}, "learn_upsampling: expected 'none' or 'intermediate', got 'all'"),
         ({"features": (2, 3)}, r"widths of 5 blocks, got \(2, 3\)"),
     ],

@@ -10,7 +10,7 @@ import fcn_jax
 from fcn_jax.checkpoints import named_variables
 from fcn_jax.transforms import CaffeSegmentation, SemanticSegmentation
 from fcn_jax.zoo.paper import RECIPES
-from tests.seeded import seeded_images, seeded_paper_state_dict
+from tests.seeded import seeded_images, seeded_paper_state_dict, seeded_state_dict
 from tests.weights_converter.caffe_files import caffemodel
 from weights_converter import CheckpointError, write_torch_legacy, write_torch_zip
 
@@ -156,6 +156,43 @@ def test_the_preset_travels_with_the_file(tmp_path):
     assert again.transforms == SemanticSegmentation(resize_size=None)
     assert again.categories == ("a", "b", "c", "d", "e")
     assert fcn_jax.Segmenter(again).transforms == again.transforms
+
+
+def test_loading_into_a_model_takes_over_what_its_pictures_go_through(tmp_path):
+    trained = fcn_jax.fcn32s_vgg16(weights=seeded_paper_state_dict("fcn32s_vgg16"))
+    trained.transforms, trained.categories = SemanticSegmentation(resize_size=None), tuple("abcde")
+    fcn_jax.save_weights(trained, tmp_path / "net.safetensors")
+    model = fcn_jax.fcn32s_vgg16(num_classes=5, **WIDTHS)
+    assert model.transforms == CaffeSegmentation()
+    report = fcn_jax.load_weights(model, tmp_path / "net.safetensors")
+    assert report.preset == "torchvision"
+    assert model.transforms == SemanticSegmentation(resize_size=None)
+    assert model.categories == tuple("abcde")
+    fcn_jax.load_weights(model, seeded_paper_state_dict("fcn32s_vgg16"))
+    assert model.transforms == CaffeSegmentation()
+
+
+def test_a_stage_resets_what_its_parent_lacks():
+    model = fcn_jax.fcn16s_vgg16(num_classes=5, **WIDTHS)
+    model.score_pool4.kernel[...] = jnp.ones_like(model.score_pool4.kernel[...])
+    fcn_jax.load_weights(model, seeded_paper_state_dict("fcn32s_vgg16"))
+    assert (np.asarray(model.score_pool4.kernel[...]) == 0).all()
+
+
+def test_a_preset_that_makes_no_sense_is_refused(tmp_path):
+    resnet = fcn_jax.checkpoints.to_ours(seeded_state_dict("fcn_resnet50", 5)).params
+    with pytest.raises(CheckpointError, match="the preset 'caffe' was asked for; expected 'torchvision'"):
+        fcn_jax.checkpoints.to_ours(resnet, preset="caffe")
+    model = fcn_jax.fcn32s_vgg16(num_classes=5, **WIDTHS)
+    with pytest.raises(TypeError, match=r"transforms: expected a preset of fcn_jax.transforms"):
+        fcn_jax.save_weights(model, tmp_path / "net.safetensors", transforms=len)
+    assert not list(tmp_path.iterdir())
+
+
+def test_pictures_are_counted_with_the_border():
+    segmenter = fcn_jax.Segmenter(fcn_jax.fcn32s_vgg16(num_classes=2, **WIDTHS))
+    with pytest.raises(fcn_jax.ImageError, match=r"becomes 50200 x 201 = .*; crop or shrink it"):
+        segmenter(np.zeros((1, 50_000, 3), np.uint8))
 
 
 def test_the_head_may_be_replaced_for_another_class_count():

@@ -91,6 +91,14 @@ def test_bfloat16_computes_fast_and_answers_in_float32():
     assert 1e-5 < error < 5e-2  # seen: 1e-2
 
 
+def test_scores_are_float32_when_all_else_is_bfloat16():
+    model = fcn_jax.fcn_resnet50(weights=seeded_state_dict("fcn_resnet50", 5), param_dtype=jnp.bfloat16)
+    scores = jax.eval_shape(
+        lambda x: model.classifier(x), jax.ShapeDtypeStruct((1, 4, 4, 2048), jnp.bfloat16)
+    )
+    assert scores.dtype == jnp.float32
+
+
 def test_parameters_have_the_dtype_asked_for():
     model = fcn_jax.fcn_resnet50(weights=seeded_state_dict("fcn_resnet50", 5), param_dtype=jnp.bfloat16)
     assert model.backbone.conv1.kernel.dtype == jnp.bfloat16
@@ -141,14 +149,14 @@ def test_weights_of_another_depth_are_refused():
 
 def test_weights_that_name_nothing_are_refused_with_the_names_there_are():
     with pytest.raises(
-        ValueError, match=r"DEFAULT.*or a checkpoint file; got 'nowhere.pth', which is neither"
+        ValueError, match=r"there is no file 'nowhere.pth'; expected a checkpoint file, or .*DEFAULT"
     ):
         fcn_jax.fcn_resnet50(weights="nowhere.pth")
     with pytest.raises(
         TypeError, match="expected FCN_ResNet50_Weights, its name or None, got FCN_ResNet101_Weights"
     ):
         fcn_jax.fcn_resnet50(weights=fcn_jax.FCN_ResNet101_Weights.DEFAULT)
-    with pytest.raises(ValueError, match="num_classes of at least 1, got -1"):
+    with pytest.raises(ValueError, match="num_classes: expected a number of at least 1, got -1"):
         fcn_jax.fcn_resnet50(num_classes=-1)
 
 
@@ -188,3 +196,8 @@ def test_a_classifier_gives_its_backbone_only():
 def test_images_of_another_kind_are_refused(model, images, message):
     with pytest.raises(ValueError, match=message):
         model(images)
+
+
+def test_a_picture_is_no_batch_of_images(model):
+    with pytest.raises(TypeError, match=r"got str. For a picture use fcn_jax.Segmenter\(model\)\(picture\)"):
+        model("dog.jpg")
