@@ -9,7 +9,7 @@ from fcn_jax.categories import VOC_CATEGORIES
 from fcn_jax.checkpoints import LoadReport, load_weights, save_weights
 from fcn_jax.images import ImageError
 from fcn_jax.inference import Segmentation, Segmenter
-from fcn_jax.models import FCN, SkipFCN
+from fcn_jax.models import FCN, Fixed, SkipFCN
 from fcn_jax.weights import (
     CaffeNet_Weights,
     FCN8s_AtOnce_VGG16_Weights,
@@ -52,6 +52,7 @@ __all__ = [
     "FCN32s_VGG16_Weights",
     "FCN_ResNet50_Weights",
     "FCN_ResNet101_Weights",
+    "Fixed",
     "ImageError",
     "LoadReport",
     "ResNet50_Weights",

@@ -54,15 +54,14 @@ def run(options: argparse.Namespace) -> int:
     conversion = convert_file(source, target, metadata, model_name=options.model, preset=options.preset)
     print(f"{target}: {describe(conversion.architecture)}, {len(conversion.params)} arrays")
     if target.suffix != SAFETENSORS_SUFFIX and {"categories", "transforms"} & conversion.metadata.keys():
-        print(
-            "  left behind: the names of classes and the transforms, since PyTorch's files hold tensors only"
-        )
+        print("  left behind: names of classes and transforms, since PyTorch's files hold tensors only;")
+        print("  --model, --preset and --categories say them again when this file is converted back")
     for name, why in conversion.dropped.items():
         print(f"  dropped {name}: {why}")
     return 0
 
 
-def _metadata(found: Conversion, categories_file: str | None, preset: str | None) -> dict[str, str]:
+def _metadata(found: Conversion, categories_file: str | None, preset: str | None = None) -> dict[str, str]:
     """Says what the tensors cannot: names of classes, and what pictures go through."""
     num_classes = found.architecture.num_classes
     if num_classes is None:

@@ -1,4 +1,4 @@
-"""The published weights, as data: torchvision's two FCNs and the ResNets they grow from.
+"""The published weights, as data: torchvision's two FCNs and the ResNets they grow from; and all, by model.
 
 Source: the enums of torchvision 0.28, fact for fact, the addresses included. Not from there, and second-hand,
 are the whole digests and byte counts of the two FCN files: they come from model cards, and agree with the

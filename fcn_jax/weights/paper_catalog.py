@@ -71,6 +71,7 @@ class VGG16_Weights(WeightsEnum):
     """Weights of the VGG16 trunk: torchvision's, and the Oxford release that the paper started from.
 
     The two want different input: RGB normalized, or BGR minus mean. Each member's transforms say which.
+    DEFAULT is what the paper started from; torchvision's enum of this name has its own.
     `meta` has no `categories`: of a classifier only the trunk is loaded.
     """
 

@@ -7,9 +7,11 @@ import os
 import numpy as np
 import pytest
 
+import fcn_jax
 from fcn_jax.categories import VOC_CATEGORIES
 from fcn_jax.cli import convert
-from fcn_jax.transforms import SemanticSegmentation
+from fcn_jax.transforms import CaffeSegmentation, SemanticSegmentation
+from tests.seeded import seeded_paper_state_dict
 from weights_converter import Conversion, load_model_file, read_checkpoint, write_torch_zip
 from weights_converter.__main__ import main as convert_without_jax
 from weights_converter.engine import Account
@@ -68,6 +70,30 @@ def test_what_is_added(num_classes, stated, expected):
     assert added.keys() == expected.keys()
     if "categories" in expected:
         assert added["categories"] == expected["categories"]
+
+
+def test_the_preset_is_the_callers_word(cli, checkpoint, tmp_path):
+    """For vgg16_from_caffe.pth and its like; what pictures go through follows, and nothing contradicts."""
+    port, first, second = tmp_path / "port.pth", tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    write_torch_zip(port, seeded_paper_state_dict("fcn32s_vgg16"))
+    assert cli("convert", port, first).status == 0
+    assert cli("convert", first, second, "--preset", "torchvision").status == 0
+    assert fcn_jax.load_model(first).transforms == CaffeSegmentation()
+    assert fcn_jax.load_model(second).transforms == SemanticSegmentation(resize_size=None)
+    assert load_model_file(second).metadata["preset"] == "torchvision"
+    status, _, err = cli("convert", checkpoint, tmp_path / "c.safetensors", "--preset", "caffe")
+    assert status == 1
+    assert "the preset 'caffe' was asked for; expected 'torchvision'" in err
+    assert not (tmp_path / "c.safetensors").exists()
+
+
+def test_at_once_is_the_callers_word_too(cli, tmp_path):
+    port, ours = tmp_path / "port.pth", tmp_path / "a.safetensors"
+    write_torch_zip(port, seeded_paper_state_dict("fcn8s_atonce_vgg16"))
+    assert cli("convert", port, ours, "--model", "fcn8s_atonce_vgg16").status == 0
+    assert fcn_jax.load_model(ours).variant.name == "fcn8s_atonce_vgg16"
+    out = cli("convert", ours, tmp_path / "back.pth").out
+    assert "left behind: names of classes and transforms" in out
 
 
 def test_a_classifier_says_what_it_drops(cli, classifier, tmp_path):
