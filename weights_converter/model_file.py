@@ -83,9 +83,7 @@ def save_model_file(
             known["num_classes"] = str(architecture.num_classes)
         write_safetensors(path, params, metadata | known)
     else:
-        counters = metadata.get("num_batches_tracked")
-        state_dict = engine.to_source(params, None if counters is None else json.loads(counters))
-        write_torch_zip(path, state_dict)
+        write_torch_zip(path, engine.to_source(params, _counters(metadata)))
 
 
 def convert_file(
@@ -132,6 +130,19 @@ def file_digest(path: str | os.PathLike) -> str:
     """Computes the SHA-256 of a file, as 64 hex digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _counters(metadata: Mapping[str, str]) -> dict[str, int] | None:
+    text = metadata.get("num_batches_tracked")
+    if text is None:
+        return None
+    try:
+        counters = json.loads(text)
+        if not isinstance(counters, dict) or not all(isinstance(value, int) for value in counters.values()):
+            raise ValueError("it is no object of whole numbers")
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"the metadata's num_batches_tracked is not as expected: {error}") from error
+    return counters
 
 
 def _check_suffix(path: str | os.PathLike) -> str:
