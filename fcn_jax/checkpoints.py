@@ -168,13 +168,14 @@ def load_weights(
     )
     fresh |= dict.fromkeys(result.missing, "strict=False: not in the file")
     loaded = tuple(name for name in wanted if name in arrays)
-    fill({name: wanted[name] for name in loaded}, arrays)
-    reset({name: variables[name] for name in conversion.fresh})
     transforms, categories = stated(conversion)
     if transforms is None and conversion.preset is not None:
         transforms = default_transforms(model_name(model), conversion.preset)
+
+    fill({name: wanted[name] for name in loaded}, arrays)
     model.transforms = transforms or model.transforms
     if head == "require":
+        reset({name: variables[name] for name in conversion.fresh})
         model.categories = categories or model.categories
     return LoadReport(loaded, dropped, fresh, conversion.preset)
 

@@ -12,7 +12,8 @@ from fcn_jax.transforms import CaffeSegmentation, SemanticSegmentation
 from fcn_jax.zoo.paper import RECIPES
 from tests.seeded import seeded_images, seeded_paper_state_dict, seeded_state_dict
 from tests.weights_converter.caffe_files import caffemodel
-from weights_converter import CheckpointError, write_torch_legacy, write_torch_zip
+from weights_converter import CheckpointError, save_model_file, write_torch_legacy, write_torch_zip
+from weights_converter.engine import to_ours
 
 NAMES = list(RECIPES)
 PARENTS = [("fcn32s_vgg16", "fcn16s_vgg16"), ("fcn16s_vgg16", "fcn8s_vgg16")]
@@ -172,6 +173,16 @@ def test_loading_into_a_model_takes_over_what_its_pictures_go_through(tmp_path):
     assert model.transforms == CaffeSegmentation()
 
 
+def test_a_file_that_makes_no_sense_changes_nothing(tmp_path):
+    params = to_ours(seeded_paper_state_dict("fcn32s_vgg16")).params
+    save_model_file(tmp_path / "net.safetensors", params, {"categories": '["a"]'})
+    model = fcn_jax.fcn32s_vgg16(num_classes=5, **WIDTHS)
+    before = values(model)
+    with pytest.raises(CheckpointError, match=r"net\.safetensors: its metadata .* expected 5 names, got 1"):
+        fcn_jax.load_weights(model, tmp_path / "net.safetensors")
+    assert all(np.array_equal(before[name], array) for name, array in values(model).items())
+
+
 def test_a_stage_resets_what_its_parent_lacks():
     model = fcn_jax.fcn16s_vgg16(num_classes=5, **WIDTHS)
     model.score_pool4.kernel[...] = jnp.ones_like(model.score_pool4.kernel[...])
@@ -180,9 +191,9 @@ def test_a_stage_resets_what_its_parent_lacks():
 
 
 def test_a_preset_that_makes_no_sense_is_refused(tmp_path):
-    resnet = fcn_jax.checkpoints.to_ours(seeded_state_dict("fcn_resnet50", 5)).params
+    resnet = to_ours(seeded_state_dict("fcn_resnet50", 5)).params
     with pytest.raises(CheckpointError, match="the preset 'caffe' was asked for; expected 'torchvision'"):
-        fcn_jax.checkpoints.to_ours(resnet, preset="caffe")
+        to_ours(resnet, preset="caffe")
     model = fcn_jax.fcn32s_vgg16(num_classes=5, **WIDTHS)
     with pytest.raises(TypeError, match=r"transforms: expected a preset of fcn_jax.transforms"):
         fcn_jax.save_weights(model, tmp_path / "net.safetensors", transforms=len)
