@@ -255,7 +255,7 @@ def test_the_error_says_everything(folder):
     assert lines[0] == f"cannot have {member!r} ({member.file_name})"
     assert lines[1].strip() == f"from: {member.url}"
     assert str(folder / member.file_name) in [line.strip() for line in lines]
-    assert "weights=" in lines[-1]
+    assert "pass its path in place of the name" in lines[-1]
     assert isinstance(caught.value, OSError)
 
 
