@@ -103,13 +103,6 @@ def read_weights(source: Source, *, strict: bool = True, model_name: str | None 
     return read(source, strict=strict, model_name=model_name)
 
 
-def source_name(source: Source) -> str | None:
-    """Names a file in an error; arrays in memory have no name."""
-    if isinstance(source, Conversion):
-        return source.path
-    return None if isinstance(source, Mapping) else os.fspath(source)
-
-
 def load_weights(
     model: nnx.Module,
     path: Source,
@@ -157,12 +150,12 @@ def load_weights(
     arrays = {name: array for name, array in arrays.items() if name not in dropped}
     wanted = {name: variable for name, variable in variables.items() if name not in fresh}
     if strict:
-        _check_same_architecture(recognize(variables, model_name(model))[0], conversion, aux, head, path)
+        _check_same_architecture(recognize(variables, model_name(model))[0], conversion, aux, head)
     result = account({name: variable.shape for name, variable in wanted.items()}, arrays)
     try:
         result.close("the model", strict=strict)
     except CheckpointError as error:
-        raise CheckpointError(error.reason, source_name(path)) from None
+        raise CheckpointError(error.reason, conversion.path) from None
     dropped |= dict.fromkeys(
         (*conversion.account.unexpected, *result.unexpected), "strict=False: no place for it"
     )
@@ -192,7 +185,7 @@ def load_backbone(model: nnx.Module, path: Source) -> LoadReport:
     if conversion.architecture != expected:
         raise CheckpointError(
             f"expected a backbone, {describe(expected)}; got {describe(conversion.architecture)}",
-            source_name(path),
+            conversion.path,
         )
     fill(variables, conversion.params)
     loaded = tuple(f"backbone.{name}" for name in variables)
@@ -293,9 +286,7 @@ def reset(variables: Mapping[str, nnx.Variable]) -> None:
         variable.set_value(start(None, variable.shape, variable.dtype))
 
 
-def _check_same_architecture(
-    expected: Architecture, conversion: Conversion, aux: str, head: str, path: Source
-) -> None:
+def _check_same_architecture(expected: Architecture, conversion: Conversion, aux: str, head: str) -> None:
     found, hint = conversion.architecture, None
     if found.num_classes != expected.num_classes and head == "require":
         hint = 'build the model with as many classes, or pass head="replace"'
@@ -307,7 +298,7 @@ def _check_same_architecture(
         hint = 'aux="drop" is for a model without aux_classifier: pass aux="keep" to leave this one as it is'
     if hint:
         raise CheckpointError(
-            f"the model is {describe(expected)}, the file {describe(found)}; {hint}", source_name(path)
+            f"the model is {describe(expected)}, the file {describe(found)}; {hint}", conversion.path
         )
 
 

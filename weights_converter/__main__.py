@@ -2,10 +2,8 @@
 
 import argparse
 import sys
-from pathlib import Path
 
-from weights_converter.engine import Conversion, describe
-from weights_converter.errors import CheckpointError
+from weights_converter.engine import describe
 from weights_converter.model_file import convert_file
 from weights_converter.tables.family import PRESETS
 
@@ -19,7 +17,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--preset", choices=PRESETS, help="the images that the weights expect")
     options = parser.parse_args(arguments)
     try:
-        conversion = _convert(Path(options.source), Path(options.target), options.model, options.preset)
+        conversion = convert_file(
+            options.source, options.target, model_name=options.model, preset=options.preset
+        )
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -30,12 +30,6 @@ def main(arguments: list[str] | None = None) -> int:
     for name, why in conversion.dropped.items():
         print(f"  dropped {name}: {why}")
     return 0
-
-
-def _convert(source: Path, target: Path, model_name: str | None, preset: str | None) -> Conversion:
-    if target.exists() and source.exists() and source.samefile(target):
-        raise CheckpointError("source and target are the same file; give the target another name", source)
-    return convert_file(source, target, model_name=model_name, preset=preset)
 
 
 if __name__ == "__main__":

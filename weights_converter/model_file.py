@@ -64,7 +64,7 @@ def save_model_file(
     params: Mapping[str, np.ndarray],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes arrays in our names: as safetensors, or as a state_dict that torchvision loads, by the suffix.
+    """Writes arrays in our names: as safetensors, or as a state_dict for PyTorch, by the suffix.
 
     Args:
       path: ends in `.safetensors`, `.pth` or `.pt`.
@@ -106,9 +106,11 @@ def convert_file(
       What was converted, with its account.
 
     Raises:
-      CheckpointError: the source cannot be read or the target cannot be written.
+      CheckpointError: the source cannot be read, the target cannot be written, or they are one file.
     """
     _check_suffix(target)
+    if Path(target).exists() and Path(source).exists() and Path(source).samefile(target):
+        raise CheckpointError("source and target are the same file; give the target another name", source)
     conversion = load_model_file(source, model_name=model_name, preset=preset)
     if conversion.fresh:
         raise CheckpointError(

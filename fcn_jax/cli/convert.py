@@ -12,7 +12,7 @@ from pathlib import Path
 from fcn_jax.categories import VOC_CATEGORIES
 from fcn_jax.checkpoints import default_transforms
 from fcn_jax.zoo import list_models
-from weights_converter import CheckpointError, Conversion, convert_file, load_model_file
+from weights_converter import Conversion, convert_file, load_model_file
 from weights_converter.engine import describe
 from weights_converter.model_file import SAFETENSORS_SUFFIX
 
@@ -43,8 +43,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Converts one file and says what became of its tensors."""
     source, target = Path(options.source), Path(options.target)
-    if target.exists() and source.exists() and source.samefile(target):
-        raise CheckpointError("source and target are the same file; give the target another name", source)
     metadata = {}
     if target.suffix == SAFETENSORS_SUFFIX:  # PyTorch's files hold tensors only
         found = load_model_file(source, model_name=options.model, preset=options.preset)

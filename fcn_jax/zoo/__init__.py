@@ -6,7 +6,7 @@ from typing import Any
 
 from flax import nnx
 
-from fcn_jax.checkpoints import Source, read_weights, source_name
+from fcn_jax.checkpoints import Source, read_weights
 from fcn_jax.zoo.paper import fcn8s_atonce_vgg16, fcn8s_vgg16, fcn16s_vgg16, fcn32s_alexnet, fcn32s_vgg16
 from fcn_jax.zoo.torchvision import fcn_resnet50, fcn_resnet101
 from weights_converter import CheckpointError
@@ -59,13 +59,13 @@ def load_model(path: Source, *, model_name: str | None = None, **config: Any) ->
         raise CheckpointError(
             f"expected weights of a model that segments, one of {', '.join(BUILDERS)}; "
             f"got {describe(conversion.architecture)}",
-            source_name(path),
+            conversion.path,
         )
     if conversion.fresh:
         raise CheckpointError(
             f"holds only a start for the training of {model_name}, without {', '.join(conversion.fresh)}; "
             f"leave the model's name out to use it as it is, or train fcn_jax.{model_name}(weights=...)",
-            source_name(path),
+            conversion.path,
         )
     return get_model(conversion.architecture.model_name, weights=conversion, **config)
 

@@ -20,7 +20,6 @@ from fcn_jax.checkpoints import (
     named_variables,
     read_weights,
     reset,
-    source_name,
     stated,
 )
 from fcn_jax.weights import WeightsEnum, fetch
@@ -82,11 +81,10 @@ def build(
         if isinstance(weights, WeightsEnum):  # known without the file: a contradiction costs no download
             _check_asked(asked, recipe.published, repr(weights))
             categories = weights.meta["categories"]
-        source = _fetched(weights, progress)
-        conversion = read_weights(source, model_name=recipe.name)
+        conversion = read_weights(_fetched(weights, progress), model_name=recipe.name)
         decided = recipe.decided(conversion.architecture)
         _check_asked(asked, decided, describe(conversion.architecture))
-        model = _filled(partial(recipe.create, **decided, **settings), conversion, source, rngs)
+        model = _filled(partial(recipe.create, **decided, **settings), conversion, rngs)
         preset = conversion.preset
         model.transforms, model.categories = stated(conversion)
         model.categories = model.categories or categories
@@ -100,9 +98,7 @@ def build(
     return model
 
 
-def _filled(
-    create: Callable[..., nnx.Module], conversion: Conversion, source: Source, rngs: nnx.Rngs
-) -> nnx.Module:
+def _filled(create: Callable[..., nnx.Module], conversion: Conversion, rngs: nnx.Rngs) -> nnx.Module:
     # Shapes without numbers, to be filled: drawing random weights first would take many times as long.
     model = nnx.eval_shape(lambda: create(rngs=nnx.Rngs(0)))
     variables = named_variables(model)
@@ -110,7 +106,7 @@ def _filled(
     try:
         account(wanted, conversion.params).close(describe(conversion.architecture))
     except CheckpointError as error:
-        raise CheckpointError(error.reason, source_name(source)) from None
+        raise CheckpointError(error.reason, conversion.path) from None
     fill({name: variables[name] for name in wanted}, conversion.params)
     reset({name: variables[name] for name in conversion.fresh})
     for _, module in nnx.iter_graph(model):
