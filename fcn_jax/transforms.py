@@ -19,7 +19,12 @@ CAFFE_MEAN_BGR = (104.00698793, 116.66876762, 122.67891434)
 
 
 class Preset:
-    """What the presets share: they can be written to a file's metadata and read back."""
+    """What the presets share: they can be written to a file's metadata and read back.
+
+    Each also has `normalize(pixels)`: from 8-bit RGB (..., H, W, 3), a NumPy or a JAX array, to the float32
+    that the model reads. It is what the preset does after resizing, for whoever resizes otherwise; in a
+    compiled function the division is rounded differently now and then.
+    """
 
     def to_dict(self) -> dict:
         """Gives the settings as JSON can hold them: {"name": "SemanticSegmentation", ...}."""
@@ -91,7 +96,11 @@ class SemanticSegmentation(Preset):
         """
         image = open_image(image)
         image = _resize(image, self.output_size((image.height, image.width)))
-        return _normalize(image, self.mean, self.std)
+        return self.normalize(np.asarray(image))
+
+    def normalize(self, pixels):
+        """See `Preset`."""
+        return _normalize(pixels, self.mean, self.std)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -128,7 +137,11 @@ class ImageClassification(Preset):
         """
         image = open_image(image)
         image = _resize(image, _shorter_edge_to(self.resize_size, (image.height, image.width)))
-        return _normalize(_center_crop(image, self.crop_size), self.mean, self.std)
+        return self.normalize(np.asarray(_center_crop(image, self.crop_size)))
+
+    def normalize(self, pixels):
+        """See `Preset`."""
+        return _normalize(pixels, self.mean, self.std)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -159,8 +172,11 @@ class CaffeSegmentation(Preset):
         Raises:
           ImageError: see `open_image`.
         """
-        values = np.asarray(open_image(image))[..., ::-1].astype(np.float32)
-        return values - np.asarray(self.mean, np.float32)
+        return self.normalize(np.asarray(open_image(image)))
+
+    def normalize(self, pixels):
+        """See `Preset`."""
+        return pixels[..., ::-1].astype(np.float32) - np.asarray(self.mean, np.float32)
 
 
 def _shorter_edge_to(short: int, size: tuple[int, int]) -> tuple[int, int]:
@@ -187,9 +203,6 @@ def _crop_offset(length: int, crop: int) -> int:
     return round((length - crop) / 2) if length > crop else -((crop - length) // 2)
 
 
-def _normalize(image: Image.Image, mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
-    values = np.asarray(image).astype(np.float32)
-    values /= np.float32(255)
-    values -= np.asarray(mean, np.float32)
-    values /= np.asarray(std, np.float32)
-    return values
+def _normalize(pixels, mean: tuple[float, ...], std: tuple[float, ...]):
+    values = pixels.astype(np.float32) / np.float32(255)
+    return (values - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)

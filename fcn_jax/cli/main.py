@@ -7,10 +7,16 @@ command line itself is wrong; 130 interrupted.
 import argparse
 import sys
 
-from fcn_jax.cli import convert, demo, models, segment
+from fcn_jax.cli import convert, demo, evaluate, models, segment
 from fcn_jax.cli.messages import EXPECTED, in_words
 
-COMMANDS = {"segment": segment, "convert": convert, "models": models, "demo": demo}
+COMMANDS = {
+    "segment": segment,
+    "evaluate": evaluate,
+    "convert": convert,
+    "models": models,
+    "demo": demo,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -20,9 +20,9 @@ from fcn_jax import list_models, load_model
 from fcn_jax.checkpoints import model_name
 from fcn_jax.cli.convert import read_categories
 from fcn_jax.cli.messages import EXPECTED, in_words
+from fcn_jax.cli.weights import find_weights
 from fcn_jax.inference import Segmenter
 from fcn_jax.inference.result import class_index
-from fcn_jax.weights import fetch, get_model_weights
 from weights_converter.files import replacing
 
 
@@ -186,7 +186,7 @@ def _class_indices(names: str, categories: Sequence[str]) -> list[int]:
 
 def _build_segmenter(options: argparse.Namespace) -> tuple[Segmenter, dict]:
     """Builds the segmenter, and tells the facts for the summary."""
-    path = _weights_file(options.weights, options.model, options.offline)
+    path = find_weights(options.weights, options.model, options.offline)
     model = load_model(path, model_name=options.model)
     transforms, categories = model.transforms, model.categories
     if options.resize is not None:
@@ -206,25 +206,6 @@ def _build_segmenter(options: argparse.Namespace) -> tuple[Segmenter, dict]:
         "categories": list(segmenter.categories),
     }
     return segmenter, facts
-
-
-def _weights_file(weights: str, model: str | None, offline: bool) -> Path:
-    """Finds the checkpoint: a file, or published weights, which are downloaded if need be.
-
-    A bare name such as DEFAULT is of the model asked for, or of the first in the list.
-    """
-    if Path(weights).exists():
-        return Path(weights)
-    published = [get_model_weights(name) for name in ([model] if model else list_models())]
-    family, _, member = weights.rpartition(".")
-    for enum in published:
-        if family in ("", enum.__name__) and member in enum.__members__:
-            return fetch(enum[member], offline=offline or None)
-    names = ", ".join(f"{enum.__name__}.{member}" for enum in published for member in enum.__members__)
-    raise ValueError(
-        f"--weights: expected a checkpoint file, or DEFAULT, or another name of published weights ({names}); "
-        f"got {weights!r}, and there is no such file and no such name"
-    )
 
 
 def _printable(text: str, encoding: str) -> str:

@@ -81,7 +81,12 @@ class ResNet(nnx.Module):
     Args:
       blocks: how many bottlenecks each stage has: (3, 4, 6, 3) is ResNet-50, (3, 4, 23, 3) ResNet-101.
       settings: `rngs`, `dtype` (of the computation), `param_dtype`, handed to every layer.
+
+    Attributes:
+      remat: in training keep only the outputs of blocks for the backward pass, and compute the rest again.
     """
+
+    remat: bool = False
 
     def __init__(self, blocks: tuple[int, int, int, int], **settings: Any):
         self.conv1 = conv(3, 64, 7, stride=2, padding=3, **settings)
@@ -93,17 +98,18 @@ class ResNet(nnx.Module):
 
     def __call__(self, images: jax.Array) -> dict[str, jax.Array]:
         """Maps (N, H, W, 3) to "layer3" (N, ceil(H/8), ceil(W/8), 1024) and "layer4" (..., 2048)."""
+        run = nnx.remat(Bottleneck.__call__) if self.remat else Bottleneck.__call__
         x = jax.nn.relu(self.bn1(self.conv1(images)))  # (N, H/2, W/2, 64), rounded up like all that follow
         x = nnx.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))  # (N, H/4, W/4, 64)
         for block in self.layer1:  # (N, H/4, W/4, 256)
-            x = block(x)
+            x = run(block, x)
         for block in self.layer2:  # (N, H/8, W/8, 512)
-            x = block(x)
+            x = run(block, x)
         for block in self.layer3:  # (N, H/8, W/8, 1024)
-            x = block(x)
+            x = run(block, x)
         layer3 = x
         for block in self.layer4:  # (N, H/8, W/8, 2048)
-            x = block(x)
+            x = run(block, x)
         return {"layer3": layer3, "layer4": x}
 
 

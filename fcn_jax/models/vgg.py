@@ -37,9 +37,14 @@ class VGG16(nnx.Module):
       fc_features: the width of fc6 and fc7.
       settings: `rngs`, `dtype` (of the computation), `param_dtype`, handed to every layer.
 
+    Attributes:
+      remat: in training keep only the outputs of blocks for the backward pass, and compute the rest again.
+
     Raises:
       ValueError: not five widths.
     """
+
+    remat: bool = False
 
     def __init__(
         self,
@@ -65,18 +70,22 @@ class VGG16(nnx.Module):
         last = {f"pool{number}": names[-1] for number, names in enumerate(BLOCKS, 1)}
         return getattr(self, last.get(name, name)).out_features
 
+    def block(self, x: FeatureMap, names: tuple[str, ...]) -> FeatureMap:
+        """Applies the convolutions of these names, each with ReLU, and halves the size."""
+        for name in names:
+            x = x.conv(getattr(self, name)).apply(jax.nn.relu)
+        return x.max_pool(2, 2)
+
     def __call__(self, images: jax.Array) -> dict[str, FeatureMap]:
         """Maps (N, H, W, 3) to "pool3" (N, ceil((H + 198) / 8), ..., 256), "pool4" and "fc7".
 
         "pool4" is (N, ceil((H + 198) / 16), ..., 512), "fc7" (N, ceil((H + 6) / 32), ..., 4096).
         """
+        run = nnx.remat(VGG16.block, static_argnums=2) if self.remat else VGG16.block
         x = FeatureMap(images)
         maps = {}
         for number, names in enumerate(BLOCKS, 1):
-            for name in names:
-                x = x.conv(getattr(self, name)).apply(jax.nn.relu)
-            x = x.max_pool(2, 2)
-            maps[f"pool{number}"] = x
+            x = maps[f"pool{number}"] = run(self, x, names)
         x = x.conv(self.fc6).apply(jax.nn.relu).apply(self.dropout)
         x = x.conv(self.fc7).apply(jax.nn.relu).apply(self.dropout)
         return {"pool3": maps["pool3"], "pool4": maps["pool4"], "fc7": x}

@@ -1,0 +1,107 @@
+"""fcn-jax evaluate: scores weights on a dataset, class by class.
+
+fcn-jax evaluate --dataset voc --data-dir VOCdevkit --weights fcn_resnet50.pth
+fcn-jax evaluate --dataset camvid --data-dir CamVid --split test --weights runs/camvid/best.safetensors
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+from fcn_jax import list_models, load_model
+from fcn_jax.checkpoints import model_name
+from fcn_jax.cli.weights import find_weights
+from fcn_jax.confusion_picture import confusion_picture
+from fcn_jax.datasets import list_datasets, open_dataset
+from fcn_jax.evaluation import Evaluator
+from fcn_jax.metrics import format_scores
+from weights_converter.files import replacing
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command line."""
+    parser.add_argument("--dataset", required=True, choices=list_datasets(), help="what to evaluate on")
+    parser.add_argument("--data-dir", metavar="DIR", help="where its files lie")
+    parser.add_argument("--split", default="val", help="which part of it (val)")
+    parser.add_argument(
+        "--weights",
+        default="DEFAULT",
+        metavar="NAME|PATH",
+        help="published weights by name (DEFAULT), or a checkpoint: .pth, .pt, .caffemodel or .safetensors",
+    )
+    parser.add_argument(
+        "--model", choices=list_models(), metavar="NAME", help="if not given, what the weights are of"
+    )
+    parser.add_argument(
+        "--size",
+        choices=("original", "recipe"),
+        default="original",
+        help="score at the labels' own size (original), or with the shorter edge at 520 as torchvision does",
+    )
+    parser.add_argument(
+        "--scales", default="1", metavar="A,B", help="average over these scales of the picture, as 0.75,1,1.25"
+    )
+    parser.add_argument("--flip", action="store_true", help="average over the mirror image too")
+    parser.add_argument("--limit", type=int, metavar="N", help="the first N pictures only, to try things out")
+    parser.add_argument("--output", default="evaluated", metavar="DIR", help="folder to write to (evaluated)")
+    parser.add_argument("--offline", action="store_true", help="never download (as FCN_JAX_OFFLINE=1)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints a table; writes scores.json and confusion.png. A picture that cannot be read ends it."""
+    scales = _scales(options.scales)
+    if options.limit is not None and options.limit < 1:
+        raise ValueError(f"--limit: expected a number of pictures of at least 1, got {options.limit}")
+    output = Path(options.output)
+    output.mkdir(parents=True, exist_ok=True)
+    dataset = open_dataset(options.dataset, options.data_dir, options.split)
+    path = find_weights(options.weights, options.model, options.offline)
+    model = load_model(path, model_name=options.model)
+    evaluator = Evaluator(model, size=options.size, scales=scales, flip=options.flip)
+    indices = range(min(len(dataset), options.limit or len(dataset)))
+
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("evaluating", total=len(indices))
+        confusion = evaluator.run(
+            evaluator.arrays, dataset, indices=indices, seen=lambda index: progress.advance(task)
+        )
+
+    scores = confusion.scores()
+    facts = {
+        "model": model_name(model),
+        "weights": str(path),
+        "dataset": options.dataset,
+        "split": options.split,
+        "pictures": len(indices),
+        "of": len(dataset),
+        "size": options.size,
+        "scales": list(scales),
+        "flip": options.flip,
+    }
+    facts |= scores.to_dict(dataset.categories) | {"confusion": confusion.counts.tolist()}
+    with replacing(output / "scores.json") as temporary:
+        temporary.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    with replacing(output / "confusion.png") as temporary:
+        confusion_picture(confusion.counts, dataset.categories).save(temporary)
+    print(format_scores(scores, dataset.categories))
+    print(f"{len(indices)} of {len(dataset)} pictures of {options.dataset} {options.split}; see {output}")
+    if np.isnan(scores.mean_iou):
+        print("fcn-jax: no pixel of these pictures has a class", file=sys.stderr)
+    return 0
+
+
+def _scales(text: str) -> tuple[float, ...]:
+    try:
+        scales = tuple(float(part) for part in text.split(","))
+        if not all(0 < scale <= 16 for scale in scales):
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"--scales: expected numbers above 0, such as 0.75,1,1.25; got {text!r}") from None
+    return scales

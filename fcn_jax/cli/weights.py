@@ -1,0 +1,25 @@
+"""Where the weights are that a command line names."""
+
+from pathlib import Path
+
+from fcn_jax import list_models
+from fcn_jax.weights import fetch, get_model_weights
+
+
+def find_weights(weights: str, model: str | None, offline: bool) -> Path:
+    """Finds the checkpoint: a file, or published weights, which are downloaded if need be.
+
+    A bare name such as DEFAULT is of the model asked for, or of the first in the list.
+    """
+    if Path(weights).exists():
+        return Path(weights)
+    published = [get_model_weights(name) for name in ([model] if model else list_models())]
+    family, _, member = weights.rpartition(".")
+    for enum in published:
+        if family in ("", enum.__name__) and member in enum.__members__:
+            return fetch(enum[member], offline=offline or None)
+    names = ", ".join(f"{enum.__name__}.{member}" for enum in published for member in enum.__members__)
+    raise ValueError(
+        f"--weights: expected a checkpoint file, or DEFAULT, or another name of published weights ({names}); "
+        f"got {weights!r}, and there is no such file and no such name"
+    )

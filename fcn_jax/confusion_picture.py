@@ -1,0 +1,58 @@
+"""A confusion matrix as a picture: rows truth, columns prediction, each row's shares adding to 100 %."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+INK, PALE, EMPTY = (40, 40, 44), (110, 110, 116), (236, 236, 238)
+LIGHT, DARK = np.array((240, 245, 252)), np.array((20, 70, 140))
+
+
+def confusion_picture(counts: np.ndarray, categories: Sequence[str]) -> Image.Image:
+    """Draws a confusion matrix.
+
+    Args:
+      counts: (C, C) integers; rows are labels, columns predictions.
+      categories: C names.
+
+    Returns:
+      A Pillow RGB image. A class that does not occur has a grey row.
+
+    Raises:
+      ValueError: the matrix is not square, or has not as many rows as there are names.
+    """
+    counts = np.asarray(counts)
+    if counts.shape != (len(categories),) * 2:
+        raise ValueError(f"expected counts ({len(categories)}, {len(categories)}), got {counts.shape}")
+    totals = counts.sum(1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+    cell = 44 if len(categories) <= 24 else 24
+    font, small = ImageFont.load_default(14), ImageFont.load_default(12)
+    margin = 20 + round(max(font.getlength(name) for name in categories))
+    side = cell * len(categories)
+    page = Image.new("RGB", (margin + side + 20, margin + side + 40), "white")
+    draw = ImageDraw.Draw(page)
+    for row, name in enumerate(categories):
+        middle = margin + row * cell + cell / 2
+        draw.text((margin - 8, middle), name, INK, font, anchor="rm")
+        _write_upwards(page, name, font, (round(middle), margin - 8))
+        for column in range(len(categories)):
+            share = shares[row, column]
+            left, top = margin + column * cell, margin + row * cell
+            colour = tuple(np.rint(LIGHT + (DARK - LIGHT) * share).astype(int).tolist())
+            box = (left, top, left + cell - 2, top + cell - 2)
+            draw.rectangle(box, colour if totals[row, 0] else EMPTY)
+            if share >= 0.005 and cell > 30:
+                ink = "white" if share > 0.45 else INK
+                draw.text((left + cell / 2 - 1, top + cell / 2 - 1), f"{share:.0%}", ink, small, anchor="mm")
+    caption = "rows: truth, in percent of its pixels; columns: prediction"
+    draw.text((page.width / 2, page.height - 20), caption, PALE, small, anchor="mm")
+    return page
+
+
+def _write_upwards(page: Image.Image, text: str, font: ImageFont.FreeTypeFont, foot: tuple[int, int]) -> None:
+    strip = Image.new("RGB", (round(font.getlength(text)) + 2, 18), "white")
+    ImageDraw.Draw(strip).text((0, 9), text, INK, font, anchor="lm")
+    turned = strip.transpose(Image.Transpose.ROTATE_90)
+    page.paste(turned, (foot[0] - turned.width // 2, foot[1] - turned.height))

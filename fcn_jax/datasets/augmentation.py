@@ -1,0 +1,201 @@
+"""Pictures made anew for every look in training, as torchvision's recipe makes them; and fixed ones to score.
+
+Training: a short side drawn from 0.5 to 2 times 520, a mirror image half the time, a crop of 480 x 480 at any
+place, with black and 255 where the picture ends. The resizing is Pillow's, bilinear and antialiased for the
+picture, nearest for its labels; given the same draws the result is torchvision's to the last bit.
+
+Source: `references/segmentation/presets.py` and `transforms.py` of torchvision, their first form (v1).
+"""
+
+import dataclasses
+
+import numpy as np
+from PIL import Image, ImageEnhance
+
+from fcn_jax.datasets.dataset import IGNORE_LABEL, Sample
+from fcn_jax.transforms import SemanticSegmentation
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Jitter:
+    """Changes of light and colour, in an order drawn anew: torchvision's `ColorJitter` without the hue.
+
+    (Its hue goes through 8-bit HSV, which is slow and loses levels; no recipe for segmentation asks for it.)
+
+    Attributes:
+      brightness: each factor is drawn from [max(0, 1 - value), 1 + value]; 0 leaves it alone. The factor 0
+        is black, 1 the picture itself.
+      contrast: likewise; 0 is the mean grey.
+      saturation: likewise; 0 is a grey picture.
+    """
+
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not value >= 0:
+                raise ValueError(f"{field.name}: expected a number of at least 0, got {value!r}")
+
+    def __call__(self, image: Image.Image, random: np.random.Generator) -> Image.Image:
+        """Changes an RGB picture; `random` is drawn from twice for each value above 0."""
+        steps = [
+            (random.random(), enhance, _uniform(random, max(0.0, 1 - value), 1 + value))
+            for enhance, value in (
+                (ImageEnhance.Brightness, self.brightness),
+                (ImageEnhance.Contrast, self.contrast),
+                (ImageEnhance.Color, self.saturation),
+            )
+            if value > 0
+        ]
+        for _, enhance, factor in sorted(steps, key=lambda step: step[0]):
+            image = enhance(image).enhance(factor)
+        return image
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """Resize, mirror, crop; then jitter, if any, and a frame where the picture is smaller than the crop.
+
+    Attributes:
+      base_size: the length that `scale` multiplies. None takes each picture's own shorter edge.
+      crop_size: edge of the square that comes out, or (H, W).
+      scale: the shorter edge becomes a whole number from int(low * base_size) to int(high * base_size), each
+        as likely; the longer one becomes int(short * long / shorter).
+      flip: how likely a mirror image is.
+      jitter: changes of light and colour; the recipe has none.
+
+    Raises:
+      ValueError: a setting that makes no sense.
+    """
+
+    base_size: int | None = 520
+    crop_size: int | tuple[int, int] = 480
+    scale: tuple[float, float] = (0.5, 2.0)
+    flip: float = 0.5
+    jitter: Jitter | None = None
+
+    def __post_init__(self):
+        if self.base_size is not None and not _is_length(self.base_size):
+            raise ValueError(f"base_size: expected a length of at least 1, or None, got {self.base_size!r}")
+        crop = self.crop_size if isinstance(self.crop_size, tuple) else (self.crop_size,) * 2
+        if len(crop) != 2 or not all(map(_is_length, crop)):
+            raise ValueError(
+                f"crop_size: expected a length of at least 1, or two as (H, W), got {self.crop_size!r}"
+            )
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"scale: expected (low, high) with 0 < low <= high, got {self.scale!r}")
+        if not 0 <= self.flip <= 1:
+            raise ValueError(f"flip: expected a probability from 0 to 1, got {self.flip!r}")
+
+    def __call__(self, image: np.ndarray, labels: np.ndarray, random: np.random.Generator) -> Sample:
+        """Makes one picture of `crop_size` and its labels.
+
+        All chance comes from `random.random()`, in this order: short side, mirror, top, left, jitter.
+
+        Args:
+          image: (H, W, 3) uint8, RGB.
+          labels: (H, W) uint8.
+          random: the generator to draw from.
+
+        Returns:
+          The picture and its labels, new arrays; black and `IGNORE_LABEL` beyond the right and lower border.
+
+        Raises:
+          ValueError: other shapes or dtypes.
+        """
+        check(image, labels)
+        base = self.base_size or min(labels.shape)
+        low, high = (max(1, int(factor * base)) for factor in self.scale)
+        short = _integer(random, low, high)
+        picture, label_map = _resize(Image.fromarray(image), Image.fromarray(labels), short)
+        if random.random() < self.flip:
+            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            label_map = label_map.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        height, width = self.crop_size if isinstance(self.crop_size, tuple) else (self.crop_size,) * 2
+        top = _integer(random, 0, max(0, picture.height - height))
+        left = _integer(random, 0, max(0, picture.width - width))
+        box = (left, top, min(left + width, picture.width), min(top + height, picture.height))
+        picture, label_map = picture.crop(box), label_map.crop(box)
+        if self.jitter is not None:
+            picture = self.jitter(picture, random)
+        return pad(Sample(np.asarray(picture), np.asarray(label_map)), (height, width))
+
+
+def pad(sample: Sample, size: tuple[int, int]) -> Sample:
+    """Extends a picture to the right and downwards: black, and `IGNORE_LABEL` for the labels.
+
+    Args:
+      sample: the picture and its labels, no larger than `size`.
+      size: (H, W) of the result.
+    """
+    height, width = sample.labels.shape
+    image = np.zeros((*size, 3), np.uint8)
+    labels = np.full(size, IGNORE_LABEL, np.uint8)
+    image[:height, :width] = sample.image
+    labels[:height, :width] = sample.labels
+    return Sample(image, labels)
+
+
+def resize_sample(sample: Sample, short: int) -> Sample:
+    """Resizes a picture and its labels, the labels to the nearest, until the shorter edge is `short`.
+
+    Raises:
+      ValueError: a length below 1, or a picture or labels of another shape or dtype.
+    """
+    if not _is_length(short):
+        raise ValueError(f"expected a length of at least 1 for the shorter edge, got {short!r}")
+    check(*sample)
+    image, labels = _resize(*map(Image.fromarray, sample), short)
+    return Sample(np.asarray(image), np.asarray(labels))
+
+
+def evaluation_sample(sample: Sample, preparation: str) -> Sample:
+    """Prepares a picture and its labels to be scored.
+
+    Args:
+      sample: the picture and its labels.
+      preparation: "recipe" makes the shorter edge of both 520, as torchvision's published scores have it;
+        "original" leaves them as they are, as the benchmarks ask.
+
+    Raises:
+      ValueError: another word.
+    """
+    if preparation == "recipe":
+        return resize_sample(sample, 520)
+    if preparation == "original":
+        return sample
+    raise ValueError(f'preparation: expected "recipe" or "original", got {preparation!r}')
+
+
+def _resize(image: Image.Image, labels: Image.Image, short: int) -> tuple[Image.Image, Image.Image]:
+    height, width = SemanticSegmentation(resize_size=short).output_size((image.height, image.width))
+    return (
+        image.resize((width, height), Image.Resampling.BILINEAR),
+        labels.resize((width, height), Image.Resampling.NEAREST),
+    )
+
+
+def check(image: np.ndarray, labels: np.ndarray) -> None:
+    """Raises ValueError if these are no picture and its labels, in shape and dtype."""
+    same_size = image.shape == (*labels.shape, 3) and labels.size > 0
+    if not same_size or image.dtype != np.uint8 or labels.dtype != np.uint8:
+        raise ValueError(
+            f"expected a picture (H, W, 3) and labels (H, W), both uint8, "
+            f"got {image.dtype} {image.shape} and {labels.dtype} {labels.shape}"
+        )
+
+
+def _is_length(value) -> bool:
+    return isinstance(value, int) and value > 0
+
+
+def _uniform(random: np.random.Generator, low: float, high: float) -> float:
+    return low + (high - low) * random.random()
+
+
+def _integer(random: np.random.Generator, low: int, high: int) -> int:
+    """Draws a whole number from low to high, both included."""
+    return low + int(random.random() * (high - low + 1))

@@ -1,0 +1,158 @@
+"""Which pictures make up which batch: the whole input of a training run as a function of the step.
+
+Pictures are numbered through the run: number p = step * batch_size + i. Epoch e = p // len(dataset) goes
+through the dataset in an order drawn from (seed, e); the augmentation of number p is drawn from (seed, p).
+Nothing else enters: not the threads or processes that prepare the batches, not the number of hosts, not
+where a run was broken off. To go on with a run its step is enough.
+
+NumPy promises that `SeedSequence` and the raw output of `PCG64` stay the same in all versions, but not the
+methods of `Generator`. So an order is the sorting of raw output, and augmentations use `random()` alone,
+which is (raw >> 11) / 2^53; the tests hold it to that.
+"""
+
+import functools
+from typing import TypedDict
+
+import numpy as np
+
+from fcn_jax.datasets.augmentation import Augmentation, check, pad
+from fcn_jax.datasets.dataset import DatasetError, Sample, SegmentationDataset
+from fcn_jax.datasets.stream import BatchStream
+
+ORDER, AUGMENTATION = 0, 1  # what random numbers are for: each use has streams of its own
+
+
+class Batch(TypedDict):
+    """images: (N, H, W, 3) uint8, RGB; labels: (N, H, W) uint8, classes or 255."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+class Batches:
+    """The batches of a training run, by step, from 0 without end.
+
+    Args:
+      dataset: where the pictures come from.
+      batch_size: pictures a step, over all hosts.
+      seed: decides the orders and the augmentations; at least 0.
+      augmentation: what becomes of each picture. Without, pictures keep their sizes and are extended to the
+        right and downwards to the largest of their batch, with black and 255.
+      with_replacement: draws each picture from the whole dataset, as the paper did. Otherwise every epoch has
+        every picture once; the batch that an epoch ends in goes on with the next epoch.
+      share: (process_index, process_count) of this host. A host prepares its own stretch of each batch; those
+        of all hosts, in order, are the batch of one host alone.
+
+    Raises:
+      ValueError: an empty dataset, a batch that cannot be shared evenly, or an argument out of its range.
+    """
+
+    def __init__(
+        self,
+        dataset: SegmentationDataset,
+        *,
+        batch_size: int,
+        seed: int,
+        augmentation: Augmentation | None = None,
+        with_replacement: bool = False,
+        share: tuple[int, int] = (0, 1),
+    ):
+        process_index, process_count = share
+        if len(dataset) == 0:
+            raise ValueError("expected a dataset with at least one picture, got an empty one")
+        if batch_size < 1:
+            raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
+        if seed < 0:
+            raise ValueError(f"seed: expected at least 0, got {seed}")
+        if not 0 <= process_index < process_count:
+            raise ValueError(f"share: expected (index, count) with 0 <= index < count, got {share}")
+        if batch_size % process_count:
+            raise ValueError(
+                f"batch_size: expected a multiple of the {process_count} hosts, so that each has the same "
+                f"share, got {batch_size}"
+            )
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.seed = seed
+        self.augmentation = augmentation
+        self.with_replacement = with_replacement
+        self.share = share
+
+    def indices(self, step: int) -> np.ndarray:
+        """Tells which pictures of the dataset this host's share of a batch has, in order.
+
+        Raises:
+          ValueError: a step below 0.
+        """
+        return np.array([self._index(number) for number in self._numbers(step)])
+
+    def batch(self, step: int) -> Batch:
+        """Prepares this host's share of a batch.
+
+        Raises:
+          DatasetError: a picture cannot be read, or is not as expected; the message names it.
+          ValueError: a step below 0.
+        """
+        samples = [self._sample(number) for number in self._numbers(step)]
+        size = tuple(np.max([sample.labels.shape for sample in samples], axis=0))
+        images, labels = zip(*(pad(sample, size) for sample in samples), strict=True)
+        return {"images": np.stack(images), "labels": np.stack(labels)}
+
+    def stream(
+        self, first_step: int, last_step: int, *, workers: int = 0, threads: int | None = None
+    ) -> BatchStream:
+        """Gives the batches from `first_step` up to, but not with, `last_step`, prepared ahead by Grain.
+
+        They are those of `batch`, whatever the numbers of workers and threads. Close the stream, or use it in
+        a `with` statement, where it may not run to its end.
+
+        Args:
+          first_step: at least 0.
+          last_step: at least `first_step`.
+          workers: processes to prepare batches in; 0 uses threads of this one, which is enough as long as
+            the dataset and the augmentation leave Python's lock alone most of the time, as Pillow does.
+          threads: batches that each process (this one, or a worker) prepares at a time; by default one for
+            each core of the machine, divided among the workers, and 16 at most.
+
+        Raises:
+          ImportError: Grain is not installed.
+          ValueError: a number out of its range.
+          DatasetError: while iterating, see `batch`.
+        """
+        return BatchStream(self.batch, first_step, last_step, workers=workers, threads=threads)
+
+    def _numbers(self, step: int) -> range:
+        if step < 0:
+            raise ValueError(f"step: expected at least 0, got {step}")
+        process_index, process_count = self.share
+        size = self.batch_size // process_count
+        first = step * self.batch_size + process_index * size
+        return range(first, first + size)
+
+    def _index(self, number: int) -> int:
+        epoch, place = divmod(number, len(self.dataset))
+        return int(_order(len(self.dataset), self.seed, epoch, self.with_replacement)[place])
+
+    def _sample(self, number: int) -> Sample:
+        index = self._index(number)
+        sample = self.dataset[index]
+        try:
+            check(*sample)
+            if self.augmentation is None:
+                return sample
+            generator = np.random.Generator(_bits(self.seed, AUGMENTATION, number))
+            return self.augmentation(*sample, generator)
+        except ValueError as error:
+            raise DatasetError(f"{self.dataset.name(index)}: {error}") from error
+
+
+def _bits(seed: int, use: int, number: int) -> np.random.PCG64:
+    return np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(use, number)))
+
+
+@functools.lru_cache(maxsize=8)  # an epoch has thousands of steps
+def _order(length: int, seed: int, epoch: int, with_replacement: bool) -> np.ndarray:
+    raw = _bits(seed, ORDER, epoch).random_raw(length)
+    if with_replacement:
+        return raw % np.uint64(length)
+    return np.argsort(raw, kind="stable")

@@ -1,0 +1,154 @@
+"""COCO 2017 with PASCAL VOC's classes: what torchvision's published FCNs were trained and scored on.
+
+A label map is drawn from the objects of VOC's twenty classes. Pixels that several of them cover are 255,
+those that none covers are background; that an object marks a crowd makes no difference. Training pictures
+whose chosen objects cover 1,000 pixels or less (by the file's own areas, added up) are left out, validation
+pictures never.
+
+Source: `references/segmentation/coco_utils.py` of torchvision.
+"""
+
+import json
+import os
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from fcn_jax.categories import VOC_CATEGORIES
+from fcn_jax.datasets.dataset import IGNORE_LABEL, DatasetError, Sample, check_index
+from fcn_jax.datasets.files import check_present, read_image, reading
+from fcn_jax.datasets.lists import data_folder, unknown_split
+from fcn_jax.visualization import palette
+
+COCO_IDS = (0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72)
+"""COCO's category ids in the order of VOC's classes; 0, the background, is no id of COCO's."""
+SMALLEST = 1000  # pixels of a training picture that must be more than this
+SPLITS = ("train", "val")
+
+
+def open_coco(folder: str | os.PathLike, split: str = "train") -> "CocoDataset":
+    """Opens COCO 2017 with VOC's 21 classes. Needs the extra `coco` (pycocotools).
+
+    Reading the training annotations takes some gigabytes of memory for a moment, as it does in pycocotools.
+
+    Args:
+      folder: the one that holds train2017, val2017 and annotations/instances_{train,val}2017.json.
+      split: "train" or "val".
+
+    Raises:
+      DatasetError: no such folder, split or files, or annotations of another form.
+      ImportError: pycocotools is not installed.
+    """
+    if split not in SPLITS:
+        raise unknown_split(split, SPLITS)
+    _mask_api()
+    folder = data_folder(folder)
+    return CocoDataset(
+        folder / f"{split}2017",
+        folder / "annotations" / f"instances_{split}2017.json",
+        filtered=split == "train",
+    )
+
+
+class CocoDataset:
+    """COCO's pictures, in the order of their ids, with labels drawn from the annotations.
+
+    Args:
+      images: the folder of the pictures.
+      annotations: the JSON file with their objects.
+      filtered: leaves out pictures with next to nothing to see.
+
+    Raises:
+      DatasetError: see `open_coco`; or, when asked for a sample, a damaged picture or outline.
+    """
+
+    ignore_label = IGNORE_LABEL
+    categories = VOC_CATEGORIES
+
+    def __init__(self, images: Path, annotations: Path, *, filtered: bool):
+        self.palette = palette(256)
+        self.annotations = annotations
+        with reading(annotations, "COCO's annotations"):
+            self._pictures = _pictures(json.loads(annotations.read_bytes()), images, filtered)
+        if not self._pictures:
+            raise DatasetError(f"{annotations}: expected pictures with VOC's classes, found none")
+        check_present(path for path, _ in self._pictures)
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def name(self, index: int) -> str:
+        """Names a picture: the stem of its file."""
+        return self._pictures[check_index(index, len(self))][0].stem
+
+    def __getitem__(self, index: int) -> Sample:
+        """Reads a picture and draws its labels.
+
+        Raises:
+          IndexError: no such number.
+          DatasetError: see the class.
+        """
+        path, objects = self._pictures[check_index(index, len(self))]
+        image = read_image(path)
+        with reading(self.annotations, f"outlines of objects in {path.name}"):
+            return Sample(image, draw_labels(json.loads(objects), *image.shape[:2]))
+
+
+def draw_labels(objects: list[tuple[int, list | dict]], height: int, width: int) -> np.ndarray:
+    """Draws objects into one map of labels.
+
+    Args:
+      objects: (class index, outline); an outline is a list of polygons [x1, y1, x2, y2, ...] or a run-length
+        encoding {"size": [height, width], "counts": [...] or a string}, as in COCO's files.
+
+    Returns:
+      (height, width) uint8: 0 where no object is, 255 where several are.
+
+    Raises:
+      ValueError: a run-length encoding of another size.
+    """
+    labels = np.zeros((height, width), np.uint8)
+    covered, shared = np.zeros((2, height, width), bool)
+    for label, outline in objects:
+        inside = _inside(outline, height, width)
+        labels[inside] = label
+        shared |= covered & inside
+        covered |= inside
+    labels[shared] = IGNORE_LABEL
+    return labels
+
+
+def _pictures(data: dict, images: Path, filtered: bool) -> list[tuple[Path, str]]:
+    """Lists pictures and their objects; these as JSON, since as lists they would fill gigabytes."""
+    label_of = {category: label for label, category in enumerate(COCO_IDS)}
+    objects, areas = defaultdict(list), defaultdict(float)
+    for each in data["annotations"]:
+        if each["category_id"] in label_of:
+            objects[each["image_id"]].append((label_of[each["category_id"]], each["segmentation"]))
+            areas[each["image_id"]] += each["area"]
+    return [
+        (images / each["file_name"], json.dumps(objects[each["id"]]))
+        for each in sorted(data["images"], key=lambda each: each["id"])
+        if not filtered or areas[each["id"]] > SMALLEST
+    ]
+
+
+def _inside(outline: list | dict, height: int, width: int) -> np.ndarray:
+    mask_api = _mask_api()
+    encoded = isinstance(outline, dict) and isinstance(outline["counts"], str)
+    mask = mask_api.decode(outline if encoded else mask_api.frPyObjects(outline, height, width))
+    if mask.shape[:2] != (height, width):
+        size = " x ".join(map(str, mask.shape[1::-1]))
+        raise ValueError(f"expected an outline for the picture's {width} x {height}, got one for {size}")
+    return mask.reshape(height, width, -1).any(axis=2)  # one layer for each polygon
+
+
+def _mask_api():
+    try:
+        from pycocotools import mask
+    except ImportError as error:
+        raise ImportError(
+            "reading COCO's annotations needs pycocotools: pip install 'fcn_jax[coco]'"
+        ) from error
+    return mask

@@ -1,0 +1,47 @@
+"""Which pictures belong to a split: text files with a picture on each line."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from fcn_jax.datasets.dataset import DatasetError
+from fcn_jax.datasets.files import reading
+
+
+def data_folder(folder: str | os.PathLike) -> Path:
+    """Gives the folder as a path, ~ expanded.
+
+    Raises:
+      DatasetError: there is no such folder.
+    """
+    path = Path(folder).expanduser()
+    if not path.is_dir():
+        raise DatasetError(f"{path}: expected the folder of a dataset, there is no such folder")
+    return path
+
+
+def read_list(split: str | os.PathLike, lists: Mapping[str, Path], note: str = "") -> list[str]:
+    """Reads the lines of a split's list, without the empty ones.
+
+    Args:
+      split: the name of one of `lists`, or the path of another list of the same form.
+      lists: the dataset's own lists by name.
+      note: added to the error for an unknown split.
+
+    Raises:
+      DatasetError: neither a name nor a file, or a list that cannot be read or is empty.
+    """
+    path = lists.get(os.fspath(split), Path(split).expanduser())
+    if os.fspath(split) not in lists and not path.is_file():
+        raise unknown_split(split, lists, f" or the path of a list file{note}")
+    with reading(path, "a list of pictures"):
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    if not lines:
+        raise DatasetError(f"{path}: expected a list of pictures, one a line, got an empty file")
+    return lines
+
+
+def unknown_split(split: str | os.PathLike, splits: Iterable[str], also: str = "") -> DatasetError:
+    """Makes the error for a split that a dataset does not have; it lists those there are."""
+    known = ", ".join(splits) or "none found"
+    return DatasetError(f"expected a split ({known}){also}, got {os.fspath(split)!r}")

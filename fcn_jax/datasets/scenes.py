@@ -1,0 +1,131 @@
+"""Generated scenes: textured discs, squares, triangles, rings and bars in a heap, each pixel labelled.
+
+For the demo and for tests: no files, no download, something to see, and learned within a minute. A scene
+depends on the seed and its number alone: the random numbers come from `np.random.RandomState`, whose streams
+NumPy keeps as they are. (Another processor's sine may round otherwise, and shift a value by one.)
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from fcn_jax.datasets.dataset import IGNORE_LABEL, DatasetError, Sample, check_index
+
+COLOURS = {  # of the things, give or take; the first is the ground
+    "background": (140, 140, 140),
+    "disc": (214, 92, 72),
+    "square": (96, 176, 92),
+    "triangle": (226, 184, 76),
+    "ring": (84, 128, 214),
+    "bar": (176, 104, 196),
+}
+SCENE_CATEGORIES = tuple(COLOURS)
+THINGS = SCENE_CATEGORIES[1:]
+
+# Where a thing is, in its own coordinates (x, y), by its radius and, if it is thin, half its width.
+_INSIDE: dict[str, Callable[..., np.ndarray]] = {
+    "disc": lambda x, y, radius, half_width: np.hypot(x, y) < radius,
+    "square": lambda x, y, radius, half_width: np.maximum(abs(x), abs(y)) < 0.9 * radius,
+    "triangle": lambda x, y, radius, half_width: np.maximum(y, 0.866 * abs(x) - 0.5 * y) < 0.6 * radius,
+    "ring": lambda x, y, radius, half_width: abs(np.hypot(x, y) - radius) < half_width,
+    "bar": lambda x, y, radius, half_width: (abs(y) < half_width) & (abs(x) < 2 * radius),
+}
+
+
+class Scenes:
+    """Scenes by number, each with one thing of every kind, some hidden behind others.
+
+    Args:
+      count: how many there are.
+      size: (H, W); the things grow with the shorter edge.
+      seed: in [0, 2**32); another seed gives other scenes.
+
+    Raises:
+      DatasetError: count or size below 1, or a seed outside its range.
+    """
+
+    categories = SCENE_CATEGORIES
+    ignore_label = IGNORE_LABEL
+
+    def __init__(self, count: int, size: tuple[int, int] = (128, 128), seed: int = 0):
+        if count < 1 or min(size) < 1 or not 0 <= seed < 2**32:
+            raise DatasetError(
+                f"expected at least one scene of at least 1 x 1 and a seed from 0 to 2**32 - 1, "
+                f"got count={count}, size={size}, seed={seed}"
+            )
+        self.count, self.size, self.seed = count, tuple(size), seed
+        self.palette = _palette()
+
+    def __len__(self) -> int:
+        return self.count
+
+    def name(self, index: int) -> str:
+        """Names a scene: scene_0, scene_1, ..."""
+        return f"scene_{check_index(index, len(self))}"
+
+    def __getitem__(self, index: int) -> Sample:
+        """Draws a scene.
+
+        Raises:
+          IndexError: no such number.
+        """
+        random = np.random.RandomState([self.seed, check_index(index, len(self))])
+        edge = min(self.size)
+        return draw_scene(
+            random,
+            self.size,
+            things=THINGS,
+            radius=(0.17 * edge, 0.26 * edge),
+            half_width=(0.065 * edge, 0.085 * edge),
+            margin=0.12 * edge,
+        )
+
+
+def draw_scene(
+    random: np.random.RandomState | np.random.Generator,
+    size: tuple[int, int],
+    *,
+    things: Sequence[str],
+    radius: tuple[float, float],
+    half_width: tuple[float, float],
+    margin: float,
+) -> Sample:
+    """Draws things on a textured ground, in random order, each hiding what lies below it.
+
+    Args:
+      random: where all random numbers come from.
+      size: (H, W).
+      things: names of `SCENE_CATEGORIES` to draw, as often as they occur.
+      radius: shortest and longest of a thing, in pixels; a bar is four times as long.
+      half_width: thinnest and thickest half of a ring's or bar's line, in pixels.
+      margin: how far from the picture's edge the middle of a thing lies at least, in pixels.
+    """
+    height, width = size
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    image, labels = np.empty((*size, 3), np.float32), np.zeros(size, np.uint8)
+
+    def paint(label: int, inside: np.ndarray) -> None:
+        colour = COLOURS[SCENE_CATEGORIES[label]] + random.normal(0, 12, 3) + random.uniform(-30, 30)
+        waves = np.sin(random.uniform(-0.4, 0.4) * rows + random.uniform(-0.4, 0.4) * columns)
+        texture = 12 * waves + random.normal(0, 6, size)
+        image[inside], labels[inside] = colour + texture[inside][:, None], label
+
+    paint(0, np.ones(size, bool))
+    for label in random.permutation([SCENE_CATEGORIES.index(thing) for thing in things]):
+        angle = random.uniform(0, 2 * np.pi)
+        reach, half = random.uniform(*radius), random.uniform(*half_width)
+        right = columns - random.uniform(margin, width - margin)
+        down = rows - random.uniform(margin, height - margin)
+        x, y = right * np.cos(angle) + down * np.sin(angle), down * np.cos(angle) - right * np.sin(angle)
+        paint(label, _INSIDE[SCENE_CATEGORIES[label]](x, y, reach, half))
+    blurred = Image.fromarray(image.clip(0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.7))
+    return Sample(np.asarray(blurred), labels)
+
+
+def _palette() -> np.ndarray:
+    """The things' own colours on black; 255 is as in PASCAL VOC's."""
+    colours = np.zeros((256, 3), np.uint8)
+    colours[1 : len(COLOURS)] = list(COLOURS.values())[1:]
+    colours[IGNORE_LABEL] = (224, 224, 192)
+    return colours

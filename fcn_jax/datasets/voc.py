@@ -1,0 +1,115 @@
+"""PASCAL VOC 2012, and the Semantic Boundaries Dataset (SBD), which labels more of VOC's pictures.
+
+VOC labels 1,464 pictures for training and 1,449 for validation; pixels along the borders of things are 255.
+SBD labels 11,355, without such borders, in a split of its own: some of its training pictures are in VOC's
+validation. The paper trained on SBD's train (8,498) and scored on seg11valid, VOC 2011's validation pictures
+that are not in SBD's train. Later work trains on `train_aug`: VOC's train and all of SBD but for VOC's val.
+
+Sources: Everingham et al., the VOC 2012 development kit; Hariharan et al. (2011), "Semantic contours from
+inverse detectors". Layouts as in `torchvision.datasets`, `VOCSegmentation` and `SBDataset`.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from fcn_jax.categories import VOC_CATEGORIES
+from fcn_jax.datasets.dataset import DatasetError
+from fcn_jax.datasets.files import FileDataset, read_label_image, reading
+from fcn_jax.datasets.lists import data_folder, read_list
+
+
+def open_voc(folder: str | os.PathLike, split: str | os.PathLike = "train") -> FileDataset:
+    """Opens VOC 2012's pictures with segmentation: 21 classes, the background first.
+
+    Args:
+      folder: the one that holds VOCdevkit/VOC2012, or VOC2012 itself.
+      split: "train", "val", "trainval", another list in ImageSets/Segmentation, or the path of a list file,
+        one picture's name a line, such as the paper's seg11valid.txt.
+
+    Raises:
+      DatasetError: no such folder, split or files; see `FileDataset`.
+    """
+    root = _voc_root(data_folder(folder))
+    names = read_list(split, _voc_lists(root), note="; train_aug belongs to the dataset sbd")
+    return FileDataset([_voc_pair(root, name) for name in names], VOC_CATEGORIES)
+
+
+def open_sbd(folder: str | os.PathLike, split: str | os.PathLike = "train") -> FileDataset:
+    """Opens SBD's pictures with VOC's 21 classes. Needs the extra `sbd` (SciPy), for labels in .mat files.
+
+    Args:
+      folder: the one into which SBD was unpacked (benchmark_RELEASE/dataset), or the one that holds `img`,
+        `cls`, `train.txt` and `val.txt` itself.
+      split: SBD's own "train" (8,498 pictures) or "val" (2,857); another list beside them, or the path of a
+        list file, such as torchvision's train_noval.txt; or "train_aug" (10,582): VOC's train with VOC's
+        labels, then SBD's train and val with SBD's, none of VOC's val. For it VOC must lie in the same
+        folder, as `open_voc` finds it.
+
+    Raises:
+      DatasetError: no such folder, split or files; see `FileDataset`.
+      ImportError: SciPy is not installed.
+    """
+    _loadmat()
+    folder = data_folder(folder)
+    root = _sbd_root(folder)
+    lists = {path.stem: path for path in sorted(root.glob("*.txt"))}
+    if os.fspath(split) == "train_aug":
+        voc = _voc_root(folder)
+        train, val = (read_list(name, _voc_lists(voc)) for name in ("train", "val"))
+        both = dict.fromkeys(read_list("train", lists) + read_list("val", lists))
+        more = [name for name in both if name not in {*train, *val}]
+        pairs = [_voc_pair(voc, name) for name in train] + [_sbd_pair(root, name) for name in more]
+    else:
+        names = read_list(split, lists, note=", or train_aug")
+        pairs = [_sbd_pair(root, name) for name in names]
+    return FileDataset(pairs, VOC_CATEGORIES, read_labels=_read_labels)
+
+
+def _voc_root(folder: Path) -> Path:
+    for root in (folder / "VOCdevkit" / "VOC2012", folder / "VOC2012", folder):
+        if (root / "JPEGImages").is_dir():
+            return root
+    raise DatasetError(
+        f"{folder}: expected VOC2012 (JPEGImages, SegmentationClass, ImageSets) or the folder that holds "
+        f"VOCdevkit/VOC2012, found neither; unpack VOCtrainval_11-May-2012.tar there"
+    )
+
+
+def _voc_lists(root: Path) -> dict[str, Path]:
+    return {path.stem: path for path in sorted((root / "ImageSets" / "Segmentation").glob("*.txt"))}
+
+
+def _voc_pair(root: Path, name: str) -> tuple[Path, Path]:
+    return root / "JPEGImages" / f"{name}.jpg", root / "SegmentationClass" / f"{name}.png"
+
+
+def _sbd_root(folder: Path) -> Path:
+    for root in (folder / "benchmark_RELEASE" / "dataset", folder / "dataset", folder):
+        if (root / "cls").is_dir():
+            return root
+    raise DatasetError(
+        f"{folder}: expected SBD's dataset (img, cls, train.txt, val.txt) or the folder that holds "
+        f"benchmark_RELEASE/dataset, found neither; unpack benchmark.tgz there"
+    )
+
+
+def _sbd_pair(root: Path, name: str) -> tuple[Path, Path]:
+    return root / "img" / f"{name}.jpg", root / "cls" / f"{name}.mat"
+
+
+def _read_labels(path: Path) -> np.ndarray:
+    """Reads VOC's labels or SBD's, by the suffix."""
+    if path.suffix == ".png":
+        return read_label_image(path)
+    with reading(path, "SBD's labels"):
+        return _loadmat()(path)["GTcls"][0]["Segmentation"][0]
+
+
+def _loadmat():
+    try:
+        from scipy.io import loadmat
+    except ImportError as error:
+        raise ImportError("reading SBD's labels needs SciPy: pip install 'fcn_jax[sbd]'") from error
+    return loadmat

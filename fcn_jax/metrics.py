@@ -1,0 +1,186 @@
+"""Scores of a segmentation, from one confusion matrix over a whole set of pictures.
+
+Source: the paper's section 5 ("pixel accuracy", "mean accuracy", "mean IU", "frequency weighted IU") and its
+authors' `score.py`; classes that do not occur are left out of the means, as there.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """All between 0 and 1; nan where nothing was counted.
+
+    Attributes:
+      pixel_accuracy: share of the pixels whose class was found.
+      mean_accuracy: mean of `class_accuracy` over the classes that occur in the truth.
+      mean_iou: mean of `class_iou` over the classes that occur in the truth or the predictions.
+      frequency_weighted_iou: mean of `class_iou`, each class weighing as many pixels as it has.
+      class_accuracy: (C,) share of each class's pixels that were found; nan for a class without any.
+      class_iou: (C,) intersection over union; nan for a class in neither truth nor predictions.
+      class_share: (C,) share of each class in the counted pixels.
+    """
+
+    pixel_accuracy: float
+    mean_accuracy: float
+    mean_iou: float
+    frequency_weighted_iou: float
+    class_accuracy: np.ndarray
+    class_iou: np.ndarray
+    class_share: np.ndarray
+
+    def to_dict(self, categories: Sequence[str] | None = None) -> dict:
+        """Gives the scores as JSON can hold them, nan as None; per class if the classes' names are given."""
+        means = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
+        scores = {name: _number(getattr(self, name)) for name in means}
+        if categories is not None:
+            scores["classes"] = [
+                {"name": name, "share": _number(share), "accuracy": _number(accuracy), "iou": _number(iou)}
+                for name, share, accuracy, iou in zip(
+                    categories, self.class_share, self.class_accuracy, self.class_iou, strict=True
+                )
+            ]
+        return scores
+
+
+class ConfusionMatrix:
+    """Counts how often pixels of each class were given each class. The counts are exact up to 2**63.
+
+    Args:
+      num_classes: C, from 1 to 256.
+
+    Attributes:
+      counts: (C, C) int64; rows are labels, columns predictions.
+
+    Raises:
+      ValueError: `num_classes` out of range.
+    """
+
+    def __init__(self, num_classes: int):
+        if not 1 <= num_classes <= 256:
+            raise ValueError(f"num_classes: expected 1 to 256, got {num_classes}")
+        self.num_classes = num_classes
+        self.counts = np.zeros((num_classes, num_classes), np.int64)
+
+    def update(self, labels: np.ndarray, predictions: np.ndarray) -> None:
+        """Counts pixels. Those whose label is no class, such as 255, are left out.
+
+        Args:
+          labels: integers of any shape.
+          predictions: integers in [0, C), of the same shape.
+
+        Raises:
+          ValueError: the shapes differ, or a prediction is no class.
+        """
+        labels, predictions = np.asarray(labels), np.asarray(predictions)
+        if labels.shape != predictions.shape:
+            raise ValueError(
+                f"expected predictions of the labels' shape {labels.shape}, got {predictions.shape}"
+            )
+        if predictions.size and not 0 <= predictions.min() <= predictions.max() < self.num_classes:
+            raise ValueError(
+                f"expected predictions from 0 to {self.num_classes - 1}, "
+                f"got {predictions.min()} to {predictions.max()}"
+            )
+        counted = (labels >= 0) & (labels < self.num_classes)
+        pairs = labels[counted].astype(np.intp) * self.num_classes + predictions[counted]
+        self.counts += np.bincount(pairs, minlength=self.num_classes**2).reshape(self.counts.shape)
+
+    def __add__(self, other: "ConfusionMatrix") -> "ConfusionMatrix":
+        """Gives the matrix of both sets together.
+
+        Raises:
+          ValueError: the numbers of classes differ.
+        """
+        if other.num_classes != self.num_classes:
+            raise ValueError(f"expected a matrix of {self.num_classes} classes, got {other.num_classes}")
+        total = ConfusionMatrix(self.num_classes)
+        total.counts = self.counts + other.counts
+        return total
+
+    def summed_over_hosts(self) -> "ConfusionMatrix":
+        """Gives the sum of the matrices that all JAX processes hold; every process must call it."""
+        import jax
+
+        if jax.process_count() == 1:
+            return self
+        from jax.experimental import multihost_utils
+
+        gathered = np.asarray(multihost_utils.process_allgather(split_counts(self.counts)))
+        total = ConfusionMatrix(self.num_classes)
+        total.counts = sum(map(join_counts, gathered))
+        return total
+
+    def scores(self) -> Scores:
+        """Computes all scores."""
+        found = np.diag(self.counts).astype(np.float64)
+        truth, predicted = (self.counts.sum(axis).astype(np.float64) for axis in (1, 0))
+        union = truth + predicted - found
+        accuracy, iou, share = _ratio(found, truth), _ratio(found, union), _ratio(truth, truth.sum())
+        occurs = truth > 0
+        return Scores(
+            pixel_accuracy=float(_ratio(found.sum(), truth.sum())),
+            mean_accuracy=_mean(accuracy),
+            mean_iou=_mean(iou),
+            frequency_weighted_iou=float((share[occurs] * iou[occurs]).sum())
+            if occurs.any()
+            else float("nan"),
+            class_accuracy=accuracy,
+            class_iou=iou,
+            class_share=share,
+        )
+
+
+def format_scores(scores: Scores, categories: Sequence[str]) -> str:
+    """Lays the scores out as a table: a line for each class, then the means, in percent."""
+    rows = [("class", "pixels", "accuracy", "IoU")]
+    rows += [
+        (name, *map(_percent, values))
+        for name, *values in zip(
+            categories, scores.class_share, scores.class_accuracy, scores.class_iou, strict=True
+        )
+    ]
+    rows.append(("mean", "", _percent(scores.mean_accuracy), _percent(scores.mean_iou)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    ]
+    lines.insert(-1, "-" * len(lines[0]))
+    lines.append(
+        f"pixel accuracy {_percent(scores.pixel_accuracy)}, "
+        f"frequency weighted IoU {_percent(scores.frequency_weighted_iou)}"
+    )
+    return "\n".join(lines)
+
+
+def split_counts(counts: np.ndarray) -> np.ndarray:
+    """Splits int64 counts of at least 0 into (2, ...) uint32, since JAX would halve an int64 silently."""
+    return np.stack([counts >> 32, counts & 0xFFFFFFFF]).astype(np.uint32)
+
+
+def join_counts(halves: np.ndarray) -> np.ndarray:
+    """Joins what `split_counts` split."""
+    high, low = np.asarray(halves).astype(np.int64)
+    return (high << 32) | low
+
+
+def _ratio(part, whole) -> np.ndarray:
+    part, whole = np.broadcast_arrays(np.asarray(part, np.float64), np.asarray(whole, np.float64))
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+
+
+def _mean(values: np.ndarray) -> float:
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else float("nan")
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _percent(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.2%}"

@@ -1,0 +1,89 @@
+"""Where the arrays of a training run lie: one mesh over all devices, of one host or several.
+
+The mesh has one axis, "data". Batches are split along it. Parameters, their moments and averages are copied
+to every device, or ("fsdp") split as well, each along its longest axis that divides: then a device holds a
+share of the model and fetches what it needs.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+Sharding = Literal["replicated", "fsdp"]
+AXIS = "data"
+SMALL = 2**16
+"""Arrays of fewer elements are not worth splitting."""
+
+
+def make_mesh(count: int | None = None) -> Mesh:
+    """Makes the mesh, of all devices of all hosts or of the first `count`.
+
+    Raises:
+      ValueError: there are fewer devices.
+    """
+    devices = jax.devices()
+    if count is not None and not 1 <= count <= len(devices):
+        raise ValueError(f"expected a number of devices from 1 to {len(devices)}, got {count}")
+    return Mesh(np.array(devices[:count]), (AXIS,))
+
+
+def check_batch_size(batch_size: int, mesh: Mesh, accumulate: int = 1) -> None:
+    """Raises ValueError unless every part of a batch divides evenly among the devices."""
+    if batch_size < 1 or batch_size % (mesh.size * accumulate):
+        raise ValueError(
+            f"expected a batch size that {mesh.size} devices x {accumulate} parts of accumulation divide, "
+            f"got {batch_size}; choose a multiple of {mesh.size * accumulate}, or fewer devices"
+        )
+
+
+def state_shardings(state: Any, mesh: Mesh, sharding: Sharding = "replicated") -> Any:
+    """Says where each array of a state lies: the same tree with shardings in place of arrays.
+
+    Raises:
+      ValueError: an unknown kind of sharding.
+    """
+    if sharding not in ("replicated", "fsdp"):
+        raise ValueError(f'sharding: expected "replicated" or "fsdp", got {sharding!r}')
+
+    def place(array) -> NamedSharding:
+        axes: list[str | None] = [None] * array.ndim
+        divisible = [axis for axis, length in enumerate(array.shape) if length % mesh.size == 0]
+        if sharding == "fsdp" and divisible and array.size >= SMALL:
+            axes[max(divisible, key=lambda axis: array.shape[axis])] = AXIS
+        return NamedSharding(mesh, PartitionSpec(*axes))
+
+    return jax.tree.map(place, state)
+
+
+def place_state(state: Any, shardings: Any) -> Any:
+    """Lays a state, the same on every host, where the shardings say: each host its own parts of it."""
+    return jax.tree.map(_place, state, shardings)
+
+
+def _place(array: jax.Array, sharding: NamedSharding) -> jax.Array:
+    # jax.device_put takes no array that lies on a device of one host to those of several.
+    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+        numbers = _place(jax.random.key_data(array), sharding)
+        return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(array))
+    values = np.array(array)
+    return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
+
+
+def place_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """Splits a batch over the devices; each host gives its own contiguous share of it."""
+    sharding = NamedSharding(mesh, PartitionSpec(AXIS))
+    return {
+        name: jax.make_array_from_process_local_data(sharding, np.asarray(values))
+        for name, values in batch.items()
+    }
+
+
+def local_copy(arrays: dict[str, jax.Array], mesh: Mesh) -> dict[str, jax.Array]:
+    """Gives each host whole arrays of its own, on its first device, from arrays anywhere on the mesh."""
+    whole = NamedSharding(mesh, PartitionSpec())
+    arrays = jax.jit(lambda arrays: arrays, out_shardings=whole)(arrays)
+    return jax.tree.map(lambda array: array.addressable_data(0), arrays)

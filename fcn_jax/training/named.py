@@ -1,0 +1,79 @@
+"""A tree as plain arrays by name, which is what files hold, and the way back.
+
+Names follow from the paths in the tree and so do not depend on the classes of an optimizer's state. Random
+keys are held as their bits.
+"""
+
+import jax
+import jax.numpy as jnp
+
+Arrays = dict[str, jax.Array]
+Like = jax.Array | jax.ShapeDtypeStruct
+
+
+def named_arrays(tree) -> dict[str, Like]:
+    """Names the arrays of a tree by their paths, in the tree's order: {"moments/0/mu/conv1.kernel": array}.
+
+    Args:
+      tree: dicts, sequences, named tuples and other pytrees of arrays, or of `jax.ShapeDtypeStruct`s.
+
+    Raises:
+      TypeError: a leaf is something else, a NumPy array or a Python number perhaps; or it is of complex
+        numbers or of numbers of less than a byte.
+      ValueError: two arrays come to one name.
+    """
+    named = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        if not isinstance(leaf, Like):
+            raise TypeError(f"{name}: expected a jax.Array, got {type(leaf).__name__}; try jax.numpy.asarray")
+        if not _can_be_stored(leaf.dtype):
+            raise TypeError(f"{name}: expected real numbers of whole bytes or random keys, got {leaf.dtype}")
+        if name in named:
+            raise ValueError(
+                f"expected one array of each name, got two of {name!r}; rename one of their keys"
+            )
+        named[name] = leaf
+    return named
+
+
+def stored_form(array: jax.Array) -> jax.Array:
+    """Gives an array as it is digested and stored: of random keys the bits, else the array itself."""
+    return jax.random.key_data(array) if _is_key(array.dtype) else array
+
+
+def stored_like(like: Like) -> jax.ShapeDtypeStruct:
+    """Says what to read, and where to put it, for `from_stored` to give an array like this one."""
+    stored = jax.eval_shape(stored_form, jax.ShapeDtypeStruct(like.shape, like.dtype))
+    sharding = like.sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(stored.shape, stored.dtype, sharding=sharding)
+
+
+def from_stored(stored: jax.Array | None, like: Like) -> jax.Array:
+    """Makes an array like this one from what was read: nothing (None) for an array without elements."""
+    form = stored_like(like)
+    if stored is None:
+        stored = jax.jit(lambda: jnp.zeros(form.shape, form.dtype), out_shardings=form.sharding)()
+    if not _is_key(like.dtype):
+        return stored
+    return jax.device_put(jax.random.wrap_key_data(stored, impl=_key_impl(like)), form.sharding)
+
+
+def _key_impl(like: Like):
+    """As `jax.random.key_impl`, which wants keys: here they are traced, so that a dtype is enough."""
+    found = []
+    key = jax.ShapeDtypeStruct(like.shape, like.dtype)
+    jax.eval_shape(lambda key: found.append(jax.random.key_impl(key)), key)
+    return found[0]
+
+
+def _is_key(dtype) -> bool:
+    return jnp.issubdtype(dtype, jax.dtypes.prng_key)
+
+
+def _can_be_stored(dtype) -> bool:
+    if _is_key(dtype) or dtype == jnp.bool_:
+        return True
+    if jnp.issubdtype(dtype, jnp.integer):
+        return jnp.iinfo(dtype).bits % 8 == 0
+    return jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits % 8 == 0

@@ -1,0 +1,61 @@
+"""What training minimizes, as a pure function of arrays by name."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fcn_jax.structure import Arrays, Structure
+from fcn_jax.training.losses import fcn_loss, loss_denominator
+
+Batch = dict[str, jax.Array]
+"""{"images": (N, H, W, 3), "labels": (N, H, W)}"""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)  # so that it can be jitted
+class Objective:
+    """A model's loss on a batch.
+
+    Attributes:
+      structure: of the model in training mode.
+      num_classes: of the labels.
+      normalize: turns a batch's images into what the model reads: a preset's `normalize` for uint8.
+      aux_weight: of the auxiliary head's loss.
+      settings: for `cross_entropy`: class_weights, label_smoothing, reduction, ignore_label.
+    """
+
+    structure: Structure
+    num_classes: int
+    normalize: Callable[[jax.Array], jax.Array] = lambda images: images
+    aux_weight: float = 0.5
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def denominator(self, params: Arrays, labels: jax.Array) -> jax.Array:
+        """Computes what the summed loss of a whole batch is divided by."""
+        dtype = jnp.promote_types(jnp.result_type(*params.values()), jnp.float32)
+        settings = {key: value for key, value in self.settings.items() if key != "label_smoothing"}
+        return loss_denominator(labels, self.num_classes, dtype=dtype, **settings)
+
+    def __call__(
+        self, params: Arrays, rest: Arrays, batch: Batch, denominator: jax.Array
+    ) -> tuple[jax.Array, tuple[Arrays, dict[str, jax.Array]]]:
+        """Computes the loss of a batch, or of a part of one whose `denominator` is given.
+
+        Returns:
+          The loss; and `rest` as the model leaves it, and its logits.
+        """
+        model = self.structure.merge(params, rest)
+        logits = model(self.normalize(batch["images"]))
+        loss = fcn_loss(
+            logits, batch["labels"], aux_weight=self.aux_weight, denominator=denominator, **self.settings
+        )
+        return loss, (self.structure.split(model)[1], logits)
+
+    def probe(self, params: Arrays, rest: Arrays, batch: Batch) -> tuple[jax.Array, dict, Arrays]:
+        """Computes loss, logits and gradients of a batch and changes nothing: to see what is wrong."""
+        differentiate = jax.value_and_grad(self, has_aux=True)
+        denominator = self.denominator(params, batch["labels"])
+        (loss, (_, logits)), gradients = differentiate(params, rest, batch, denominator)
+        return loss, logits, gradients

@@ -1,0 +1,139 @@
+"""Optimizers for `{name: array}` parameters: torchvision's SGD, the paper's, and AdamW; schedules.
+
+What tells one recipe from another is data: by how much the learning rate of a parameter is scaled, and
+whether it decays. Both follow from the parameter's name.
+
+Source: torchvision's `references/segmentation/train.py` (`params_to_optimize`, the poly schedule, the linear
+warmup); the solvers and net definitions of the paper's authors; Loshchilov and Hutter (2019).
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+Schedule = Literal["poly", "constant", "cosine"]
+WARMUP_START = 0.01  # of the learning rate, as torchvision's --lr-warmup-decay
+
+
+class Groups(NamedTuple):
+    """How parameters are told apart, by name.
+
+    Attributes:
+      scale: what the learning rate of a parameter is multiplied by.
+      decays: whether weight decay applies to it.
+    """
+
+    scale: Callable[[str], float]
+    decays: Callable[[str], bool]
+
+
+def _is_vector(name: str) -> bool:
+    return name.rpartition(".")[2] in ("bias", "scale")
+
+
+GROUPS = {
+    # The auxiliary head learns ten times as fast; everything decays, batch norm and biases too.
+    "torchvision": Groups(
+        scale=lambda name: 10.0 if name.startswith("aux_classifier.") else 1.0,
+        decays=lambda name: True,
+    ),
+    # `param { lr_mult: 1 decay_mult: 1 } param { lr_mult: 2 decay_mult: 0 }` of every layer.
+    "paper": Groups(
+        scale=lambda name: 2.0 if name.endswith(".bias") else 1.0,
+        decays=lambda name: not name.endswith(".bias"),
+    ),
+    # voc-fcn-alexnet says so of score_fr alone.
+    "paper-alexnet": Groups(
+        scale=lambda name: 2.0 if name == "score_fr.bias" else 1.0,
+        decays=lambda name: name != "score_fr.bias",
+    ),
+    # What people do with AdamW: kernels decay, biases and batch norm do not.
+    "kernels": Groups(scale=lambda name: 1.0, decays=lambda name: not _is_vector(name)),
+}
+
+
+def learning_rate(
+    kind: Schedule, lr: float, steps: int, *, warmup_steps: int = 0, power: float = 0.9
+) -> optax.Schedule:
+    """Makes the learning rate as a function of the step, from 0 to `steps` - 1.
+
+    Args:
+      kind: "poly" is lr * (1 - t / T) ** power, "cosine" half a wave from lr to 0, "constant" lr.
+      steps: of the whole training.
+      warmup_steps: so many of them first rise linearly from a hundredth of lr; T is the rest.
+
+    Raises:
+      ValueError: an unknown kind, or no steps left after the warmup.
+    """
+    rest = steps - warmup_steps
+    if warmup_steps < 0 or rest < 1:
+        raise ValueError(f"expected a warmup shorter than the training, got {warmup_steps} of {steps} steps")
+    if kind == "poly":
+        schedule = optax.polynomial_schedule(lr, 0.0, power, rest)
+    elif kind == "cosine":
+        schedule = optax.cosine_decay_schedule(lr, rest)
+    elif kind == "constant":
+        schedule = optax.constant_schedule(lr)
+    else:
+        raise ValueError(f'schedule: expected "poly", "cosine" or "constant", got {kind!r}')
+    if warmup_steps:
+        warmup = optax.linear_schedule(WARMUP_START * lr, lr, warmup_steps)
+        schedule = optax.join_schedules([warmup, schedule], [warmup_steps])
+    # From a whole number of steps Optax computes in float32, also where JAX is told to use float64.
+    return lambda step: schedule(jnp.asarray(step, float))
+
+
+def sgd(
+    names: Iterable[str],
+    schedule: optax.Schedule,
+    *,
+    groups: Groups,
+    momentum: float,
+    weight_decay: float,
+    clip: float | None = None,
+) -> optax.GradientTransformation:
+    """Makes torch's SGD: the decay is part of the gradient, the learning rate stays out of the momentum.
+
+    Caffe keeps the learning rate inside; the two are the same where it is constant, as in the paper.
+
+    Args:
+      names: of all parameters.
+      clip: largest norm of the whole gradient, before the decay; none if not given.
+    """
+    names = list(names)
+    return optax.chain(
+        *([] if clip is None else [optax.clip_by_global_norm(clip)]),
+        optax.add_decayed_weights(weight_decay, {name: groups.decays(name) for name in names}),
+        optax.trace(momentum),
+        scale_by_name({name: groups.scale(name) for name in names}),
+        optax.scale_by_learning_rate(schedule),
+    )
+
+
+def adamw(
+    names: Iterable[str],
+    schedule: optax.Schedule,
+    *,
+    groups: Groups,
+    weight_decay: float,
+    clip: float | None = None,
+) -> optax.GradientTransformation:
+    """Makes AdamW with the usual betas (0.9, 0.999); arguments as in `sgd`."""
+    names = list(names)
+    return optax.chain(
+        *([] if clip is None else [optax.clip_by_global_norm(clip)]),
+        optax.scale_by_adam(),
+        optax.add_decayed_weights(weight_decay, {name: groups.decays(name) for name in names}),
+        scale_by_name({name: groups.scale(name) for name in names}),
+        optax.scale_by_learning_rate(schedule),
+    )
+
+
+def scale_by_name(scales: dict[str, float]) -> optax.GradientTransformation:
+    """Multiplies the update of each parameter by its own number."""
+    return optax.stateless(
+        lambda updates, params: jax.tree.map(lambda update, scale: update * scale, updates, scales)
+    )

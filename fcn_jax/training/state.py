@@ -1,0 +1,47 @@
+"""What training changes, as plain arrays by name, and the way from a model to them and back."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from fcn_jax.structure import Arrays, Structure
+
+
+class TrainState(NamedTuple):
+    """All that a run must keep to go on exactly.
+
+    Attributes:
+      step: () int32, how many steps have been made.
+      params: what the optimizer changes, by dotted name.
+      rest: the model's other arrays: batch statistics, fixed kernels, the random streams of dropout.
+      moments: the optimizer's state.
+      average: exponential moving averages of `params` and of the batch statistics, by name; {} without.
+    """
+
+    step: jax.Array
+    params: Arrays
+    rest: Arrays
+    moments: Any
+    average: Arrays
+
+
+def create_state(
+    model: nnx.Module, optimizer: optax.GradientTransformation, *, average: bool = False
+) -> TrainState:
+    """Makes the state at step 0, from copies of the model's arrays.
+
+    Args:
+      average: keep moving averages, which start at the model's own arrays.
+    """
+    structure = Structure(model)
+    params, rest = (jax.tree.map(jnp.copy, part) for part in structure.split(model))
+    averages = {name: jnp.copy((params | rest)[name]) for name in structure.averaged} if average else {}
+    return TrainState(jnp.zeros((), jnp.int32), params, rest, optimizer.init(params), averages)
+
+
+def evaluated_arrays(state: TrainState) -> Arrays:
+    """Gives the arrays to evaluate and to save: the averages where there are any."""
+    return state.params | state.rest | state.average

@@ -1,0 +1,107 @@
+"""One step of training as one compiled function: forward, backward, optimizer, averages.
+
+On several devices the step sees the whole batch: with images sharded over a mesh (see `devices`) the
+compiler splits the work, and the loss, the gradients and batch norm's statistics are those of the global
+batch (torch: SyncBatchNorm).
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from fcn_jax.training.objective import Batch, Objective
+from fcn_jax.training.state import TrainState
+
+
+def make_train_step(
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    *,
+    average_decay: float | None = None,
+    accumulate: int = 1,
+    shardings: TrainState | None = None,
+) -> Callable[[TrainState, Batch, int], tuple[TrainState, dict[str, jax.Array]]]:
+    """Makes the compiled step (state, batch, number) -> (state, metrics). The state given is used up.
+
+    The step does nothing unless `number` is `state.step`, and nothing if the loss or a gradient is not
+    finite: then metrics["applied"] is false, the state is still the last good one, and so it stays however
+    many steps are already under way.
+
+    metrics: scalars "loss", "lr", "gradient_norm", "applied".
+
+    Args:
+      objective: the loss.
+      optimizer: its learning rate is `schedule`'s.
+      average_decay: of the moving averages, where the state has them; at step t at most (1 + t) / (10 + t).
+      accumulate: parts that the batch goes through the model in, one after another, to save memory. The loss
+        is that of the whole batch; batch norm sees the parts.
+      shardings: of the state, on a mesh.
+
+    Raises (when called):
+      ValueError: a batch that `accumulate` does not divide.
+    """
+    differentiate = jax.value_and_grad(objective, has_aux=True)
+
+    def update(state: TrainState, loss, rest, gradients, number):
+        norm = optax.tree.norm(gradients)
+        updates, moments = optimizer.update(gradients, state.moments, state.params)
+        params = optax.apply_updates(state.params, updates)
+        average = state.average
+        if average:
+            decay = jnp.minimum(average_decay, (1 + state.step) / (10 + state.step))
+            now = {name: (params | rest)[name] for name in average}
+            average = optax.incremental_update(now, average, 1 - decay)
+        applied = jnp.isfinite(loss) & jnp.isfinite(norm) & (state.step == number)
+        new = TrainState(state.step + 1, params, rest, moments, average)
+        new = jax.tree.map(lambda new, old: jnp.where(applied, new, old), new, state)
+        metrics = {"loss": loss, "lr": schedule(state.step), "gradient_norm": norm, "applied": applied}
+        return new, metrics
+
+    def step(state: TrainState, batch: Batch, number: jax.Array):
+        denominator = objective.denominator(state.params, batch["labels"])
+        (loss, (rest, _)), gradients = differentiate(state.params, state.rest, batch, denominator)
+        return update(state, loss, rest, gradients, number)
+
+    placed = {} if shardings is None else {"out_shardings": (shardings, None)}
+    if accumulate == 1:
+        return jax.jit(step, donate_argnums=0, **placed)
+
+    # Several calls rather than a loop inside one: XLA's loops on a CPU run convolutions some forty times
+    # slower, and parts written out one after another would all be held in memory at once.
+    @jax.jit
+    def prepare(state: TrainState, batch: Batch):
+        parts = [jax.tree.map(partial(_part, number=k, count=accumulate), batch) for k in range(accumulate)]
+        denominator = objective.denominator(state.params, batch["labels"])
+        rest = jax.tree.map(jnp.copy, state.rest)  # the sums are given up part by part, the state is not
+        sums = jnp.zeros_like(denominator), rest, jax.tree.map(jnp.zeros_like, state.params)
+        return parts, denominator, sums
+
+    @partial(jax.jit, donate_argnames="sums")
+    def add_part(params, sums, part, denominator):
+        loss, rest, gradients = sums
+        (part_loss, (rest, _)), part_gradients = differentiate(params, rest, part, denominator)
+        return loss + part_loss, rest, jax.tree.map(jnp.add, gradients, part_gradients)
+
+    finish = jax.jit(update, donate_argnums=0, **placed)
+
+    def step_in_parts(state: TrainState, batch: Batch, number: jax.Array):
+        parts, denominator, sums = prepare(state, batch)
+        for part in parts:
+            sums = add_part(state.params, sums, part, denominator)
+        return finish(state, *sums, number)
+
+    return step_in_parts
+
+
+def _part(values: jax.Array, number: int, count: int) -> jax.Array:
+    """Takes every count-th image from `number` on, so that each device has its share of each part."""
+    if values.shape[0] % count:
+        raise ValueError(
+            f"expected a batch that divides into {count} equal parts, got {values.shape[0]} images; "
+            "choose another batch size or accumulation"
+        )
+    return values[number::count]

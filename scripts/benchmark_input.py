@@ -1,0 +1,102 @@
+"""How many pictures a second the input of training prepares: reading, augmentation, batches.
+
+    python scripts/benchmark_input.py IMAGES LABELS [--batch-size 16] [--batches 16] [--counts 1 2]
+
+IMAGES and LABELS are folders whose files pair by their names: `JPEGImages` and `SegmentationClass` of PASCAL
+VOC, or `train` and `trainannot` of CamVid. First the parts, one after the other in one thread; then whole
+batches from the stream, in threads and in worker processes with a thread each. Expect some 100 pictures a
+second from each core, and threads to do as well as workers or better.
+"""
+
+import argparse
+import itertools
+import os
+import platform
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import PIL
+from PIL import Image
+
+from fcn_jax.datasets.augmentation import Augmentation
+from fcn_jax.datasets.batches import Batches
+from fcn_jax.datasets.files import FileDataset
+
+
+def find_pairs(images: Path, labels: Path) -> list[tuple[Path, Path]]:
+    pictures = {path.stem: path for path in images.iterdir() if path.suffix.lower() in (".jpg", ".png")}
+    return [(pictures[path.stem], path) for path in sorted(labels.glob("*.png")) if path.stem in pictures]
+
+
+def milliseconds(function, *inputs) -> float:
+    """The mean of the calls with these inputs, in the thread's own time."""
+    begin = time.thread_time()
+    count = sum(1 for _ in map(function, *inputs))
+    return (time.thread_time() - begin) * 1e3 / count
+
+
+def print_parts(dataset: FileDataset, augmentation: Augmentation, looks: int = 100) -> None:
+    numbers = [number % len(dataset) for number in range(looks)]
+    samples = [dataset[number] for number in numbers]
+    generators = [np.random.default_rng(look) for look in range(looks)]
+    images, labels = zip(*(dataset.pairs[number] for number in numbers), strict=True)
+    parts = {
+        "read a picture and its labels": milliseconds(dataset.__getitem__, numbers),
+        "  of it, decode the picture": milliseconds(decode, images),
+        "  of it, decode the labels": milliseconds(decode, labels),
+        "augment": milliseconds(augmentation, *zip(*samples, strict=True), generators),
+    }
+    print(f"in one thread, means over {looks} looks:")
+    for part, time_taken in parts.items():
+        print(f"  {part:30} {time_taken:5.2f} ms")
+
+
+def decode(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def rate(batches: Batches, count: int, *, workers: int, threads: int, warm_up: int = 4) -> tuple[float, ...]:
+    """Quartiles of pictures a second, over stretches of four batches, once the stream runs."""
+    with batches.stream(0, warm_up + count, workers=workers, threads=threads) as stream:
+        times = []
+        for step, _ in enumerate(stream, start=1):
+            if step >= warm_up and step % 4 == 0:
+                times.append(time.perf_counter())
+    rates = [4 * batches.batch_size / (end - begin) for begin, end in itertools.pairwise(times)]
+    return tuple(statistics.quantiles(rates, n=4))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("images", type=Path)
+    parser.add_argument("labels", type=Path)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--batches", type=int, default=16, help="that are timed, each time; at least 12")
+    parser.add_argument("--counts", type=int, nargs="+", default=[1, 2], help="threads or workers to try")
+    arguments = parser.parse_args()
+
+    pairs = find_pairs(arguments.images, arguments.labels)
+    if not pairs:
+        parser.error(f"no .png in {arguments.labels} has its picture in {arguments.images}")
+    dataset = FileDataset(pairs, [f"class {number}" for number in range(255)])
+    augmentation = Augmentation()
+    versions = f"Python {platform.python_version()}, Pillow {PIL.__version__}, NumPy {np.__version__}"
+    print(f"{versions}, {os.cpu_count()} cores; {len(dataset)} pictures")
+    print_parts(dataset, augmentation)
+    batches = Batches(dataset, batch_size=arguments.batch_size, seed=0, augmentation=augmentation)
+    for count in arguments.counts:
+        report(f"{count} threads", rate(batches, arguments.batches, workers=0, threads=count))
+    for count in arguments.counts:
+        report(f"{count} workers", rate(batches, arguments.batches, workers=count, threads=1))
+
+
+def report(name: str, quartiles: tuple[float, ...]) -> None:
+    low, middle, high = quartiles
+    print(f"{name}: {middle:.0f} pictures a second (quartiles {low:.0f} to {high:.0f})")
+
+
+if __name__ == "__main__":
+    main()
