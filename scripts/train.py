@@ -232,6 +232,7 @@ def train(config: Config) -> int:
             if pending is not None:
                 settle(pending)
         except Diverged as failure:
+            save(failure.number)  # the state is still the one before that step
             print(explain(failure, state, batches, objective, mesh, losses), file=sys.stderr)
             return 1
         if done > first or saved is None:

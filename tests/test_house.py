@@ -130,7 +130,8 @@ def test_only_declared_packages_are_imported(path):
     requirements = list(project["dependencies"])
     for beginning, extras in EXTRAS.items():
         if within(module_name(path), [beginning]):
-            requirements += [each for extra in extras for each in project["optional-dependencies"][extra]]
+            optional = project["optional-dependencies"]
+            requirements += [requirement for extra in extras for requirement in optional[extra]]
     declared = {requirement.partition(">=")[0] for requirement in requirements}
     if within(module_name(path), ["weights_converter"]):
         declared = {"numpy", "ml_dtypes", "safetensors"}

@@ -22,6 +22,7 @@ COLOURS = {  # of the things, give or take; the first is the ground
 }
 SCENE_CATEGORIES = tuple(COLOURS)
 THINGS = SCENE_CATEGORIES[1:]
+SHOWN = 4  # kinds of things in a scene
 
 # Where a thing is, in its own coordinates (x, y), by its radius and, if it is thin, half its width.
 _INSIDE: dict[str, Callable[..., np.ndarray]] = {
@@ -34,7 +35,7 @@ _INSIDE: dict[str, Callable[..., np.ndarray]] = {
 
 
 class Scenes:
-    """Scenes by number, each with one thing of every kind, some hidden behind others.
+    """Scenes by number, each with four things of different kinds, some in part behind others.
 
     Args:
       count: how many there are.
@@ -75,10 +76,10 @@ class Scenes:
         return draw_scene(
             random,
             self.size,
-            things=THINGS,
-            radius=(0.17 * edge, 0.26 * edge),
-            half_width=(0.065 * edge, 0.085 * edge),
-            margin=0.12 * edge,
+            things=random.permutation(THINGS)[:SHOWN],
+            radius=(0.19 * edge, 0.28 * edge),
+            half_width=(0.075 * edge, 0.1 * edge),
+            margin=0.15 * edge,
         )
 
 

@@ -57,28 +57,36 @@ def test_what_is_kept_cannot_be_changed():
 
 def test_a_pickled_copy_starts_empty():
     cached = Cached(Counted(2))
+    empty = len(pickle.dumps(cached))
     cached[0]
+    assert len(pickle.dumps(cached)) == empty
     copy = pickle.loads(pickle.dumps(cached))
     np.testing.assert_array_equal(copy[0].image, cached[0].image)
     assert copy.dataset.asked == [2, 0]
 
 
-def test_threads_may_share_it():
-    """Two picture's worth of memory, and eight threads that want to fill it at one moment."""
-    ready = threading.Barrier(8)
+class Together(Counted):
+    """Scenes that eight threads get at one moment."""
 
-    class Slow(Counted):
-        def __getitem__(self, index):
-            ready.wait(10)
-            return super().__getitem__(index)
+    def __init__(self):
+        super().__init__(8)
+        self.ready = threading.Barrier(8)
 
-    cached = Cached(Slow(8), max_bytes=2 * BYTES)
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        self.ready.wait(10)
+        return sample
+
+
+@pytest.mark.parametrize(("asked", "kept"), [(range(8), 2), ([3] * 8, 1)])
+def test_threads_may_share_it(asked, kept):
+    """Memory for two pictures, and eight threads that would fill it at one moment."""
+    cached = Cached(Together(), max_bytes=2 * BYTES)
     with ThreadPoolExecutor(8) as pool:
-        samples = list(pool.map(cached.__getitem__, range(8)))
-    for sample, expected in zip(samples, Scenes(8, SIZE), strict=True):
-        np.testing.assert_array_equal(sample.image, expected.image)
-    assert len(cached._kept) == 2
-    assert cached._bytes == 2 * BYTES
+        samples = list(pool.map(cached.__getitem__, asked))
+    for index, sample in zip(asked, samples, strict=True):
+        np.testing.assert_array_equal(sample.image, Scenes(8, SIZE)[index].image)
+    assert (len(cached._kept), cached._bytes) == (kept, kept * BYTES)
 
 
 def test_an_index_outside_is_an_error():

@@ -26,8 +26,8 @@ def test_a_scene_depends_on_seed_and_number_alone():
 def test_scenes_stay_as_they_are():
     """What this package once drew, give or take a rounded sine."""
     image, labels = Scenes(3, (33, 47), seed=7)[2]
-    assert np.bincount(labels.ravel()).tolist() == [1069, 154, 32, 73, 116, 107]
-    np.testing.assert_allclose(image.mean((0, 1)), [126.696, 121.636, 126.473], atol=0.05)
+    assert np.bincount(labels.ravel(), minlength=6).tolist() == [1051, 133, 191, 125, 0, 51]
+    np.testing.assert_allclose(image.mean((0, 1)), [136.044, 110.712, 97.562], atol=0.05)
 
 
 def test_scenes_of_the_skips_page_stay_as_they_are():
@@ -42,7 +42,7 @@ def test_scenes_of_the_skips_page_stay_as_they_are():
 def test_every_class_is_in_sight_and_little_of_it_is_hidden():
     scenes = Scenes(50)
     shares = np.mean([np.bincount(labels.ravel(), minlength=6) for _, labels in scenes], axis=0) / 128**2
-    assert 0.4 < shares[0] < 0.7  # seen: 0.58, and 0.06 for the triangles
+    assert 0.4 < shares[0] < 0.7  # seen: 0.51, and 0.06 for the triangles
     assert shares[1:].min() > 0.04
 
 

@@ -64,7 +64,7 @@ def test_no_steps(tmp_path):
 
 
 def test_the_newest_stay_and_remains_of_killed_runs_go(folder):
-    remains = folder / "3.orbax-checkpoint-tmp" / "arrays"
+    remains = folder / "9.orbax-checkpoint-tmp" / "arrays"
     remains.mkdir(parents=True)
     with Checkpoints(folder, keep=2) as checkpoints:
         assert checkpoints.restore(a_tree()).step == 2

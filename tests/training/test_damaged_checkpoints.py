@@ -5,12 +5,15 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fcn_jax.training import reading
 from fcn_jax.training.checkpoints import Checkpoints, CheckpointsDamaged
 from tests.training.saved import a_tree, assert_equal, save_two_steps
 
@@ -115,6 +118,19 @@ def test_a_renamed_step(folder):
     checkpoints = Checkpoints(folder)
     assert checkpoints.restore(a_tree()).step == 1
     assert "7: skipped step 7, which is damaged: its arrays are those of step 2" in checkpoints.skipped[0]
+
+
+def test_hosts_come_to_one_end(two_steps, monkeypatch):
+    """Where another host cannot read a step, this one passes it over too."""
+    others = iter([False, True, True])
+    two_hosts = types.SimpleNamespace(process_count=lambda: 2, errors=jax.errors)
+    monkeypatch.setattr(reading, "jax", two_hosts)
+    monkeypatch.setattr(
+        reading.multihost_utils, "process_allgather", lambda whole: np.array([whole, next(others)])
+    )
+    checkpoints = Checkpoints(two_steps)
+    assert checkpoints.restore(a_tree()).step == 1
+    assert checkpoints.skipped[0].endswith("damaged: another host cannot read it")
 
 
 def test_no_whole_step(folder):

@@ -1,0 +1,162 @@
+"""scripts/train.py as a person runs it: killed, stopped, gone on with; and what it says of mistakes."""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fcn_jax.training.records import read_records
+from weights_converter import read_safetensors
+
+ROOT = Path(__file__).parents[2]
+SMALL = {
+    "dataset": "scenes",
+    "model": "fcn8s_vgg16",
+    "features": "2 3 4 5 6",
+    "fc-features": 8,
+    "batch-size": 2,
+    "crop-size": "33 47",
+    "steps": 24,
+    "checkpoint-every": 3,
+    "eval-every": 8,
+    "eval-limit": 2,
+    "lr": 1e-3,
+}
+
+
+def start(output, cache, *arguments):
+    environment = os.environ | {
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "PYTHONPATH": str(ROOT),
+    }
+    small = [word for name, value in SMALL.items() for word in (f"--{name}", *str(value).split())]
+    command = [sys.executable, ROOT / "scripts" / "train.py", *small, "--output", output, *arguments]
+    return subprocess.Popen(
+        list(map(str, command)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    )
+
+
+def finish(process):
+    try:
+        out, _ = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    return process.returncode, out
+
+
+def stop_after(process, records_file, count, number):
+    """Sends a signal once the log has so many lines, or the process has ended."""
+    end = time.monotonic() + 300
+    while process.poll() is None and time.monotonic() < end:
+        if records_file.exists() and records_file.read_bytes().count(b"\n") >= count:
+            process.send_signal(number)
+            break
+        time.sleep(0.01)
+    return finish(process)
+
+
+def facts(output):
+    """Everything of the log but the speed."""
+    lines = read_records(output / "metrics.jsonl")
+    return [{name: value for name, value in line.items() if name != "images_per_second"} for line in lines]
+
+
+@pytest.mark.slow
+def test_killed_and_stopped_at_random_moments_it_ends_as_if_nothing_had_happened(tmp_path):
+    whole, broken, cache = tmp_path / "whole", tmp_path / "broken", tmp_path / "cache"
+    status, out = finish(start(whole, cache))
+    assert status == 0, out
+    assert "done: best mean IoU" in out
+
+    random = np.random.default_rng()  # another moment each time
+    signals = (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGINT)
+    moments = np.sort(random.integers(1, 26, len(signals)))
+    ends = []
+    for moment, number in zip(moments.tolist(), signals, strict=True):
+        status, out = stop_after(start(broken, cache), broken / "metrics.jsonl", moment, number)
+        ends.append((moment, number.name, status))
+        assert status in (0, {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[number]), out
+        if status > 0:
+            assert f"stopped by {number.name} after step" in out
+    status, out = finish(start(broken, cache))
+    assert status == 0, (ends, out)
+
+    for name in ("last.safetensors", "best.safetensors"):
+        (expected, _), (found, _) = (read_safetensors(run / name) for run in (whole, broken))
+        assert expected.keys() == found.keys()
+        for path, array in expected.items():
+            assert array.tobytes() == found[path].tobytes(), (path, ends)
+    assert facts(broken) == facts(whole), ends
+    sheets = sorted(path.name for path in (broken / "sheets").iterdir())
+    assert sheets == ["step0000008.png", "step0000016.png", "step0000024.png"]
+    assert (broken / "curves.png").exists()
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_stops_with_a_diagnosis(tmp_path):
+    output = tmp_path / "run"
+    wild = ("--optimizer", "sgd", "--lr", "1e25", "--clip", "None", "--warmup", "0")
+    status, out = finish(start(output, tmp_path / "cache", *wild))
+    assert status == 1
+    assert "gave a loss or a gradient that is no number" in out
+    assert "pictures in its batch: scene_" in out
+    assert "what to do: " in out
+    steps = [int(path.name) for path in (output / "checkpoints").iterdir() if path.name.isdecimal()]
+    assert f"step {max(steps)} gave" in out  # saved as it was before that step
+
+
+@pytest.fixture
+def train(monkeypatch, capsys):
+    """Calls the script in process: train("--seed", 3) gives (status, standard error)."""
+    spec = importlib.util.spec_from_file_location("train_script", ROOT / "scripts" / "train.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["train.py", *map(str, arguments)])
+        return script.main(), capsys.readouterr().err
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "expected the folder with the files of folder (--data-dir DIR), got none"),
+        (["--data-dir", "nowhere"], "nowhere"),
+        (["--dataset", "camvit"], "did you mean 'camvid'?"),
+        (["--dataset", "scenes", "--batch-size", "0"], "batch_size: expected at least 1, got 0"),
+        (["--dataset", "scenes", "--batch-size", "9", "--accumulate", "2"], "expected a batch size that"),
+        (["--dataset", "scenes", "--devices", "99"], "expected a number of devices from 1 to"),
+        (["--dataset", "scenes", "--model", "fcn9s_vgg16"], "did you mean 'fcn"),
+        (["--dataset", "scenes", "--weights", "none.pth"], "none.pth"),
+    ],
+)
+def test_mistakes(train, tmp_path, arguments, expected):
+    status, error = train("--output", tmp_path / "run", *arguments)
+    assert status == 1
+    assert error.startswith("train.py: error: ")
+    assert expected in error
+
+
+def test_a_folder_with_another_run(train, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"seed": 1}))
+    status, error = train("--output", tmp_path, "--resume", "never")
+    assert (status, "there is a run in this folder already" in error) == (1, True)
+    status, error = train("--output", tmp_path)
+    assert (status, "seed: was 1, is 0" in error) == (1, True)
+    (tmp_path / "config.json").write_text("{")
+    status, error = train("--output", tmp_path)
+    assert (status, "expected the settings of a run, got no JSON" in error) == (1, True)

@@ -1,0 +1,118 @@
+"""Settings: recipes, the command line, and what may differ when a run goes on."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from fcn_jax.datasets import Scenes
+from fcn_jax.training.class_weights import median_frequency
+from fcn_jax.training.command_line import parse_config
+from fcn_jax.training.config import Config, as_json, check_same_run, recipe, save_config
+from fcn_jax.training.start import build_model, build_optimizer
+from fcn_jax.transforms import CaffeSegmentation, SemanticSegmentation
+
+NARROW = {"features": (2, 2, 2, 2, 2), "fc_features": 4}
+
+
+def test_recipes_are_as_published():
+    torchvision = recipe("torchvision")
+    assert (torchvision.lr, torchvision.momentum, torchvision.weight_decay) == (0.02, 0.9, 1e-4)
+    assert (torchvision.schedule, torchvision.epochs, torchvision.batch_size) == ("poly", 30, 32)
+    assert (torchvision.base_size, torchvision.crop_size, torchvision.scale) == (520, (480, 480), (0.5, 2.0))
+    assert torchvision.aux_loss
+    assert not recipe("torchvision", "fcn8s_vgg16").aux_loss
+    paper = {name: recipe("paper", name).lr for name in ("fcn32s_vgg16", "fcn16s_vgg16", "fcn8s_vgg16")}
+    assert paper == {"fcn32s_vgg16": 1e-10, "fcn16s_vgg16": 1e-12, "fcn8s_vgg16": 1e-14}
+    paper = recipe("paper", "fcn8s_atonce_vgg16")
+    assert (paper.momentum, paper.batch_size, paper.reduction, paper.steps) == (0.99, 1, "sum", 300_000)
+
+
+def test_the_command_line_overrides_the_recipe():
+    config = parse_config(["--recipe", "paper", "--model", "fcn16s_vgg16", "--steps", "5", "--seed", "3"])
+    assert (config.recipe, config.model, config.lr, config.steps, config.seed) == (
+        "paper",
+        "fcn16s_vgg16",
+        1e-12,
+        5,
+        3,
+    )
+    assert parse_config([]) == recipe("small-data")
+    assert parse_config(["--crop-size", "96", "128"]).crop_size == (96, 128)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--stepz", "5"],
+        ["--recipe", "papers"],
+        ["--recipe", "paper", "--model", "fcn_resnet50"],
+        ["--lr", "x"],
+    ],
+)
+def test_a_wrong_command_line_ends_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        parse_config(arguments)
+    assert end.value.code == 2
+
+
+def test_settings_that_decide_the_weights_must_be_the_same(tmp_path):
+    config = Config(steps=10, output=tmp_path)
+    save_config(config, tmp_path / "config.json")
+    saved = json.loads((tmp_path / "config.json").read_text())
+    assert saved == as_json(config)
+    check_same_run(dataclasses.replace(config, workers=4, checkpoint_every=7), saved, tmp_path)
+    with pytest.raises(
+        ValueError, match=r"other settings \(steps: was 10, is 20; seed: was 0, is 1\); repeat"
+    ):
+        check_same_run(dataclasses.replace(config, steps=20, seed=1), saved, tmp_path)
+
+
+def test_models_and_what_pictures_they_will_want():
+    config = Config(model="fcn32s_vgg16", base_size=None, **NARROW)
+    model = build_model(config, ("a", "b", "c"))
+    assert isinstance(model.transforms, CaffeSegmentation)
+    assert model.categories == ("a", "b", "c")
+    with pytest.raises(
+        ValueError, match="base_size: expected None, since fcn32s_vgg16 sees pictures at their own"
+    ):
+        build_model(dataclasses.replace(config, base_size=520), ("a", "b"))
+    with pytest.raises(ValueError, match="aux_loss: fcn32s_vgg16 has no auxiliary head"):
+        build_model(dataclasses.replace(config, aux_loss=True), ("a", "b"))
+    with pytest.raises(ValueError, match="fcn_resnet50 has no widths to choose"):
+        build_model(dataclasses.replace(config, model="fcn_resnet50"), ("a", "b"))
+
+
+@pytest.mark.slow
+def test_a_resnet_starts_from_weights_of_other_classes(tmp_path):
+    import fcn_jax
+
+    earlier = fcn_jax.fcn_resnet50(num_classes=4, aux_loss=True)
+    fcn_jax.save_weights(earlier, tmp_path / "four.safetensors")
+    config = Config(weights=tmp_path / "four.safetensors", base_size=321)
+    model = build_model(config, ("a", "b", "c"))
+    assert model.transforms == SemanticSegmentation(resize_size=321)
+    assert model.aux_classifier is None
+    np.testing.assert_array_equal(model.backbone.conv1.kernel[...], earlier.backbone.conv1.kernel[...])
+    assert model.classifier.score.kernel.shape[-1] == 3
+
+
+def test_a_warmup_is_a_share_of_the_steps():
+    schedule, _ = build_optimizer(Config(lr=1.0, warmup=0.1), ["conv.kernel"], 100)
+    assert float(schedule(0)) == pytest.approx(0.01)
+    assert float(schedule(10)) == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="expected a warmup shorter than the training"):
+        build_optimizer(Config(warmup=1.0), ["conv.kernel"], 100)
+
+
+def test_median_frequencies_are_a_plain_count():
+    dataset = Scenes(5, (33, 47))
+    pixels, around = np.zeros(6), np.zeros(6)
+    for index in range(5):
+        for kind in range(6):
+            found = (dataset[index].labels == kind).sum()
+            pixels[kind] += found
+            around[kind] += 33 * 47 if found else 0
+    frequency = pixels / around
+    np.testing.assert_allclose(median_frequency(dataset), np.median(frequency) / frequency, rtol=1e-12)
