@@ -1,6 +1,6 @@
 """Scores weights on a dataset: `fcn-jax evaluate` for those who look among the scripts.
 
-    python scripts/evaluate.py --dataset camvid --data-dir CamVid --split test --weights best.safetensors
+python scripts/evaluate.py --dataset camvid --data-dir CamVid --split test --weights best.safetensors
 """
 
 import sys

@@ -186,7 +186,18 @@ def test_the_library_imports_nothing_it_does_not_need():
     with_flax = python("import flax.nnx, jax\n" + IMPORTED)
     imported = set(python("import fcn_jax\n" + IMPORTED)) - set(with_flax)
     assert {"fcn_jax", "weights_converter"} <= imported
-    for name in ("torch", "torchvision", "matplotlib", "optax", "orbax", "grain", "tyro", "pandas", "argparse", "tests"):
+    for name in (
+        "torch",
+        "torchvision",
+        "matplotlib",
+        "optax",
+        "orbax",
+        "grain",
+        "tyro",
+        "pandas",
+        "argparse",
+        "tests",
+    ):
         assert name not in imported
     for name in ("cli", "training", "datasets"):
         assert "False" in python(f"import sys, fcn_jax; print('fcn_jax.{name}' in sys.modules)")

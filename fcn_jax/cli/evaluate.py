@@ -41,10 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size",
         choices=("original", "recipe"),
         default="original",
-        help="score at the labels' own size (original), or with the shorter edge at 520 as torchvision does",
+        help="score at the labels' own size (original), or the shorter edge at 520, as torchvision does",
     )
     parser.add_argument(
-        "--scales", default="1", metavar="A,B", help="average over these scales of the picture, as 0.75,1,1.25"
+        "--scales",
+        default="1",
+        metavar="A,B",
+        help="average over these scales of the picture, as 0.75,1,1.25",
     )
     parser.add_argument("--flip", action="store_true", help="average over the mirror image too")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N pictures only, to try things out")

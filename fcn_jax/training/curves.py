@@ -54,7 +54,7 @@ def draw_curves(records: Sequence[dict], path: str | os.PathLike) -> None:
             score_axes.annotate(
                 f"{values[best]:.1%}",
                 (done[best], values[best]),
-                xytext=(0, 7),
+                xytext=(0, -16),
                 textcoords="offset points",
                 ha="center",
                 color=colour,
