@@ -7,7 +7,7 @@
 
 Settings come from a recipe (small-data, if not named) and from the command line: `--help` lists them. On
 several GPUs or TPU cores of one machine the same line uses them all; on several hosts each runs it with
-`--distributed`. Needs `pip install 'fcn_jax[train]'`.
+`--distributed`, on a folder that they share. Needs `pip install 'fcn_jax[train]'`.
 
 The output folder gets config.json, metrics.jsonl, curves.png, a sheet of validation pictures for each
 evaluation, best.safetensors and last.safetensors (for `fcn-jax segment --weights`), and checkpoints/. After a
@@ -81,8 +81,8 @@ def main() -> int:
 
 
 def train(config: Config) -> int:
-    if config.distributed:
-        jax.distributed.initialize()
+    if config.distributed or config.coordinator:
+        jax.distributed.initialize(config.coordinator, config.processes, config.process)
     host, hosts = jax.process_index(), jax.process_count()
     output = open_output(config)
 

@@ -21,6 +21,7 @@ import pytest
 from PIL import Image
 
 from fcn_jax.cli.main import build_parser
+from fcn_jax.training.command_line import parse_config
 from tests.seeded import seeded_state_dict
 from weights_converter import write_torch_legacy
 
@@ -44,15 +45,15 @@ def fences(*languages):
     ]
 
 
-def commands():
-    """Every `fcn-jax ...` of the shell blocks, as a list of words."""
+def commands(name="fcn-jax"):
+    """Every `fcn-jax ...` of the shell blocks, or of another command, as a list of words."""
     for line, block in fences("bash", "sh", "shell", "console"):
         for number, command in enumerate(block.replace("\\\n", "  ").splitlines(), line):
             words = shlex.split(command, comments=True)
             words = words[1:] if words[:1] == ["$"] else words
             while words and re.fullmatch(r"\w+=.*", words[0]):  # FCN_JAX_CACHE=... fcn-jax
                 words = words[1:]
-            if words and Path(words[0]).name == "fcn-jax":
+            if words and Path(words[0]).name == name:
                 yield number, words[1:]
 
 
@@ -101,6 +102,14 @@ def test_the_commands_parse():
             except SystemExit as end:
                 if end.code:
                     pytest.fail(f"line {line} of README.md, fcn-jax {shlex.join(words)}: {said.getvalue()}")
+
+
+def test_the_training_commands_parse():
+    called = [words for _, words in commands("python") if words[0] == "scripts/train.py"]
+    assert len(called) > 3
+    for words in called:
+        config = parse_config(words[1:])
+        assert config.output
 
 
 def test_the_links_lead_somewhere():

@@ -129,7 +129,13 @@ class Config:
     sharding: Literal["replicated", "fsdp"] = "replicated"
     """fsdp splits parameters and moments over the devices as well."""
     distributed: bool = False
-    """Several hosts: calls jax.distributed.initialize(), which finds Slurm, Open MPI, Kubernetes and pods."""
+    """Several hosts, as Slurm, Open MPI, Kubernetes or a TPU pod tells them; each runs the same line."""
+    coordinator: str | None = None
+    """HOST:PORT of the first host, where nothing tells the hosts of one another."""
+    processes: int | None = None
+    """How many hosts there are, with --coordinator."""
+    process: int | None = None
+    """Which of them this is, from 0."""
 
 
 SMALL_DATA = Config(
@@ -220,6 +226,9 @@ FREE = {
     "devices",
     "sharding",
     "distributed",
+    "coordinator",
+    "processes",
+    "process",
     "weights",
     "weights_backbone",
 }

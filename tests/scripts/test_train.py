@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -102,6 +103,34 @@ def test_killed_and_stopped_at_random_moments_it_ends_as_if_nothing_had_happened
     sheets = sorted(path.name for path in (broken / "sheets").iterdir())
     assert sheets == ["step0000008.png", "step0000016.png", "step0000024.png"]
     assert (broken / "curves.png").exists()
+
+
+@pytest.mark.slow
+def test_two_hosts_train_as_one(tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    cache, length = tmp_path / "cache", ("--steps", 4, "--eval-every", 2, "--checkpoint-every", 2)
+    hosts = [
+        start(
+            tmp_path / "two", cache, *length, "--coordinator", address, "--processes", 2, "--process", process
+        )
+        for process in range(2)
+    ]
+    for status, out in map(finish, hosts):
+        assert status == 0, out
+    status, out = finish(start(tmp_path / "one", cache, *length))
+    assert status == 0, out
+    (expected, _), (found, _) = (
+        read_safetensors(tmp_path / run / "last.safetensors") for run in ("one", "two")
+    )
+    for path, array in expected.items():
+        np.testing.assert_allclose(found[path], array, atol=1e-5, err_msg=path)  # seen: 1e-7, in float32
+    two, one = facts(tmp_path / "two"), facts(tmp_path / "one")
+    assert [line["mean_iou"] for line in two if line["kind"] == "eval"] == [
+        line["mean_iou"] for line in one if line["kind"] == "eval"
+    ]
+    assert [line["step"] for line in two] == [line["step"] for line in one]
 
 
 @pytest.mark.slow
