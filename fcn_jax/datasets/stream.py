@@ -7,6 +7,7 @@ ends; and a script needs no `if __name__ == "__main__":` to have workers.
 
 import collections
 import contextlib
+import gc
 import itertools
 import multiprocessing
 import os

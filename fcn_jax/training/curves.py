@@ -27,46 +27,78 @@ def draw_curves(records: Sequence[dict], path: str | os.PathLike) -> None:
     except ImportError as error:
         raise ImportError("curves need matplotlib: pip install 'fcn_jax[train]'") from error
 
-    steps, losses, rates = (_column(records, "train", name) for name in ("step", "loss", "lr"))
     figure = Figure(figsize=(11, 3.6), dpi=100, layout="constrained")
     loss_axes, score_axes = figure.subplots(1, 2)
-    thin = slice(None, None, max(1, -(-len(steps) // MOST_POINTS)))
-    loss_axes.plot(steps[thin], losses[thin], color=PALE, linewidth=0.8)
-    loss_axes.plot(steps[thin], _smooth(losses)[thin], color=ACCENT, linewidth=1.8, label="loss, smoothed")
-    loss_axes.set(title="training loss", xlabel="step")
-    positive = losses[np.isfinite(losses)]
-    if positive.size and positive.max() > 20 * positive.min() > 0:
-        loss_axes.set_yscale("log")
     rate_axes = loss_axes.twinx()
-    rate_axes.plot(steps[thin], rates[thin], color=SECOND, linewidth=1, linestyle="--", label="learning rate")
-    rate_axes.tick_params(colors=SECOND, labelsize=8)
-    rate_axes.set_ylabel("learning rate", color=SECOND)
-
-    done = _column(records, "eval", "step")
-    for name, label, colour in (
-        ("mean_iou", "mean IoU", ACCENT),
-        ("pixel_accuracy", "pixel accuracy", SECOND),
-    ):
-        values = _column(records, "eval", name)
-        score_axes.plot(done, values, color=colour, marker="o", markersize=3.5, label=label)
-        if name == "mean_iou" and np.isfinite(values).any():
-            best = int(np.nanargmax(values))
-            score_axes.annotate(
-                f"{values[best]:.1%}",
-                (done[best], values[best]),
-                xytext=(0, -16),
-                textcoords="offset points",
-                ha="center",
-                color=colour,
-            )
-    score_axes.set(title="validation", xlabel="step", ylim=(0, 1.05))
-    score_axes.legend(frameon=False, loc="best")
+    _draw_losses(records, loss_axes, rate_axes)
+    _draw_scores(records, score_axes)
     for axes in (loss_axes, score_axes):
         axes.grid(color="#e6e6ea", linewidth=0.7)
         axes.tick_params(colors=INK, labelsize=8)
+    for axes in (loss_axes, score_axes, rate_axes):
         axes.spines[["top", "right"]].set_visible(False)
     with replacing(path) as temporary:
         FigureCanvasAgg(figure).print_png(temporary)
+
+
+def _draw_losses(records: Sequence[dict], axes, rate_axes) -> None:
+    axes.set(title="training", xlabel="step", ylabel="loss")
+    steps, losses, rates = (_column(records, "train", name) for name in ("step", "loss", "lr"))
+    if not len(steps):
+        rate_axes.set(xticks=[], yticks=[])
+        _say(axes, "no step yet")
+        return
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    shown, marker = _thin(losses), "." if len(steps) < 3 else None  # a line needs two points
+    smooth = _smooth(losses)[shown]
+    lines = axes.plot(steps[shown], losses[shown], color=PALE, linewidth=0.8, marker=marker, label="loss")
+    lines += axes.plot(steps[shown], smooth, color=ACCENT, linewidth=1.8, marker=marker, label="smoothed")
+    positive = losses[np.isfinite(losses)]
+    if positive.size and positive.max() > 20 * positive.min() > 0:
+        axes.set_yscale("log")
+    style = {"color": SECOND, "linewidth": 1, "linestyle": "--", "marker": marker}
+    lines += rate_axes.plot(steps[shown], rates[shown], label="learning rate", **style)
+    rate_axes.tick_params(colors=SECOND, labelsize=8)
+    rate_axes.set_ylabel("learning rate", color=SECOND)
+    rate_axes.set_ylim(bottom=0)
+    rate_axes.legend(handles=lines, loc="upper right", fontsize=8, framealpha=0.8, edgecolor="none")
+
+
+def _draw_scores(records: Sequence[dict], axes) -> None:
+    axes.set(title="validation", xlabel="step", ylim=(0, 1.05))
+    done = _column(records, "eval", "step")
+    if not len(done):
+        _say(axes, "no evaluation yet")
+        return
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    iou, accuracy = (_column(records, "eval", name) for name in ("mean_iou", "pixel_accuracy"))
+    points = {"marker": "o", "markersize": 3.5, "clip_on": False}
+    axes.plot(done, accuracy, color=SECOND, label="pixel accuracy", **points)
+    axes.plot(done, iou, color=ACCENT, label="mean IoU", **points)
+    if np.isfinite(iou).any():
+        best = int(np.nanargmax(iou))
+        label = f"best mean IoU: {iou[best]:.1%} after {done[best]:.0f} steps"
+        ring = {"marker": "o", "markersize": 10, "markerfacecolor": "none", "linestyle": "none"}
+        axes.plot(done[best], iou[best], color=ACCENT, label=label, clip_on=False, **ring)
+    axes.legend(loc="best", fontsize=8, framealpha=0.8, edgecolor="none")
+
+
+def _say(axes, text: str) -> None:
+    axes.set(xticks=[], yticks=[])
+    axes.text(0.5, 0.5, text, color=INK, ha="center", va="center", transform=axes.transAxes)
+
+
+def _thin(values: np.ndarray) -> np.ndarray:
+    """Chooses indices to draw: of each stretch the least and the largest value, so that no peak is lost."""
+    if len(values) <= MOST_POINTS:
+        return np.arange(len(values))
+    known = np.isfinite(values)
+    stretches = np.array_split(np.arange(len(values)), MOST_POINTS // 2 - 1)
+    chosen = [0, len(values) - 1]
+    for stretch in stretches:
+        chosen.append(stretch[np.where(known[stretch], values[stretch], np.inf).argmin()])
+        chosen.append(stretch[np.where(known[stretch], values[stretch], -np.inf).argmax()])
+    return np.unique(chosen)
 
 
 def _column(records: Sequence[dict], kind: str, name: str) -> np.ndarray:

@@ -3,19 +3,21 @@
 `metrics.jsonl` has {"kind": "train", "step": 12, "loss": ..., ...} for the step number 12, counted from 0,
 and {"kind": "eval", "step": 500, "mean_iou": ..., ...} for an evaluation after 500 steps. A number that is
 none is null. A run that goes on from an earlier step first takes out the lines after it, and a last line that
-a power cut has torn: the file is then that of a run that was never broken off.
+a power cut has torn: the file is then that of a run that was never broken off. In TensorBoard both kinds
+stand at the number of steps made.
 """
 
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from weights_converter.files import replacing
 
 FILE_NAME = "metrics.jsonl"
+BEGINNING = '{"kind": "'  # of every line, by which a torn one is told from a file of something else
 
 
 class Records:
@@ -24,12 +26,20 @@ class Records:
     Args:
       folder: of the run; None writes nothing, for hosts but the first.
       first_step: the step that the run begins or goes on with; lines of this step and later are removed.
+      say: called with a message if tensorboardX is not installed.
 
     Raises:
       ValueError: there is a file of the name that holds something else.
+      OSError: the folder is not there, or cannot be written to.
     """
 
-    def __init__(self, folder: str | os.PathLike | None, *, first_step: int = 0):
+    def __init__(
+        self,
+        folder: str | os.PathLike | None,
+        *,
+        first_step: int = 0,
+        say: Callable[[str], None] = lambda message: None,
+    ):
         self._file = self._events = None
         if folder is None:
             return
@@ -42,8 +52,12 @@ class Records:
         try:
             from tensorboardX import SummaryWriter
         except ImportError:
+            say("no TensorBoard events: pip install 'fcn_jax[tensorboard]' to get them")
             return
-        self._events = SummaryWriter(str(Path(folder) / "tensorboard"), purge_step=first_step)
+        # TensorBoard forgets what stands at `purge_step` and later.
+        self._events = SummaryWriter(
+            str(Path(folder) / "tensorboard"), purge_step=first_step + 1, flush_secs=5
+        )
 
     def train(self, step: int, facts: Mapping[str, Any]) -> None:
         """Writes down a step that was made, by its number from 0."""
@@ -72,23 +86,26 @@ class Records:
             self._file.flush()
         if self._events is not None:
             for name, value in record.items():
-                if isinstance(value, float):
-                    self._events.add_scalar(f"{record['kind']}/{name}", value, record["step"])
+                if isinstance(value, float) and math.isfinite(value):
+                    self._events.add_scalar(f"{record['kind']}/{name}", value, _end(record))
 
 
 def read_records(path: str | os.PathLike) -> list[dict]:
     """Reads a run's lines; a torn last one is left out.
 
     Raises:
-      ValueError: another line is none of ours.
+      ValueError: another line is none of ours, or the last one is not the beginning of one of ours.
       OSError: the file cannot be read.
     """
-    lines = Path(path).read_text(encoding="utf-8").split("\n")
+    *lines, torn = Path(path).read_bytes().decode("utf-8", errors="replace").split("\n")
+    torn = torn.rstrip("\0")  # a power cut may leave zeros
+    if not BEGINNING.startswith(torn[: len(BEGINNING)]):
+        lines.append(torn)
     records = []
-    for number, line in enumerate(lines[:-1], 1):  # the last is empty, or torn
+    for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
-            if record["kind"] not in ("train", "eval") or not isinstance(record["step"], int):
+            if record["kind"] not in ("train", "eval") or type(record["step"]) is not int:
                 raise ValueError
         except (ValueError, TypeError, KeyError):
             raise ValueError(
@@ -105,8 +122,13 @@ def _end(record: dict) -> int:
 
 
 def _line(record: dict) -> str:
-    finite = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in record.items()
-    }
-    return json.dumps(finite) + "\n"
+    return json.dumps(_finite(record), allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    """Puts None for nan and infinities, also within lists and dicts."""
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -135,10 +135,14 @@ def test_a_failed_read_leaves_nothing_behind(folder):
     gc.disable()
     try:
         assert Checkpoints(folder).restore(a_tree()).step == 1
-        left = coroutines_of_orbax()
+        for _ in range(200):  # reads under way end by themselves, on a busy machine a little later
+            left = [each for each in coroutines_of_orbax() if each not in before]
+            if not left:
+                break
+            time.sleep(0.05)
     finally:
         gc.enable()
-    assert [each for each in left if each not in before] == []
+    assert left == []
 
 
 def test_hosts_come_to_one_end(two_steps, monkeypatch):
