@@ -97,6 +97,10 @@ class BatchStream(Iterator):
         """Ends the threads and the workers. What was not fetched is dropped; iterating is over."""
         self._first.clear()
         self._end()
+        if self._workers:
+            # Otherwise Grain's semaphores are collected at any time, such as while other workers start, when
+            # CPython 3.13 cannot unregister them and complains.
+            gc.collect()
 
     def _begin(self) -> None:
         self._running.append(iter(self._steps))
