@@ -65,14 +65,7 @@ def main() -> int:
     config = parse_config(sys.argv[1:], description=__doc__)
     try:
         return train(config)
-    except (
-        ValueError,
-        OSError,
-        ImportError,
-        MemoryError,
-        CheckpointsError,
-        jax.errors.JaxRuntimeError,
-    ) as error:
+    except EXPECTED as error:
         print(f"train.py: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -153,7 +146,7 @@ def train(config: Config) -> int:
     with (
         stop_on_signals() as stop,
         checkpoints,
-        Records(output if host == 0 else None, first_step=first) as records,
+        Records(output if host == 0 else None, first_step=first, say=print) as records,
         batches.stream(first, steps, workers=config.workers) as stream,
         progress_bar(steps, first, enabled=host == 0) as bar,
     ):
