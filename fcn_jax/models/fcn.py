@@ -52,10 +52,17 @@ class FCN(nnx.Module):
         Raises:
           ValueError: images of another rank, channel count or dtype.
         """
+        return self.upsample(self.scores(images), images.shape[1:3])
+
+    def scores(self, images: jax.Array) -> dict[str, jax.Array]:
+        """Computes logits of every eighth row and column, (N, ceil(H/8), ceil(W/8), num_classes)."""
         check_images(images)
-        size = images.shape[1:3]
         features = self.backbone(images)  # (N, H/8, W/8, 1024 and 2048)
-        logits = {"out": resize_bilinear(self.classifier(features["layer4"]), size)}
+        scores = {"out": self.classifier(features["layer4"])}
         if self.aux_classifier is not None:
-            logits["aux"] = resize_bilinear(self.aux_classifier(features["layer3"]), size)
-        return logits
+            scores["aux"] = self.aux_classifier(features["layer3"])
+        return scores
+
+    def upsample(self, scores: dict[str, jax.Array], size: tuple[int, int]) -> dict[str, jax.Array]:
+        """Brings the scores to images of size (H, W)."""
+        return {name: resize_bilinear(x, size) for name, x in scores.items()}

@@ -34,6 +34,24 @@ def torch_conv_bias(fan_in: int) -> jax.nn.initializers.Initializer:
     return lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
+def convolve(x, kernel, strides, padding, *, feature_group_count: int, precision, **settings) -> jax.Array:
+    """Computes `lax.conv_general_dilated`, where the kernel is 1x1 and nothing is padded as a matrix product.
+
+    It is the same sum. XLA's CPU gradient of a 1x1 convolution by its kernel takes two to four times as long.
+    """
+    if kernel.shape[:2] == (1, 1) and feature_group_count == 1 and not any(map(any, padding)):
+        return jnp.matmul(x[:, :: strides[0], :: strides[1]], kernel[0, 0], precision=precision)
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        strides,
+        padding,
+        feature_group_count=feature_group_count,
+        precision=precision,
+        **settings,
+    )
+
+
 def conv(
     in_channels: int,
     out_channels: int,
@@ -62,6 +80,7 @@ def conv(
         use_bias=bias_init is not None,
         kernel_init=kernel_init,
         bias_init=bias_init or jax.nn.initializers.zeros,
+        conv_general_dilated=convolve,
         **dtypes_and_rngs,
     )
 

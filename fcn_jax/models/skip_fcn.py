@@ -22,7 +22,7 @@ from flax import nnx
 from fcn_jax.models.alexnet import AlexNet
 from fcn_jax.models.checks import check_images, check_num_classes
 from fcn_jax.models.deconvolution import Deconvolution
-from fcn_jax.models.grid import FeatureMap
+from fcn_jax.models.grid import FeatureMap, Grid, crop
 from fcn_jax.models.layers import Fixed, at_least_float32, conv
 from fcn_jax.models.vgg import BORDER, VGG16, ZEROS
 
@@ -169,6 +169,10 @@ class SkipFCN(nnx.Module):
         Raises:
           ValueError: images of another rank, channel count or dtype.
         """
+        return self.upsample(self.scores(images), images.shape[1:3])
+
+    def scores(self, images: jax.Array) -> dict[str, FeatureMap]:
+        """Computes what the last upsampling reads: scores at the stride of the finest skip."""
         check_images(images)
         maps = {name: x.apply(at_least_float32) for name, x in self.backbone(images).items()}
         scores = maps["fc7"].conv(self.score_fr)  # stride 32
@@ -176,8 +180,12 @@ class SkipFCN(nnx.Module):
             scores = scores.deconv(getattr(self, skip.upsampling.name))  # stride 16, then 8
             finer = maps[skip.source].apply(partial(jnp.multiply, skip.scale))
             scores = finer.conv(getattr(self, skip.score)).crop_to(scores).add(scores)
-        scores = scores.deconv(getattr(self, self.variant.last.name))  # stride 1, larger than the images
-        return {"out": scores.crop_to(FeatureMap(images)).values}
+        return {"out": scores}
+
+    def upsample(self, scores: dict[str, FeatureMap], size: tuple[int, int]) -> dict[str, jax.Array]:
+        """Brings the scores to images of size (H, W)."""
+        logits = scores["out"].deconv(getattr(self, self.variant.last.name))  # stride 1, larger than the images
+        return {"out": crop(logits.values, logits.grid.index_of(Grid()), size)}
 
 
 def create(

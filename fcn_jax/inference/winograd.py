@@ -1,0 +1,122 @@
+"""3x3 convolution by Winograd's algorithm F(4x4, 3x3): 36 multiplications where the sum takes 144.
+
+A tile of 6x6 pixels becomes 36 numbers, one for each pair of evaluation points; convolving multiplies them
+by the kernel's; 16 outputs come out of the products. Transforming costs additions only, so it pays where
+there are many channels. The points 0, 1, -1, 2, -1/2 and infinity keep rounding errors near those of the
+direct sum.
+
+Source: Lavin and Gray, "Fast algorithms for convolutional neural networks" (2015); the matrices are
+constructed as by Toom and Cook: a product of polynomials from its values at points.
+"""
+
+from fractions import Fraction
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+POINTS = (Fraction(0), Fraction(1), Fraction(-1), Fraction(2), Fraction(-1, 2))  # and infinity
+OUTPUTS, TAPS = 4, 3
+INPUTS = OUTPUTS + TAPS - 1
+
+
+def _matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Constructs (from inputs (6, 6), from taps (6, 3), to outputs (4, 6)) of the one-dimensional algorithm.
+
+    Multiplying polynomials by their values at the points is a full convolution of 4 by 3 numbers. Its
+    transpose is the correlation of 6 inputs with 3 taps: what evaluated the 4 numbers now gives the outputs,
+    and what interpolated the product now reads the inputs.
+    """
+
+    def evaluate(length: int) -> list[list[Fraction]]:
+        return [[point**power for power in range(length)] for point in POINTS] + [
+            [Fraction(power == length - 1) for power in range(length)]
+        ]
+
+    from_taps, to_outputs = evaluate(TAPS), evaluate(OUTPUTS)
+    interpolate = []  # coefficients of the polynomial that is 1 at one point and 0 at the others
+    everywhere = _product([[-point, Fraction(1)] for point in POINTS])
+    for index, point in enumerate(POINTS):
+        others = [[-other, Fraction(1)] for other in POINTS if other != point]
+        scale = 1 / np.prod([point - other for other in POINTS if other != point])
+        interpolate.append([value * scale for value in _product(others)] + [Fraction(0)])
+        # Whole numbers for the inputs, which are transformed each time; the taps take the scale.
+        interpolate[index] = [value / scale for value in interpolate[index]]
+        from_taps[index] = [value * scale for value in from_taps[index]]
+    interpolate.append(everywhere)
+    return (
+        np.array(interpolate, np.float64),
+        np.array(from_taps, np.float64),
+        np.array(to_outputs, np.float64).T,
+    )
+
+
+def _product(polynomials: list[list[Fraction]]) -> list[Fraction]:
+    result = [Fraction(1)]
+    for polynomial in polynomials:
+        longer = [Fraction(0)] * (len(result) + len(polynomial) - 1)
+        for i, one in enumerate(result):
+            for j, other in enumerate(polynomial):
+                longer[i + j] += one * other
+        result = longer
+    return result
+
+
+FROM_INPUTS, FROM_TAPS, TO_OUTPUTS = _matrices()
+
+
+def transform_kernel(kernel: np.ndarray) -> np.ndarray:
+    """Transforms (3, 3, in, out) to (36, in, out), in float64."""
+    kernel = np.asarray(kernel)
+    wide = np.tensordot(FROM_TAPS, kernel.astype(np.float64), (1, 0))  # (6, 3, in, out)
+    wide = np.tensordot(FROM_TAPS, wide, (1, 1))  # (6 of columns, 6 of rows, in, out)
+    wide = wide.transpose(1, 0, 2, 3).reshape(INPUTS**2, *kernel.shape[2:])
+    return wide.astype(kernel.dtype)
+
+
+def winograd_conv(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
+    """Convolves by a 3x3 kernel with stride 1.
+
+    Args:
+      x: (N, H, W, in).
+      kernel: (36, in, out), see `transform_kernel`.
+      padding: rows and columns of zeros on every side.
+
+    Returns:
+      (N, H + 2 * padding - 2, W + 2 * padding - 2, out).
+    """
+    batch, *size, channels = x.shape
+    height, width = (edge + 2 * padding - 2 for edge in size)
+    rows, columns = -(-height // OUTPUTS), -(-width // OUTPUTS)
+    x = jnp.pad(
+        x,
+        [
+            (0, 0),
+            (padding, rows * OUTPUTS + 2 - size[0] - padding),
+            (padding, columns * OUTPUTS + 2 - size[1] - padding),
+            (0, 0),
+        ],
+    )
+    x = _combine(FROM_INPUTS, [x[:, i : i + 4 * rows - 3 : 4] for i in range(INPUTS)])
+    x = jax.lax.optimization_barrier(x)  # or XLA computes the rows' pass again for each column
+    x = [
+        part
+        for row in x
+        for part in _combine(FROM_INPUTS, [row[:, :, i : i + 4 * columns - 3 : 4] for i in range(INPUTS)])
+    ]
+    x = jnp.stack(x).reshape(INPUTS**2, batch * rows * columns, channels)
+    y = jax.lax.dot_general(x, kernel, (((2,), (1,)), ((0,), (0,))))  # (36, tiles, out)
+    y = y.reshape(INPUTS, INPUTS, batch, rows, columns, kernel.shape[-1])
+    y = jnp.stack(_combine(TO_OUTPUTS, list(y)), 3)  # (6, batch, rows, 4, columns, out)
+    y = jax.lax.optimization_barrier(y)
+    y = jnp.stack(_combine(TO_OUTPUTS, list(y)), 4)  # (batch, rows, 4, columns, 4, out)
+    y = y.reshape(batch, rows * OUTPUTS, columns * OUTPUTS, -1)
+    return y[:, :height, :width]
+
+
+def _combine(matrix: np.ndarray, parts: list[jax.Array]) -> list[jax.Array]:
+    """Multiplies a list of arrays by a constant matrix, without the zeros."""
+    return [
+        sum(float(factor) * part for factor, part in zip(row, parts, strict=True) if factor)
+        for row in matrix
+    ]
