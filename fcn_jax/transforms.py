@@ -21,7 +21,8 @@ CAFFE_MEAN_BGR = (104.00698793, 116.66876762, 122.67891434)
 class Preset:
     """What the presets share: they can be written to a file's metadata and read back.
 
-    Each also has `normalize(pixels)`: from 8-bit RGB (..., H, W, 3), a NumPy or a JAX array, to the float32
+    Each also has `output_size((H, W))`, the size of the array that a picture becomes, and
+    `normalize(pixels)`: from 8-bit RGB (..., H, W, 3), a NumPy or a JAX array, to the float32
     that the model reads. It is what the preset does after resizing, for whoever resizes otherwise; in a
     compiled function the division is rounded differently now and then.
     """

@@ -1,154 +1,285 @@
-"""How fast is a forward pass, beside PyTorch's eager mode?
+"""How fast is inference, beside what people would otherwise run?
 
-    python scripts/benchmark.py [--models fcn_resnet50 fcn8s_vgg16] [--size 520x520] [--batch 1] [--rounds 9]
+    python scripts/benchmark.py                                  # fcn_resnet50, 520x520, what is installed
+    python scripts/benchmark.py --models fcn_resnet50 fcn_resnet101 fcn8s_vgg16 --sizes 520x520 375x500 \\
+        --batches 1 8 --output benchmark
+    python scripts/benchmark.py --precisions tf32 bfloat16 --batches 8 32       # on a GPU
 
-Both sides get the same random weights and the same images, and take turns in one process: this package under
-`jax.jit`, and torchvision's module, or for fcn8s_vgg16 the module below, in inference mode and channels_last.
-Compiling and a first pass stay outside of the timing. A ratio is our time over PyTorch's in the same round;
-the error is the largest difference of the logits over the largest logit. Both sides compute on the GPU where
-both find one, else on the CPU. Needs torch, and torchvision for its models; --threads also needs Linux.
-Takes about a minute a model on two cores. Expect errors of 1e-5 or less on a CPU, and ratios that mean
-something only where the load average before the start was near zero.
+Each side runs in a process of its own, warmed up, and they take turns, round after round, in changing order; a
+ratio is the time of fcn_jax over the other side's in the same round (below 1: fcn_jax is faster). Sides:
+fcn_jax (the compiled inference form; "labels" decides without full-size logits; "direct" is the plain model
+under jax.jit), PyTorch eager and torch.compile (channels_last; on a GPU max-autotune, on a CPU with freezing),
+ONNX Runtime and OpenVINO on a CPU. Sides that are not installed are left out (`pip install '.[bench]'`).
+
+Also: the error against the same network in float64 over the largest logit, and labels that differ from it;
+seconds from the start of a process to the first result, of the loading of weights, and of the first call;
+peak memory; and on each line the load average. The matrix rate is that of a large square product, and the
+share of it counts the operations of the plain convolutions, whatever a side really computes.
+
+Random weights, unless --weights names a checkpoint. Ratios mean something only where the load average before
+the start was near zero.
 """
 
 import argparse
+import importlib.util
+import itertools
+import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
-os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leaves room for PyTorch on a GPU
-
-import jax
 import numpy as np
 import torch
-from check_parity import import_torchvision
-from flax import nnx
+from benchmark_sides import NEEDS, SIDES
+from torch.utils.flop_counter import FlopCounterMode
+from torch_modules import build_module, random_module
 
-import fcn_jax
-
-SIZES = {"fcn_resnet50": (520, 520), "fcn_resnet101": (520, 520), "fcn8s_vgg16": (500, 500)}
-PAUSE = 0.2  # seconds between two turns, for the other side's threads to fall asleep
-
-
-class FCN8s(torch.nn.Module):
-    """The authors' voc-fcn8s, with the layer names of their net."""
-
-    BLOCKS = (
-        (1, 64, 2),
-        (2, 128, 2),
-        (3, 256, 3),
-        (4, 512, 3),
-        (5, 512, 3),
-    )  # number, channels, convolutions
-
-    def __init__(self, num_classes: int = 21):
-        super().__init__()
-        inputs = 3
-        for block, channels, count in self.BLOCKS:
-            for index in range(1, count + 1):
-                padding = 100 if inputs == 3 else 1
-                self.add_module(f"conv{block}_{index}", torch.nn.Conv2d(inputs, channels, 3, padding=padding))
-                inputs = channels
-        self.fc6 = torch.nn.Conv2d(512, 4096, 7)
-        self.fc7 = torch.nn.Conv2d(4096, 4096, 1)
-        self.score_fr = torch.nn.Conv2d(4096, num_classes, 1)
-        self.score_pool3 = torch.nn.Conv2d(256, num_classes, 1)
-        self.score_pool4 = torch.nn.Conv2d(512, num_classes, 1)
-        for name, kernel, stride in (("upscore2", 4, 2), ("upscore_pool4", 4, 2), ("upscore8", 16, 8)):
-            upscore = torch.nn.ConvTranspose2d(num_classes, num_classes, kernel, stride, bias=False)
-            self.add_module(name, upscore)
-
-    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        pools, x = {}, images
-        for block, _, count in self.BLOCKS:
-            for index in range(1, count + 1):
-                x = self.get_submodule(f"conv{block}_{index}")(x).relu_()
-            x = pools[block] = torch.nn.functional.max_pool2d(x, 2, ceil_mode=True)
-        x = self.fc7(self.fc6(x).relu_()).relu_()  # dropout does nothing here
-        x = self.upscore2(self.score_fr(x))
-        x = self.upscore_pool4(x + cropped(self.score_pool4(pools[4]), 5, x))
-        x = self.upscore8(x + cropped(self.score_pool3(pools[3]), 9, x))
-        return {"out": cropped(x, 31, images)}
+CPU_SIDES = list(SIDES)
+GPU_SIDES = ["fcn_jax", "fcn_jax labels", "torch eager", "torch.compile"]
+MODELS = ("fcn_resnet50", "fcn_resnet101", "fcn8s_vgg16")
+PAUSE = 0.2  # seconds between two turns, for the other sides' threads to fall asleep
+CLEAR = 1e-4  # of the largest logit: a margin at which labels must be equal in float32
 
 
-def cropped(x: torch.Tensor, offset: int, like: torch.Tensor) -> torch.Tensor:
-    return x[:, :, offset : offset + like.shape[2], offset : offset + like.shape[3]]
+class Side:
+    """A worker process."""
 
-
-def random_module(name: str) -> torch.nn.Module:
-    """Builds PyTorch's side; weights and batch-norm statistics are such that activations stay near 1."""
-    torch.manual_seed(0)
-    if name == "fcn8s_vgg16":
-        module = FCN8s()
-    else:
-        module = import_torchvision().models.get_model(
-            name, weights=None, weights_backbone=None, num_classes=21, aux_loss=False
+    def __init__(self, name: str, task: dict, folder: Path):
+        self.name = name
+        self.result = folder / f"{name.replace(' ', '_')}.npy"
+        task = task | {"side": name, "result": str(self.result)}
+        script = Path(__file__).with_name("benchmark_sides.py")
+        environment = os.environ | {
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+            "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        }
+        begin = time.time()
+        self.process = subprocess.Popen(
+            [sys.executable, script, json.dumps(task)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=open(folder / "errors.txt", "w"),
+            text=True,
+            env=environment,
         )
-    for key, tensor in module.state_dict().items():
-        if tensor.ndim == 4:
-            torch.nn.init.kaiming_normal_(tensor)
-        elif key.endswith(("running_var", "weight")):
-            tensor.uniform_(0.1, 0.5) if ".bn3." in key and "var" not in key else tensor.uniform_(0.5, 1.5)
-        elif tensor.is_floating_point():
-            tensor.normal_(0, 0.3)
-    return module.eval()
+        self.facts = json.loads(self._line(folder))
+        self.facts["start_up"] = self.facts.pop("answered") - begin
+
+    def _line(self, folder: Path) -> str:
+        for line in self.process.stdout:
+            if line.startswith("{"):
+                return line
+        raise RuntimeError((folder / "errors.txt").read_text().strip()[-2000:] or "ended without a word")
+
+    def go(self) -> float:
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+    def end(self) -> None:
+        self.process.stdin.write("end\n")
+        self.process.stdin.flush()
+        self.facts |= json.loads(self.process.stdout.readline())
+        self.process.wait()
 
 
-def torch_side(module: torch.nn.Module, images: np.ndarray, device: str):
-    """Gives a function that computes the logits (N, C, H, W) and waits for them."""
-    module = module.to(device, memory_format=torch.channels_last)
-    batch = torch.tensor(images, device=device).permute(0, 3, 1, 2)  # so it is channels_last already
+def measure(options, device: str, folder: Path, model: str, size, batch: int, precision: str) -> dict:
+    """Lets the sides take turns on one task; gives what they took."""
+    random = np.random.default_rng(0)
+    images = random.standard_normal((batch, *size, 3), np.float32)
+    np.save(folder / "images.npy", images)
+    weights = options.weights or str(folder / f"{model}.pth")
+    if not Path(weights).exists():
+        torch.save(random_module(model).state_dict(), weights)
+    sides = [name for name in options.sides or (GPU_SIDES if device == "cuda" else CPU_SIDES) if installed(name)]
+    task = {
+        "model": model,
+        "weights": weights,
+        "images": str(folder / "images.npy"),
+        "device": device,
+        "precision": precision,
+        "repeat": options.repeat or (10 if device == "cuda" else 1),
+        "onnx": str(folder / "model.onnx"),
+    }
+    if {"onnxruntime", "openvino"} & set(sides):
+        export_onnx(build_module(model, weights), images, task["onnx"])
+    expected, flops = reference(build_module(model, weights), images)
 
-    @torch.inference_mode()
-    def run() -> torch.Tensor:
-        logits = module(batch)["out"]
+    workers, skipped = [], {}
+    for name in sides:
+        try:
+            workers.append(Side(name, task, folder))
+        except RuntimeError as error:
+            skipped[name] = str(error)
+            print(f"  {name} left out: {str(error).splitlines()[-1]}", flush=True)
+    times: dict[str, list[float]] = {worker.name: [] for worker in workers}
+    for number in range(options.rounds):
+        turn = number % len(workers)
+        for worker in workers[turn:] + workers[:turn]:
+            time.sleep(PAUSE)
+            times[worker.name].append(worker.go())
+    rows = []
+    for worker in workers:
+        worker.end()
+        rows.append(
+            {
+                "side": worker.name,
+                "seconds": times[worker.name],
+                "ratios": [a / b for a, b in zip(times[workers[0].name], times[worker.name], strict=True)],
+                **accuracy(np.load(worker.result), expected),
+                **worker.facts,
+            }
+        )
+    if workers[0].name == "fcn_jax":  # once more, with what it compiled in the persistent cache
+        again = Side("fcn_jax", task, folder)
+        again.end()
+        rows[0]["start_up_again"] = again.facts["start_up"]
+    return {
+        "model": model,
+        "size": size,
+        "batch": batch,
+        "precision": precision,
+        "flops": flops,
+        "load": os.getloadavg()[0],
+        "rows": rows,
+        "skipped": skipped,
+    }
+
+
+def installed(side: str) -> bool:
+    return importlib.util.find_spec(NEEDS.get(side, "jax")) is not None
+
+
+def export_onnx(module: torch.nn.Module, images: np.ndarray, path: str) -> None:
+    class Out(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.module = module
+
+        def forward(self, images):
+            return self.module(images)["out"]
+
+    example = torch.zeros(images.shape[0], 3, *images.shape[1:3])
+    torch.onnx.export(Out().eval(), (example,), path, dynamo=False, opset_version=17)
+
+
+@torch.inference_mode()
+def reference(module: torch.nn.Module, images: np.ndarray) -> tuple[np.ndarray, int]:
+    """Computes the first image's logits (H, W, C) in float64, and counts the operations of all of them."""
+    with FlopCounterMode(display=False) as counter:
+        logits = module.double()(torch.tensor(images[:1], dtype=torch.float64).permute(0, 3, 1, 2))["out"]
+    return logits[0].permute(1, 2, 0).numpy(), counter.get_total_flops() * len(images)
+
+
+def accuracy(result: np.ndarray, expected: np.ndarray) -> dict:
+    """Compares logits (N, H, W, C), or labels (N, H, W), of the first image."""
+    largest = np.abs(expected).max()
+    labels = expected.argmax(-1)
+    ours = result[0] if result.ndim == 3 else result[0].argmax(-1)
+    top = np.partition(expected, -2, axis=-1)[..., -2:]
+    clear = (top[..., 1] - top[..., 0]) > CLEAR * largest
+    error = {} if result.ndim == 3 else {"error": float(np.abs(result[0] - expected).max() / largest)}
+    return error | {
+        "labels_differ": float((ours != labels).mean()),
+        "clear_labels_differ": int((ours != labels)[clear].sum()),
+    }
+
+
+def matrix_rate(device: str, precision: str) -> float:
+    """Measures operations a second of a product of square matrices, the best of five."""
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    size = 8192 if device == "cuda" else 2048
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    matrix = torch.randn(size, size, device=device, dtype=dtype)
+    best = float("inf")
+    for _ in range(6):
+        begin = time.perf_counter()
+        matrix @ matrix
         if device == "cuda":
             torch.cuda.synchronize()
-        return logits
-
-    return run
-
-
-def jax_side(name: str, module: torch.nn.Module, images: np.ndarray):
-    """Gives a function that computes the logits (N, H, W, C) with the module's weights and waits for them."""
-    state_dict = {key: tensor.numpy() for key, tensor in module.state_dict().items()}
-    graphdef, state = nnx.split(fcn_jax.get_model(name, weights=state_dict))
-    forward = jax.jit(lambda state, images: nnx.merge(graphdef, state)(images)["out"])
-    batch = jax.device_put(images)
-    return lambda: forward(state, batch).block_until_ready()
+        best = min(best, time.perf_counter() - begin)
+    return 2 * size**3 / best
 
 
-def seconds(run) -> float:
-    time.sleep(PAUSE)
-    begin = time.perf_counter()
-    run()
-    return time.perf_counter() - begin
+def table(run: dict, rate: float) -> str:
+    """Lays out one task's results."""
+    lines = [
+        f"{run['model']} {run['batch']}x{run['size'][0]}x{run['size'][1]} {run['precision']}: "
+        f"{run['flops'] / 1e9:.0f} GFLOP, matrix rate {rate / 1e9:.0f} GFLOP/s, load {run['load']:.1f}"
+    ]
+    for row in run["rows"]:
+        middle = statistics.median(row["seconds"])
+        line = (
+            f"  {row['side']:15} {spread(row['seconds'], 4)} s  {run['batch'] / middle:8.2f} images/s  "
+            f"{run['flops'] / middle / rate:4.0%} of the matrix rate  "
+        )
+        line += f"ratio {spread(row['ratios'], 2)}  " if row is not run["rows"][0] else ""
+        line += f"error {row['error']:.1e}  " if "error" in row else ""
+        line += f"labels differ {row['labels_differ']:.2%}, clear ones {row['clear_labels_differ']}  "
+        again = f", again {row['start_up_again']:.1f}" if "start_up_again" in row else ""
+        line += (
+            f"start-up {row['start_up']:.1f} s{again} (load {row['load']:.1f}, first call {row['first']:.1f})  "
+            f"peak {row['peak'] / 2**20:.0f} MiB"
+        )
+        lines.append(line)
+    return "\n".join(lines)
 
 
-def measure(name: str, size: tuple[int, int], batch: int, rounds: int, device: str) -> str:
-    images = np.random.default_rng(0).standard_normal((batch, *size, 3), np.float32)
-    module = random_module(name)
-    ours = jax_side(name, module, images)  # first: it reads the module's arrays where they are now
-    theirs = torch_side(module, images, device)
-    expected = np.moveaxis(theirs().cpu().numpy(), 1, -1)
-    error = np.abs(np.asarray(ours()) - expected).max() / np.abs(expected).max()
-
-    times = {ours: [], theirs: []}
-    for number in range(rounds):
-        for run in (ours, theirs) if number % 2 else (theirs, ours):
-            times[run].append(seconds(run))
-    ratios = [one / other for one, other in zip(times[ours], times[theirs], strict=True)]
-    sizes = f"{batch}x{size[0]}x{size[1]}"
-    return (
-        f"{name:13} {sizes}  ours {spread(times[ours])} s  torch {spread(times[theirs])} s  "
-        f"ratio {spread(ratios)}  error {error:.1e}"
-    )
-
-
-def spread(values: list[float]) -> str:
+def spread(values: list[float], digits: int) -> str:
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    return f"{middle:.3f} ({low:.3f} to {high:.3f})"
+    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def chart(runs: list[dict], path: Path) -> None:
+    """Draws images a second, a panel for each task."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 0.6 + sum(0.35 * len(run["rows"]) + 0.6 for run in runs)), layout="constrained")
+    heights = [len(run["rows"]) + 1 for run in runs]
+    panels = figure.subplots(len(runs), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for panel, run in zip(panels, runs, strict=True):
+        names = [row["side"] for row in run["rows"]]
+        rates = [[run["batch"] / value for value in row["seconds"]] for row in run["rows"]]
+        middles = [statistics.median(values) for values in rates]
+        errors = [
+            [middle - np.quantile(values, 0.25) for middle, values in zip(middles, rates, strict=True)],
+            [np.quantile(values, 0.75) - middle for middle, values in zip(middles, rates, strict=True)],
+        ]
+        colors = ["#2a5caa" if name.startswith("fcn_jax") else "#b9bec7" for name in names]
+        panel.barh(names, middles, xerr=errors, color=colors, ecolor="#555555", capsize=2)
+        panel.invert_yaxis()
+        panel.spines[["top", "right"]].set_visible(False)
+        size = f"{run['batch']}x{run['size'][0]}x{run['size'][1]}"
+        panel.set_title(f"{run['model']}, {size}, {run['precision']}", loc="left", fontsize=10)
+    panels[-1].set_xlabel("images a second: median, quartiles")
+    figure.savefig(path, dpi=120)
+
+
+def machine(device: str) -> dict:
+    """Tells what this was measured on."""
+    versions = {}
+    for package in ("jax", "jaxlib", "flax", "torch", "torchvision", "onnxruntime", "openvino"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    hardware = torch.cuda.get_device_name() if device == "cuda" else cpu_name()
+    return {"hardware": hardware, "python": platform.python_version(), "versions": versions, "load": os.getloadavg()}
+
+
+def cpu_name() -> str:
+    names = []
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor()}, {len(os.sched_getaffinity(0))} cores"
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -158,32 +289,41 @@ def parse_size(text: str) -> tuple[int, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--models", nargs="+", choices=SIZES, default=list(SIZES), metavar="NAME")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=["fcn_resnet50"], metavar="NAME")
+    parser.add_argument("--sizes", nargs="+", type=parse_size, default=[(520, 520)], metavar="HxW")
+    parser.add_argument("--batches", nargs="+", type=int, default=[1], metavar="N")
     parser.add_argument(
-        "--size", type=parse_size, metavar="HxW", help="default: 520x520; the paper's 500x500"
+        "--precisions", nargs="+", choices=("float32", "tf32", "bfloat16"), help="float32; on a GPU tf32, bfloat16"
     )
-    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--sides", nargs="+", choices=SIDES, metavar="NAME", help=", ".join(SIDES))
     parser.add_argument("--rounds", type=int, default=9, help="two or more")
-    parser.add_argument("--threads", type=int, help="cores for each side; default: all")
+    parser.add_argument("--repeat", type=int, help="passes in a turn; 1, and 10 on a GPU")
+    parser.add_argument("--weights", help="a .pth checkpoint of the model, without auxiliary head")
+    parser.add_argument("--output", type=Path, help="folder for benchmark.json and benchmark.png")
     options = parser.parse_args()
     if options.rounds < 2:
         parser.error("--rounds: quartiles need two or more")
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    if options.threads:  # before either side starts its threads; XLA counts the cores it may use
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
-        torch.set_num_threads(options.threads)
-    device = "cuda" if torch.cuda.is_available() and jax.default_backend() == "gpu" else "cpu"
-    torch.backends.cudnn.benchmark = True
-    jax.config.update("jax_default_device", jax.devices("gpu" if device == "cuda" else "cpu")[0])
-
-    hardware = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    precisions = options.precisions or (["tf32", "bfloat16"] if device == "cuda" else ["float32"])
+    facts = machine(device)
+    packages = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
     print(
-        f"{hardware}; Python {platform.python_version()}, jax {jax.__version__}, torch {torch.__version__}; "
-        f"load average {load}; {options.rounds} rounds: median (quartiles)"
+        f"{facts['hardware']}; Python {facts['python']}, {packages}; load average {facts['load'][0]:.1f}; "
+        f"{options.rounds} rounds: median (quartiles)",
+        flush=True,
     )
-    for name in options.models:
-        line = measure(name, options.size or SIZES[name], options.batch, options.rounds, device)
-        print(f"{line}  load {os.getloadavg()[0]:.1f}", flush=True)
+    runs = []
+    tasks = itertools.product(options.models, options.sizes, options.batches, precisions)
+    for model, size, batch, precision in tasks:
+        with tempfile.TemporaryDirectory() as folder:
+            run = measure(options, device, Path(folder), model, size, batch, precision)
+        run["matrix_rate"] = matrix_rate(device, precision)
+        runs.append(run)
+        print(table(run, run["matrix_rate"]), flush=True)
+        if options.output:
+            options.output.mkdir(parents=True, exist_ok=True)
+            (options.output / "benchmark.json").write_text(json.dumps(facts | {"runs": runs}, indent=2) + "\n")
+            chart(runs, options.output / "benchmark.png")
 
 
 if __name__ == "__main__":

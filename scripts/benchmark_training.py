@@ -37,8 +37,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import torch
-from check_parity import import_torchvision
 from torch.utils.flop_counter import FlopCounterMode
+from torch_modules import import_torchvision
 
 import fcn_jax
 from fcn_jax.structure import Structure
@@ -246,6 +246,13 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9, help="two or more")
     parser.add_argument("--threads", type=int, help="cores for each side; default: all")
+    parser.add_argument(
+        "--precisions",
+        nargs="+",
+        type={"float32": False, "bfloat16": True}.__getitem__,
+        metavar="NAME",
+        help="float32, bfloat16; default: float32, and on a GPU both",
+    )
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     options = parser.parse_args()
     if options.rounds < 2:
@@ -265,7 +272,7 @@ def main() -> None:
         f"load average {load}; {options.rounds} rounds: median (quartiles)",
         flush=True,
     )
-    for bfloat16 in (False, True) if device == "cuda" else (False,):
+    for bfloat16 in options.precisions or ((False, True) if device == "cuda" else (False,)):
         measure(options, device, bfloat16)
 
 

@@ -9,27 +9,15 @@ that differ only where the two best classes are as close as that.
 """
 
 import argparse
-import importlib
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from torch_modules import import_torchvision
 
 import fcn_jax
 from weights_converter import load_model_file
-
-
-def import_torchvision():
-    """Imports torchvision; beside a CPU-only torch the operators it expects must be declared first."""
-    try:
-        torch.ops.torchvision.nms  # noqa: B018
-    except AttributeError:
-        library = torch.library.Library("torchvision", "DEF")
-        for operator in ("nms", "qnms"):
-            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        import_torchvision.library = library  # the declarations last as long as this object
-    return importlib.import_module("torchvision")
 
 
 def torchvision_side(checkpoint: str):

@@ -32,6 +32,8 @@ ARROWS = {
         "fcn_jax.inference",
         "fcn_jax.categories",
         "fcn_jax.images",
+        "fcn_jax.models",
+        "fcn_jax.structure",
         "fcn_jax.transforms",
         "fcn_jax.upsampling",
         "fcn_jax.visualization",

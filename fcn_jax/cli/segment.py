@@ -22,8 +22,12 @@ from fcn_jax.cli.convert import read_categories
 from fcn_jax.cli.messages import EXPECTED, in_words
 from fcn_jax.cli.weights import find_weights
 from fcn_jax.inference import Segmenter
+from fcn_jax.inference.segmenter import count_classes
 from fcn_jax.inference.result import class_index
 from weights_converter.files import replacing
+
+
+TTA_SCALES = (0.75, 1.0, 1.25)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,6 +63,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="length of the shorter edge that the model sees, 0 for the picture's own; if not given, "
         "what the weights were trained with",
     )
+    parser.add_argument(
+        "--tile",
+        default="auto",
+        metavar="N",
+        help="side of the tiles that a picture goes through the model in, with the same result as in one piece; "
+        "auto: only what is too large for one",
+    )
+    parser.add_argument(
+        "--halo",
+        type=int,
+        metavar="N",
+        help="approximate: pixels around a tile that the model sees, fewer than its result depends on",
+    )
+    parser.add_argument(
+        "--tta", action="store_true", help="average over scales 0.75, 1, 1.25 and mirror images: slower, better"
+    )
     parser.add_argument("--offline", action="store_true", help="never download (as FCN_JAX_OFFLINE=1)")
 
 
@@ -70,17 +90,19 @@ def run(options: argparse.Namespace) -> int:
     sources = _find_pictures(options.images)
     stems = _stems(sources)
     _check_output(sources, stems, output)
-    segmenter, facts = _build_segmenter(options)
+    tiles = TileProgress()
+    segmenter, facts = _build_segmenter(options, tiles)
     classes = _class_indices(options.classes, segmenter.categories)
     output.mkdir(parents=True, exist_ok=True)
 
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
     done, failed = [], []
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=len(sources) < 2 or not console.is_terminal) as progress:
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        tiles.progress = progress
         try:
             for source, stem in progress.track(
-                list(zip(sources, stems, strict=True)), description="segmenting"
+                list(zip(sources, stems, strict=True)), description="pictures"
             ):
                 try:
                     result = segmenter(source)
@@ -100,6 +122,19 @@ def run(options: argparse.Namespace) -> int:
         _printable(f"{len(done)} of {len(sources)} segmented, into {output}{os.sep}", console.encoding)
     )
     return 1 if failed else 0
+
+
+class TileProgress:
+    """A second bar, for the tiles of the picture at hand."""
+
+    progress: Progress
+
+    def __call__(self, done: int, total: int) -> None:
+        if done == 1:
+            self.task = self.progress.add_task("tiles", total=total)
+        self.progress.update(self.task, completed=done)
+        if done == total:
+            self.progress.remove_task(self.task)
 
 
 def format_table(summary: dict) -> str:
@@ -184,7 +219,7 @@ def _class_indices(names: str, categories: Sequence[str]) -> list[int]:
         raise ValueError(f"--classes: {error}") from None
 
 
-def _build_segmenter(options: argparse.Namespace) -> tuple[Segmenter, dict]:
+def _build_segmenter(options: argparse.Namespace, progress: "TileProgress") -> tuple[Segmenter, dict]:
     """Builds the segmenter, and tells the facts for the summary."""
     path = find_weights(options.weights, options.model, options.offline)
     model = load_model(path, model_name=options.model)
@@ -195,15 +230,30 @@ def _build_segmenter(options: argparse.Namespace) -> tuple[Segmenter, dict]:
                 f"--resize: {model_name(model)} sees pictures as Caffe did, at their own size; leave it out"
             )
         transforms = dataclasses.replace(transforms, resize_size=options.resize or None)
-    segmenter = Segmenter(model, transforms, categories)
+    if options.tile != "auto" and not (options.tile.isdecimal() and int(options.tile)):
+        raise ValueError(f"--tile: expected auto or a number of pixels, got {options.tile!r}")
+    if options.halo is not None and options.halo < 0:
+        raise ValueError(f"--halo: expected a number of pixels of at least 0, got {options.halo}")
     if options.categories:
-        categories = read_categories(options.categories, len(segmenter.categories))
-        segmenter = Segmenter(model, transforms, categories)
+        categories = read_categories(options.categories, count_classes(model))
+    segmenter = Segmenter(
+        model,
+        transforms,
+        categories,
+        tile="auto" if options.tile == "auto" else int(options.tile),
+        halo=options.halo,
+        scales=TTA_SCALES if options.tta else (1.0,),
+        flip=options.tta,
+        progress=progress,
+    )
     facts = {
         "model": model_name(model),
         "weights": str(path),
         "transforms": segmenter.transforms.to_dict(),
         "categories": list(segmenter.categories),
+        "tile": options.tile,
+        "approximate_halo": options.halo,
+        "test_time_augmentation": options.tta,
     }
     return segmenter, facts
 

@@ -1,6 +1,7 @@
 """From pictures to labelled pictures."""
 
+from fcn_jax.inference.prepare import inference_function, prepare
 from fcn_jax.inference.result import ClassShare, Segmentation
 from fcn_jax.inference.segmenter import Segmenter
 
-__all__ = ["ClassShare", "Segmentation", "Segmenter"]
+__all__ = ["ClassShare", "Segmentation", "Segmenter", "inference_function", "prepare"]

@@ -14,6 +14,7 @@ from PIL import Image
 
 from fcn_jax import visualization
 from fcn_jax.inference.finish import probability
+from fcn_jax.inference.views import View
 from weights_converter.files import replacing
 
 BACKGROUND = ("__background__", "background")
@@ -49,7 +50,7 @@ class Segmentation:
       image: the picture as seen by the model before its transforms: RGB, upright.
       labels: (H, W) uint8, the most probable class.
       confidence: (H, W) float32 in (0, 1], that class's softmax probability.
-      logits: (h, w, C) float32 at the model's size.
+      views: what the model gave for the picture, one for each scale and mirror image.
     """
 
     source: Path | None
@@ -57,11 +58,16 @@ class Segmentation:
     image: Image.Image
     labels: np.ndarray
     confidence: np.ndarray
-    logits: np.ndarray
+    views: Sequence[View]
 
     def __repr__(self) -> str:
         found = ", ".join(f"{found.name} {found.share:.1%}" for found in self.classes)
         return f"Segmentation({self.source}, {self.image.width} x {self.image.height}: {found})"
+
+    @property
+    def logits(self) -> np.ndarray:
+        """The logits of the first view, (h, w, C) float32 at the model's size, computed when asked for."""
+        return self.views[0].logits()
 
     @functools.cached_property
     def classes(self) -> tuple[ClassShare, ...]:
@@ -94,7 +100,7 @@ class Segmentation:
         Raises:
           ValueError: no such class; the message lists those there are.
         """
-        return probability(self.logits, class_index(category, self.categories), self.labels.shape)
+        return probability(self.views, class_index(category, self.categories), self.labels.shape)
 
     def label_image(self) -> Image.Image:
         """Draws the labels as a palette image: indices as they are, colours of PASCAL VOC."""

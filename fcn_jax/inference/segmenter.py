@@ -4,29 +4,38 @@ The result is that of torchvision's pipeline: preset, model, bilinear `interpola
 picture's own size, argmax.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from PIL import Image
 
 from fcn_jax.categories import VOC_CATEGORIES
 from fcn_jax.images import PATH, ImageError, open_image
+from fcn_jax.inference.engine import Engine
 from fcn_jax.inference.finish import finish
+from fcn_jax.inference.receptive_field import receptive_field
 from fcn_jax.inference.result import Segmentation
+from fcn_jax.inference.tiling import pixels_seen, tiled_scores
+from fcn_jax.inference.views import View
+from fcn_jax.models import FCN, SkipFCN
 from fcn_jax.transforms import SemanticSegmentation
 
 MAX_MODEL_PIXELS = 8_000_000
-"""The largest picture given to a model, transformed and with its border; some 4 GiB in fcn_resnet50."""
+"""The largest picture given to a model at once, transformed and with its border; some 4 GiB in fcn_resnet50."""
+AUTO_TILE = 1024
 
 
 class Segmenter:
     """Segments pictures with a model as it is now.
 
-    The model is read once: it keeps its mode, and later changes to it are not seen. Each new size of picture
-    costs a compilation. "aux" is never computed.
+    The model is read once: later changes to it are not seen. It runs in its compiled inference form, in
+    evaluation mode and without "aux" (see `inference.prepare`). Each new size of picture costs a compilation.
 
     Args:
       model: takes (N, H, W, 3) float32 and returns {"out": (N, H, W, C)} logits, C at most 256.
@@ -35,11 +44,21 @@ class Segmenter:
         `ImageClassification`. Default: the model's own `transforms`, else `SemanticSegmentation()`.
       categories: C names by index. Default: the model's own `categories`, else PASCAL VOC's for 21 classes,
         else "class 0", "class 1", ...
+      tile: side in pixels of the tiles that a picture goes through the model in, with the same result as in
+        one piece; "auto" tiles what exceeds `MAX_MODEL_PIXELS`, None nothing.
+      halo: how many pixels around a tile the model sees. By default all that its scores depend on; fewer are
+        quicker, and the result is an approximation, with seams.
+      scales: of the picture, against the size that the transforms give it; softmax probabilities are averaged
+        over them, as published protocols do.
+      flip: also look at the mirror image of each.
+      devices: JAX devices to compute on. A list of pictures of one size is split over them; a single picture
+        by its rows.
+      progress: told after each tile, with how many there are.
 
     Raises:
       TypeError: the model is no nnx.Module, or the transforms cannot tell their output size.
-      ValueError: the model returns no "out" of rank 4, has more than 256 classes, or the number of categories
-        is not C.
+      ValueError: the model returns no "out" of rank 4, has more than 256 classes, the number of categories is
+        not C, or a number out of its range.
     """
 
     def __init__(
@@ -47,6 +66,13 @@ class Segmenter:
         model: nnx.Module,
         transforms: Callable | None = None,
         categories: Sequence[str] | None = None,
+        *,
+        tile: int | Literal["auto"] | None = "auto",
+        halo: int | None = None,
+        scales: Sequence[float] = (1.0,),
+        flip: bool = False,
+        devices: Sequence[jax.Device] | None = None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
     ):
         if not isinstance(model, nnx.Module):
             raise TypeError(
@@ -60,20 +86,28 @@ class Segmenter:
                 f"expected transforms with a method output_size((H, W)), got {self.transforms!r}; "
                 f"try fcn_jax.transforms.SemanticSegmentation"
             )
+        if not scales or not all(scale > 0 for scale in scales):
+            raise ValueError(f"scales: expected numbers above 0, got {tuple(scales)}")
+        if tuple(scales) != (1.0,) and not hasattr(self.transforms, "normalize"):
+            raise ValueError(f"scales: expected a preset of fcn_jax.transforms with them, got {self.transforms!r}")
+        if tile not in (None, "auto") and not (isinstance(tile, int) and tile > 0):
+            raise ValueError(f'tile: expected a number of pixels, "auto" or None, got {tile!r}')
+        if halo is not None and halo < 0:
+            raise ValueError(f"halo: expected a number of pixels of at least 0, got {halo}")
+        tileable = isinstance(model, FCN | SkipFCN)
+        if not tileable and (isinstance(tile, int) or halo is not None):
+            raise ValueError(
+                f"tile, halo: expected a model of fcn_jax, whose receptive field can be told, got "
+                f"{type(model).__name__}; leave them out"
+            )
+        self._tile, self._halo, self._progress = tile, halo, progress
+        self._scales, self._flip = tuple(scales), flip
         self._border = getattr(model, "border", 0)
-        model = nnx.merge(*nnx.split(model))  # a second object, so that eval() does not reach the caller's
-        model.eval()
-        graph, state = nnx.split(model)
-
-        def run(arrays, images):
-            return nnx.merge(graph, arrays)(images)
-
-        self._arrays = nnx.to_pure_dict(state)
-        self._forward = jax.jit(lambda arrays, images: run(arrays, images)["out"].astype(jnp.float32))
-        images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+        self._classes = count_classes(model)
+        self._engine = Engine(model, devices)
+        self._field = functools.cache(lambda: receptive_field(model)) if tileable else None
         categories = getattr(model, "categories", None) if categories is None else categories
-        num_classes = _count_classes(jax.eval_shape(run, self._arrays, images))
-        self.categories = _name_categories(num_classes, categories)
+        self.categories = _name_categories(self._classes, categories)
 
     def __call__(self, source) -> Segmentation | list[Segmentation]:
         """Segments one picture, or a list of them.
@@ -86,53 +120,147 @@ class Segmenter:
           One result, or a list of results in the order of `source`.
 
         Raises:
-          ImageError: a picture cannot be read, or would exceed `MAX_MODEL_PIXELS` once transformed.
+          ImageError: a picture cannot be read, or would exceed `MAX_MODEL_PIXELS` once transformed and cannot
+            be tiled.
           ValueError: the model's logits are not finite.
+          MemoryError: a picture needs more memory than there is; the message tells what would help.
         """
         if isinstance(source, (list, tuple)):
             return list(self.stream(source))
-        image = open_image(source)
-        path = Path(source) if isinstance(source, PATH) else None
-        size = image.height, image.width
-        self._check_model_size(size, path)
-        logits = self._forward(self._arrays, self.transforms(image)[None])[0]
-        labels, confidence = finish(logits, size)
-        if not np.isfinite(confidence).all():
-            raise ValueError("expected finite logits, got nan or infinity from the model; check its weights")
-        return Segmentation(
-            image=image,
-            source=path,
-            categories=self.categories,
-            labels=labels,
-            confidence=confidence,
-            logits=np.asarray(logits),
-        )
-
-    def _check_model_size(self, size: tuple[int, int], path: Path | None) -> None:
-        height, width = (edge + 2 * self._border for edge in self.transforms.output_size(size))
-        if height * width > MAX_MODEL_PIXELS:
-            advice = "crop or shrink it"
-            if hasattr(self.transforms, "resize_size"):
-                advice = (
-                    "crop it, or pass transforms=SemanticSegmentation(resize_size=...) with a smaller size"
-                )
-            raise ImageError(
-                f"expected a picture of at most {MAX_MODEL_PIXELS:,} pixels once transformed, got "
-                f"{size[1]} x {size[0]}, which becomes {width} x {height} = {width * height:,}; {advice}",
-                path,
-            )
+        (result,) = self._segment([source])
+        return result
 
     def stream(self, sources: Iterable) -> Iterator[Segmentation]:
-        """Segments pictures one at a time, as they are asked for: memory for one, however many there are.
+        """Segments pictures as they are asked for, one at a time, or one for each device.
 
         The first picture that cannot be read ends the stream with its ImageError. To go on past it, call the
         segmenter for each picture.
         """
+        together: list = []
         for source in sources:
-            yield self(source)
+            together.append(source)
+            if len(together) == self._engine.devices:
+                yield from self._segment(together)
+                together = []
+        if together:
+            yield from self._segment(together)
+
+    def _segment(self, sources: list) -> Iterator[Segmentation]:
+        """Segments pictures, as one batch if they have one size."""
+        paths = [Path(source) if isinstance(source, PATH) else None for source in sources]
+        images = [open_image(source) for source in sources]
+        sizes = [(image.height, image.width) for image in images]
+        groups = [range(len(images))] if len(set(sizes)) == 1 else [[index] for index in range(len(images))]
+        for group in groups:
+            try:
+                views = self._views([images[index] for index in group], paths[group[0]])
+                labels = [finish(each, sizes[index]) for each, index in zip(views, group, strict=True)]
+            except jax.errors.JaxRuntimeError as error:
+                if "RESOURCE_EXHAUSTED" not in str(error):
+                    raise
+                raise MemoryError(self._too_large(sizes[group[0]], error)) from error
+            for index, each, (classes, confidence) in zip(group, views, labels, strict=True):
+                if not np.isfinite(confidence).all():
+                    raise ValueError(
+                        "expected finite logits, got nan or infinity from the model; check its weights"
+                    )
+                yield Segmentation(
+                    image=images[index],
+                    source=paths[index],
+                    categories=self.categories,
+                    labels=classes,
+                    confidence=confidence,
+                    views=each,
+                )
+
+    def _views(self, images: list[Image.Image], path: Path | None) -> list[list[View]]:
+        """Looks at pictures of one size, at all scales; gives the views of each."""
+        views: list[list[View]] = [[] for _ in images]
+        for scale in self._scales:
+            size = self.transforms.output_size((images[0].height, images[0].width))
+            size = tuple(max(1, round(scale * edge)) for edge in size)
+            tile = self._tile_for(size, (images[0].height, images[0].width), path)
+            pixels, normalize = zip(*(self._pixels(image, size) for image in images), strict=True)
+            for mirrored in (False, True) if self._flip else (False,):
+                if mirrored:
+                    pixels = [values[:, ::-1] for values in pixels]
+                scores = self._scores(pixels, normalize[0], size, tile)
+                for each, values in zip(views, scores, strict=True):
+                    each.append(self._view(values, size, mirrored))
+        return views
+
+    def _view(self, values, size: tuple[int, int], mirrored: bool) -> View:
+        if self._field is None:  # a model of another make: its logits, of whatever size
+            size = jax.tree.leaves(values)[0].shape[1:3]
+        rows = functools.partial(self._engine.rows, values, size)
+        return View(size, self._classes, rows, mirrored=mirrored)
+
+    def _pixels(self, image: Image.Image, size: tuple[int, int]):
+        """Gives (h, w, 3), and what makes of it, or of a part, what the model reads."""
+        if not hasattr(self.transforms, "normalize"):
+            return self.transforms(image), lambda pixels: pixels
+        if (image.height, image.width) != size:
+            image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+        return np.asarray(image), self.transforms.normalize
+
+    def _scores(self, pixels: Sequence[np.ndarray], normalize, size, tile: int | None) -> list:
+        """Computes the scores of pictures of one size, each with a batch of one."""
+        if tile is None:
+            scores = self._engine.scores(np.stack([normalize(values) for values in pixels]))
+            return [jax.tree.map(lambda x, i=i: x[i : i + 1], scores) for i in range(len(pixels))]
+        shape = self._engine.shape(1, size)
+        return [
+            tiled_scores(
+                self._engine.scores,
+                lambda rows, columns, values=values: normalize(values[rows, columns]),
+                size,
+                shape,
+                tile,
+                self._field(),
+                halo=self._halo,
+                seen=self._progress,
+            )
+            for values in pixels
+        ]
+
+    def _tile_for(self, size: tuple[int, int], original: tuple[int, int], path: Path | None) -> int | None:
+        """Decides how a picture goes through the model."""
+        height, width = (edge + 2 * self._border for edge in size)
+        whole = height * width <= MAX_MODEL_PIXELS * self._engine.devices
+        if self._tile is None or self._field is None or (self._tile == "auto" and whole):
+            if self._tile == "auto" and not whole:
+                raise ImageError(
+                    f"expected a picture of at most {MAX_MODEL_PIXELS:,} pixels once transformed, got "
+                    f"{original[1]} x {original[0]}, which becomes {width} x {height} = {width * height:,}; "
+                    "crop it, or pass transforms=SemanticSegmentation(resize_size=...) with a smaller size",
+                    path,
+                )
+            return None
+        tile = AUTO_TILE if self._tile == "auto" else self._tile
+        seen = pixels_seen(tile, self._field(), self._halo) + 2 * self._border
+        if seen * seen > MAX_MODEL_PIXELS * self._engine.devices and not whole:
+            raise ImageError(
+                f"expected tiles with which the model sees at most {MAX_MODEL_PIXELS:,} pixels at once, got "
+                f"tiles of {tile}, with which it sees {seen} x {seen} = {seen * seen:,}; choose smaller ones",
+                path,
+            )
+        return tile
+
+    def _too_large(self, size: tuple[int, int], error: Exception) -> str:
+        smaller = AUTO_TILE if self._tile in (None, "auto") else self._tile // 2
+        advice = f"try tile={smaller}" if self._field else "crop or shrink it"
+        return f"out of memory with a picture of {size[1]} x {size[0]} ({str(error).splitlines()[0]}); {advice}"
 
 
-def _count_classes(output: dict[str, jax.ShapeDtypeStruct]) -> int:
+def count_classes(model: nnx.Module) -> int:
+    """Tells how many classes a model has.
+
+    Raises:
+      ValueError: it does not give logits as it should.
+    """
+    graph, state = nnx.split(model)
+    images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    output = jax.eval_shape(lambda state, images: nnx.merge(graph, state)(images), state, images)
     if not isinstance(output, dict) or "out" not in output:
         raise ValueError(f'expected a model that returns {{"out": logits}}, got {output}')
     logits = output["out"]

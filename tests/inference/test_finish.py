@@ -7,6 +7,7 @@ import pytest
 
 from fcn_jax.inference import finish as module
 from fcn_jax.inference.finish import finish, probability
+from fcn_jax.inference.views import View
 
 SIZES = [((5, 7), (33, 47)), ((33, 47), (5, 7)), ((9, 4), (9, 4)), ((1, 1), (3, 5)), ((6, 5), (1, 40))]
 
@@ -38,19 +39,19 @@ def test_against_the_definition(monkeypatch, model_size, size, band_values):
     monkeypatch.setattr(module, "BAND_VALUES", band_values)
     logits = random_logits(*model_size)
     expected = reference_softmax(logits, size)
-    labels, confidence = finish(jnp.asarray(logits), size)
+    labels, confidence = finish([View.of_logits(logits)], size)
     assert (labels.dtype, confidence.dtype) == (np.uint8, np.float32)
     np.testing.assert_array_equal(labels, expected.argmax(-1))  # no ties closer than float32 in these logits
     np.testing.assert_allclose(confidence, expected.max(-1), rtol=2e-6)
     for index in (0, 5):
-        share = probability(logits, index, size)
+        share = probability([View.of_logits(logits)], index, size)
         assert share.dtype == np.float32
         np.testing.assert_allclose(share, expected[..., index], rtol=1e-5, atol=1e-7)
 
 
 def test_bands_agree_with_the_whole_and_compile_once(monkeypatch):
     logits, size = jnp.asarray(random_logits(13, 11)), (101, 37)
-    whole = finish(logits, size)
+    whole = finish([View.of_logits(logits)], size)
     monkeypatch.setattr(module, "BAND_VALUES", 8 * 37 * 6)  # 12 bands of 8 rows and one moved up
     decide = module._decide
     decide.clear_cache()
@@ -61,7 +62,7 @@ def test_bands_agree_with_the_whole_and_compile_once(monkeypatch):
         return decide(logits, rows, columns)
 
     monkeypatch.setattr(module, "_decide", recorded)
-    banded = finish(logits, size)
+    banded = finish([View.of_logits(logits)], size)
     assert heights == [8] * 13
     assert decide._cache_size() == 1
     np.testing.assert_array_equal(banded[0], whole[0])
@@ -69,22 +70,22 @@ def test_bands_agree_with_the_whole_and_compile_once(monkeypatch):
 
 
 def test_equal_logits_go_to_the_first_class():
-    labels, confidence = finish(jnp.zeros((2, 2, 5)), (3, 3))
+    labels, confidence = finish([View.of_logits(jnp.zeros((2, 2, 5)))], (3, 3))
     assert not labels.any()
     np.testing.assert_allclose(confidence, 0.2)
 
 
 def test_large_logits_do_not_overflow():
-    labels, confidence = finish(jnp.asarray([[[1e30, -1e30], [-1e30, 1e30]]], jnp.float32), (1, 2))
+    labels, confidence = finish([View.of_logits(jnp.asarray([[[1e30, -1e30], [-1e30, 1e30]]]))], (1, 2))
     np.testing.assert_array_equal(labels, [[0, 1]])
     np.testing.assert_array_equal(confidence, [[1, 1]])
 
 
 def test_256_classes_are_the_most():
-    labels, _ = finish(jnp.asarray(np.eye(256, dtype=np.float32)[None]), (1, 256))
+    labels, _ = finish([View.of_logits(np.eye(256, dtype=np.float32)[None])], (1, 256))
     np.testing.assert_array_equal(labels[0], np.arange(256))
-    with pytest.raises(ValueError, match=r"at most 256 classes, .* got logits \(1, 1, 257\)"):
-        finish(jnp.zeros((1, 1, 257)), (1, 1))
+    with pytest.raises(ValueError, match=r"at most 256 classes, .* got 257"):
+        finish([View.of_logits(jnp.zeros((1, 1, 257)))], (1, 1))
 
 
 def test_a_band_of_a_huge_picture_stays_small():

@@ -10,6 +10,7 @@ from PIL import Image
 
 from fcn_jax.categories import VOC_CATEGORIES
 from fcn_jax.inference.finish import finish
+from fcn_jax.inference.views import View
 from fcn_jax.inference.result import ClassShare, Segmentation, class_index
 
 SIZE = (45, 60)
@@ -18,9 +19,10 @@ SIZE = (45, 60)
 def segmentation(categories=VOC_CATEGORIES, source=Path("photos/my dog.jpg"), seed=0):
     random = np.random.default_rng(seed)
     logits = 3 * random.standard_normal((6, 8, len(categories))).astype(np.float32)
-    labels, confidence = finish(logits, SIZE)
+    views = [View.of_logits(logits)]
+    labels, confidence = finish(views, SIZE)
     image = Image.fromarray(random.integers(0, 256, (*SIZE, 3), dtype=np.uint8))
-    return Segmentation(source, tuple(categories), image, labels, confidence, logits)
+    return Segmentation(source, tuple(categories), image, labels, confidence, views)
 
 
 def test_classes_found_by_hand():

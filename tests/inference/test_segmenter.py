@@ -13,6 +13,7 @@ from fcn_jax.categories import VOC_CATEGORIES
 from fcn_jax.images import ImageError
 from fcn_jax.inference import Segmentation, Segmenter
 from fcn_jax.inference.finish import finish
+from fcn_jax.inference.views import View
 from fcn_jax.transforms import SemanticSegmentation
 from tests.inference.tiny import TinyModel
 
@@ -35,7 +36,7 @@ def test_the_steps_one_by_one(segmenter, size):
     model.eval()
     logits = nnx.jit(model)(jnp.asarray(SMALL(image))[None])["out"][0]
     result = segmenter(image)
-    labels, confidence = finish(jnp.asarray(result.logits), size)
+    labels, confidence = finish([View.of_logits(result.logits)], size)
     assert isinstance(result, Segmentation)
     assert (result.labels.shape, result.labels.dtype) == (size, np.uint8)
     assert (result.confidence.shape, result.confidence.dtype) == (size, np.float32)
@@ -100,7 +101,7 @@ def test_later_changes_to_the_model_are_not_seen():
 def test_aux_is_not_computed(segmenter):
     """The auxiliary head alone has 77 channels: the compiled program holds no array of that width."""
     images = jax.ShapeDtypeStruct((1, 40, 48, 3), jnp.float32)
-    text = segmenter._forward.lower(segmenter._arrays, images).compile().as_text()
+    text = segmenter._engine._compute.lower(segmenter._engine._arrays, images).compile().as_text()
     assert ",8]" in text
     assert ",77]" not in text
     model = TinyModel()
@@ -112,7 +113,7 @@ def test_one_compilation_for_each_size():
     segmenter = Segmenter(TinyModel(), SMALL)
     for size in ((20, 20), (20, 20), (30, 30), (20, 30)):
         segmenter(picture(*size))
-    assert segmenter._forward._cache_size() == 2  # 40 x 40 and 40 x 60
+    assert segmenter._engine._compute._cache_size() == 2  # 40 x 40 and 40 x 60
 
 
 def test_bfloat16_logits_become_float32():

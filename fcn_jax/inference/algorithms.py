@@ -1,0 +1,65 @@
+"""Which algorithm computes a convolution. It changes rounding, never the function.
+
+On a CPU, 3x3 convolutions of stride 1 with 256 input channels or more go by Winograd's algorithm, dilated ones
+by phases first: with fewer channels its additions cost what its multiplications save. 1x1 convolutions are
+matrix products everywhere (see `models.layers.convolve`). On a GPU or TPU the rest stays with XLA, whose
+libraries choose their own algorithms; so it does in half precision, which Winograd's sums would not bear.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from fcn_jax.inference.dilation import join, separate
+from fcn_jax.inference.winograd import transform_kernel, winograd_conv
+
+CHANNELS = 256
+
+
+class WinogradConv(nnx.Module):
+    """A 3x3 convolution of stride 1 that keeps the size, with its kernel transformed once."""
+
+    def __init__(self, conv: nnx.Conv):
+        self.kernel = nnx.Param(jnp.asarray(transform_kernel(np.asarray(conv.kernel[...]))))
+        self.bias = conv.bias
+        self.dtype = conv.dtype
+        # As `grid.FeatureMap.conv` reads them.
+        self.kernel_size, self.strides = conv.kernel_size, conv.strides
+        self.padding, self.kernel_dilation = conv.padding, conv.kernel_dilation
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        dilation = self.kernel_dilation[0]
+        height, width = x.shape[1:3]
+        dtype = self.dtype or jnp.result_type(x, self.kernel[...])
+        x, kernel = x.astype(dtype), self.kernel[...].astype(dtype)
+        if dilation > 1:
+            x = separate(separate(x, dilation, 1), dilation, 2)
+        y = winograd_conv(x, kernel, padding=1)
+        if dilation > 1:
+            y = join(join(y, dilation, 1, height), dilation, 2, width)
+        return y if self.bias is None else y + self.bias[...].astype(dtype)
+
+
+def choose_algorithms(model: nnx.Module, platform: str) -> None:
+    """Replaces the convolutions of a model for which there is a quicker algorithm on "cpu", "gpu", "tpu"."""
+    if platform != "cpu":
+        return
+    for _, module in list(nnx.iter_modules(model)):
+        for name, layer in list(vars(module).items()):
+            if isinstance(layer, nnx.Conv) and _suits_winograd(layer):
+                setattr(module, name, WinogradConv(layer))
+
+
+def _suits_winograd(conv: nnx.Conv) -> bool:
+    dilation = conv.kernel_dilation
+    return (
+        conv.kernel.shape[:2] == (3, 3)
+        and conv.strides == (1, 1)
+        and isinstance(dilation, tuple)
+        and len(set(dilation)) == 1
+        and conv.padding == tuple((pixels, pixels) for pixels in dilation)
+        and conv.feature_group_count == 1
+        and conv.kernel.shape[2] >= CHANNELS
+        and jnp.dtype(conv.dtype or conv.kernel.dtype).itemsize >= 4
+    )

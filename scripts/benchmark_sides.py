@@ -1,0 +1,172 @@
+"""One side of scripts/benchmark.py, in a process of its own: loads, warms up, then computes when told to.
+
+It is started by benchmark.py with a JSON of its task. It prints what loading and the first result took, and
+then for each line "go" the seconds of a forward pass; at "end" its peak memory.
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+Run = Callable[[], np.ndarray]
+"""Computes and waits; gives logits (N, H, W, C), or labels (N, H, W)."""
+
+
+def fcn_jax_side(task: dict, images: np.ndarray, output: str, direct: bool) -> tuple[Callable, Callable]:
+    """This package: the compiled inference form, or the plain model under jax.jit."""
+    import jax
+    import jax.numpy as jnp
+
+    import fcn_jax
+    from fcn_jax.inference import inference_function
+    from fcn_jax.structure import Structure
+
+    jax.config.update("jax_platforms", "cuda" if task["device"] == "cuda" else "cpu")
+    if task["precision"] == "float32":
+        jax.config.update("jax_default_matmul_precision", "highest")
+    dtype = jnp.bfloat16 if task["precision"] == "bfloat16" else None
+    model = fcn_jax.get_model(task["model"], weights=task["weights"], dtype=dtype)
+    if direct:
+        structure = Structure(model)
+        params, rest = structure.split(model)
+        arrays = params | rest
+
+        def function(arrays, images):
+            import flax.nnx
+
+            return flax.nnx.merge(structure.graph, structure.nested(arrays))(images)
+    else:
+        arrays, function = inference_function(model, output=output)
+    del model
+    arrays, batch = jax.device_put((arrays, images))
+    compiled = jax.jit(function)
+
+    def run():
+        return jax.block_until_ready(compiled(arrays, batch))
+
+    def several(count: int):
+        results = [compiled(arrays, batch) for _ in range(count)]
+        return jax.block_until_ready(results[-1])
+
+    return several, lambda: np.asarray(run() if output == "labels" else run()["out"])
+
+
+def torch_side(task: dict, images: np.ndarray, mode: str | None) -> tuple[Callable, Callable]:
+    """PyTorch, eager or compiled, channels_last."""
+    import torch
+    from torch_modules import build_module
+
+    device, precision = task["device"], task["precision"]
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    if device == "cpu":
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
+    module = build_module(task["model"], task["weights"]).to(device, memory_format=torch.channels_last)
+    batch = torch.tensor(images, device=device).permute(0, 3, 1, 2)  # so it is channels_last already
+    if precision == "bfloat16":
+        module, batch = module.bfloat16(), batch.bfloat16()
+    if mode is not None:
+        if device == "cpu":
+            import torch._inductor.config as inductor
+
+            inductor.freezing = True
+        module = torch.compile(module, mode=mode)
+
+    @torch.inference_mode()
+    def several(count: int):
+        for _ in range(count):
+            logits = module(batch)["out"]
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return logits
+
+    return several, lambda: several(1).float().cpu().numpy().transpose(0, 2, 3, 1)
+
+
+def onnxruntime_side(task: dict, images: np.ndarray) -> tuple[Callable, Callable]:
+    """ONNX Runtime on the CPU, from a model that PyTorch exports."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = len(os.sched_getaffinity(0))
+    session = onnxruntime.InferenceSession(
+        task["onnx"], options, providers=["CPUExecutionProvider"]
+    )
+    feed = {session.get_inputs()[0].name: np.ascontiguousarray(images.transpose(0, 3, 1, 2))}
+
+    def several(count: int):
+        for _ in range(count):
+            (logits,) = session.run(None, feed)
+        return logits
+
+    return several, lambda: several(1).transpose(0, 2, 3, 1)
+
+
+def openvino_side(task: dict, images: np.ndarray) -> tuple[Callable, Callable]:
+    """OpenVINO on the CPU, from the same file; float32 throughout."""
+    import openvino
+
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    compiled = openvino.Core().compile_model(task["onnx"], "CPU", settings)
+    batch = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    request = compiled.create_infer_request()
+
+    def several(count: int):
+        for _ in range(count):
+            logits = request.infer([batch])[compiled.output(0)]
+        return logits
+
+    return several, lambda: several(1).transpose(0, 2, 3, 1)
+
+
+SIDES = {
+    "fcn_jax": lambda task, images: fcn_jax_side(task, images, "logits", direct=False),
+    "fcn_jax labels": lambda task, images: fcn_jax_side(task, images, "labels", direct=False),
+    "fcn_jax direct": lambda task, images: fcn_jax_side(task, images, "logits", direct=True),
+    "torch eager": lambda task, images: torch_side(task, images, None),
+    "torch.compile": lambda task, images: torch_side(
+        task, images, "max-autotune" if task["device"] == "cuda" else "default"
+    ),
+    "onnxruntime": onnxruntime_side,
+    "openvino": openvino_side,
+}
+NEEDS = {"torch eager": "torch", "torch.compile": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino"}
+
+
+def main() -> None:
+    task = json.loads(sys.argv[1])
+    images = np.load(task["images"])
+    begin = time.perf_counter()
+    several, result = SIDES[task["side"]](task, images)
+    loaded = time.perf_counter()
+    first = result()
+    answered = time.perf_counter()
+    result()
+    np.save(Path(task["result"]), first)
+    several(task["repeat"])
+    print(json.dumps({"load": loaded - begin, "first": answered - loaded, "answered": time.time()}), flush=True)
+    for line in sys.stdin:
+        if line.strip() == "end":
+            break
+        begin = time.perf_counter()
+        several(task["repeat"])
+        print((time.perf_counter() - begin) / task["repeat"], flush=True)
+    print(json.dumps({"peak": peak_memory()}), flush=True)
+
+
+def peak_memory() -> int:
+    """Bytes. The counter of getrusage would begin at the peak of the process that started this one."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().partition("VmHWM:")[2].split()[0]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+if __name__ == "__main__":
+    main()
