@@ -48,11 +48,8 @@ def cut_axis(
     Returns:
       How many pixels of the axis the network sees at once; and the tiles, whose scores follow one another.
     """
-    low, high = field.low, field.high
-    if halo is not None:
-        low, high = max(low, -halo), min(high, field.stride - 1 + halo)
     align = field.alignment
-    tile = -(-tile // align) * align
+    tile, low, high = _tile_and_reach(tile, field, halo)
     per_tile = tile // field.stride
     seen = tile - field.stride + high - low + 1 + align - 1  # the corner moves back by up to align - 1
     seen += (length - seen) % align  # so that a tile that ends with the image begins aligned
@@ -68,7 +65,15 @@ def cut_axis(
 
 def pixels_seen(tile: int, field: ReceptiveField, halo: int | None = None) -> int:
     """Tells how many pixels a side the network sees at most for a tile."""
-    return cut_axis(1 << 40, 1, tile, field, halo)[0]
+    tile, low, high = _tile_and_reach(tile, field, halo)
+    return tile - field.stride + high - low + 1 + 2 * (field.alignment - 1)
+
+
+def _tile_and_reach(tile: int, field: ReceptiveField, halo: int | None) -> tuple[int, int, int]:
+    low, high = field.low, field.high
+    if halo is not None:
+        low, high = max(low, -halo), min(high, field.stride - 1 + halo)
+    return -(-tile // field.alignment) * field.alignment, low, high
 
 
 def tiled_scores(

@@ -68,10 +68,9 @@ FROM_INPUTS, FROM_TAPS, TO_OUTPUTS = _matrices()
 def transform_kernel(kernel: np.ndarray) -> np.ndarray:
     """Transforms (3, 3, in, out) to (36, in, out), in float64."""
     kernel = np.asarray(kernel)
-    wide = np.tensordot(FROM_TAPS, kernel.astype(np.float64), (1, 0))  # (6, 3, in, out)
+    wide = np.tensordot(FROM_TAPS, kernel.astype(np.float64), (1, 0))  # (6 of rows, 3, in, out)
     wide = np.tensordot(FROM_TAPS, wide, (1, 1))  # (6 of columns, 6 of rows, in, out)
-    wide = wide.transpose(1, 0, 2, 3).reshape(INPUTS**2, *kernel.shape[2:])
-    return wide.astype(kernel.dtype)
+    return wide.reshape(INPUTS**2, *kernel.shape[2:]).astype(kernel.dtype)
 
 
 def winograd_conv(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
@@ -97,26 +96,26 @@ def winograd_conv(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
             (0, 0),
         ],
     )
+    # Rows, then columns. Between them a barrier, or XLA computes the first pass again for each part of the
+    # second; and whole stacks, since the compiler's time grows with the number of arrays.
     x = _combine(FROM_INPUTS, [x[:, i : i + 4 * rows - 3 : 4] for i in range(INPUTS)])
-    x = jax.lax.optimization_barrier(x)  # or XLA computes the rows' pass again for each column
-    x = [
-        part
-        for row in x
-        for part in _combine(FROM_INPUTS, [row[:, :, i : i + 4 * columns - 3 : 4] for i in range(INPUTS)])
-    ]
-    x = jnp.stack(x).reshape(INPUTS**2, batch * rows * columns, channels)
+    x = jax.lax.optimization_barrier(x)  # (6, N, rows, width, in)
+    x = _combine(FROM_INPUTS, [x[:, :, :, i : i + 4 * columns - 3 : 4] for i in range(INPUTS)])
+    x = x.reshape(INPUTS**2, batch * rows * columns, channels)
     y = jax.lax.dot_general(x, kernel, (((2,), (1,)), ((0,), (0,))))  # (36, tiles, out)
     y = y.reshape(INPUTS, INPUTS, batch, rows, columns, kernel.shape[-1])
-    y = jnp.stack(_combine(TO_OUTPUTS, list(y)), 3)  # (6, batch, rows, 4, columns, out)
+    y = _combine(TO_OUTPUTS, list(y))  # (4 columns, 6, N, rows, columns, out)
     y = jax.lax.optimization_barrier(y)
-    y = jnp.stack(_combine(TO_OUTPUTS, list(y)), 4)  # (batch, rows, 4, columns, 4, out)
-    y = y.reshape(batch, rows * OUTPUTS, columns * OUTPUTS, -1)
+    y = _combine(TO_OUTPUTS, list(y.swapaxes(0, 1)))  # (4 rows, 4 columns, N, rows, columns, out)
+    y = y.transpose(2, 3, 0, 4, 1, 5).reshape(batch, rows * OUTPUTS, columns * OUTPUTS, -1)
     return y[:, :height, :width]
 
 
-def _combine(matrix: np.ndarray, parts: list[jax.Array]) -> list[jax.Array]:
-    """Multiplies a list of arrays by a constant matrix, without the zeros."""
-    return [
-        sum(float(factor) * part for factor, part in zip(row, parts, strict=True) if factor)
-        for row in matrix
-    ]
+def _combine(matrix: np.ndarray, parts: list[jax.Array]) -> jax.Array:
+    """Multiplies a list of arrays by a constant matrix, without the zeros, and stacks the results."""
+    return jnp.stack(
+        [
+            sum(float(factor) * part for factor, part in zip(row, parts, strict=True) if factor)
+            for row in matrix
+        ]
+    )

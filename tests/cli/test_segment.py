@@ -107,7 +107,9 @@ def test_the_table(run, segmenter):
 def test_the_summary(run, segmenter, checkpoint):
     _, output, _ = run
     summary = summary_of(output)
-    assert list(summary) == ["model", "weights", "transforms", "categories", "images", "failed"]
+    how = ["tile", "approximate_halo", "test_time_augmentation"]
+    assert list(summary) == ["model", "weights", "transforms", "categories", *how, "images", "failed"]
+    assert [summary[key] for key in how] == ["auto", None, False]
     assert (summary["model"], summary["weights"]) == ("fcn_resnet50", str(checkpoint))
     assert summary["transforms"] == SemanticSegmentation(resize_size=64).to_dict()
     assert summary["categories"] == NAMES

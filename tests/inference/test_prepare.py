@@ -1,0 +1,102 @@
+"""The compiled inference form computes the model's own function: float64, both families, odd sizes, batches."""
+
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from fcn_jax.inference import inference_function, prepare
+from fcn_jax.inference.algorithms import WinogradConv
+from fcn_jax.inference.rows import compute_scores, upsample_rows
+from tests.inference.drawn_models import NAMES, drawn_model
+from tests.seeded import seeded_images
+
+CASES = [*((name, (41, 67)) for name in NAMES), ("fcn_resnet50", (1, 1)), ("fcn8s_vgg16", (1, 1))]
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize(("name", "size"), CASES)
+def test_every_output_is_the_models(name, size, monkeypatch):
+    model = drawn_model(name)
+    images = jnp.asarray(seeded_images(2, *size))
+    expected = jax.jit(lambda images: model(images))(images)
+    arrays, function = inference_function(model, aux="aux" in expected)
+    logits = jax.jit(function)(arrays, images)
+    assert set(logits) == set(expected)
+    for head in logits:
+        assert error(logits[head], expected[head]) < 1e-12  # 8e-16
+
+    arrays, function = inference_function(model, output="probabilities")
+    probabilities = jax.jit(function)(arrays, images)
+    np.testing.assert_allclose(probabilities, jax.nn.softmax(expected["out"]), atol=1e-12)
+
+    for band_values in (2**24, 1000):
+        monkeypatch.setattr(sys.modules["fcn_jax.inference.prepare"], "BAND_VALUES", band_values)
+        arrays, function = inference_function(model, output="labels")
+        labels = jax.jit(function)(arrays, images)
+        assert labels.dtype == jnp.uint8
+        np.testing.assert_array_equal(labels, expected["out"].argmax(-1))
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_are_those_of_the_whole(name):
+    model, size = drawn_model(name), (41, 67)
+    images = jnp.asarray(seeded_images(2, *size))
+    expected = jax.jit(lambda images: model(images)["out"])(images)
+    scores = jax.jit(lambda images: compute_scores(model, images))(images)
+    rows = jax.jit(lambda scores, start: upsample_rows(model, scores, size, start, 6))
+    for start in (0, 1, 17, 35):
+        assert error(rows(scores, start), expected[:, start : start + 6]) < 1e-12  # 7e-16
+
+
+def test_float32_labels_of_clear_margins():
+    model, images = drawn_model("fcn_resnet50", "float32"), seeded_images(1, 65, 97).astype(np.float32)
+    expected = np.asarray(jax.jit(lambda images: model(images)["out"])(images))
+    arrays, function = inference_function(model)
+    logits = jax.jit(function)(arrays, images)["out"]
+    assert error(logits, expected) < 1e-5  # 2e-6
+    top = np.sort(expected, -1)
+    clear = top[..., -1] - top[..., -2] > 1e-4 * np.abs(expected).max()
+    np.testing.assert_array_equal(logits.argmax(-1)[clear], expected.argmax(-1)[clear])
+
+
+def test_what_is_dropped_and_what_stays():
+    model = drawn_model("fcn_resnet50", "float32")
+    before = nnx.to_pure_dict(nnx.state(model, (nnx.Param, nnx.BatchStat)))
+    arrays, _ = inference_function(model)
+    assert not any("aux" in name or ".mean" in name or ".var" in name for name in arrays)
+    assert arrays["backbone.conv1.bias"].shape == (64,)
+    after = nnx.to_pure_dict(nnx.state(model, (nnx.Param, nnx.BatchStat)))
+    jax.tree.map(np.testing.assert_array_equal, before, after)
+
+
+def test_platforms():
+    model = drawn_model("fcn_resnet50", "float32")
+    assert isinstance(prepare(model, platform="cpu").classifier.conv, WinogradConv)
+    assert type(prepare(model, platform="gpu").classifier.conv) is nnx.Conv
+
+
+def test_half_precision_keeps_its_kernels():
+    weights = drawn_model("fcn8s_vgg16", "float32")
+    weights.backbone.conv5_3.dtype = jnp.bfloat16
+    prepared = prepare(weights)
+    weights.backbone.conv5_3.dtype = None
+    assert prepared.backbone.conv5_3.kernel[...].dtype == jnp.bfloat16
+    assert prepared.score_fr.kernel[...].dtype == jnp.float32
+
+
+def test_unfit_arguments():
+    model = drawn_model("fcn_resnet50", "float32")
+    with pytest.raises(ValueError, match="output: expected one of logits, probabilities, labels, got 'masks'"):
+        inference_function(model, output="masks")
+    with pytest.raises(ValueError, match='aux: expected output="logits" with it, got \'labels\''):
+        inference_function(model, output="labels", aux=True)
+
+
+def error(result, expected):
+    assert result.shape == expected.shape
+    return float(np.abs(result - expected).max() / np.abs(expected).max())
