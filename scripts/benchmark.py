@@ -5,10 +5,10 @@
         --batches 1 8 --output benchmark
     python scripts/benchmark.py --precisions tf32 bfloat16 --batches 8 32       # on a GPU
 
-Each side runs in a process of its own, warmed up, and they take turns, round after round, in changing order; a
-ratio is the time of fcn_jax over the other side's in the same round (below 1: fcn_jax is faster). Sides:
+Each side runs in a process of its own, warmed up, and they take turns, round after round, in changing order;
+a ratio is the time of fcn_jax over the other side's in the same round (below 1: fcn_jax is faster). Sides:
 fcn_jax (the compiled inference form; "labels" decides without full-size logits; "direct" is the plain model
-under jax.jit), PyTorch eager and torch.compile (channels_last; on a GPU max-autotune, on a CPU with freezing),
+under jax.jit), PyTorch eager and torch.compile (channels_last; on a GPU max-autotune, on a CPU freezing),
 ONNX Runtime and OpenVINO on a CPU. Sides that are not installed are left out (`pip install '.[bench]'`).
 
 Also: the error against the same network in float64 over the largest logit, and labels that differ from it;
@@ -61,11 +61,12 @@ class Side:
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }
         begin = time.time()
+        errors = (folder / "errors.txt").open("w")
         self.process = subprocess.Popen(
             [sys.executable, script, json.dumps(task)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=open(folder / "errors.txt", "w"),
+            stderr=errors,
             text=True,
             env=environment,
         )
@@ -98,7 +99,9 @@ def measure(options, device: str, folder: Path, model: str, size, batch: int, pr
     weights = options.weights or str(folder / f"{model}.pth")
     if not Path(weights).exists():
         torch.save(random_module(model).state_dict(), weights)
-    sides = [name for name in options.sides or (GPU_SIDES if device == "cuda" else CPU_SIDES) if installed(name)]
+    sides = [
+        name for name in options.sides or (GPU_SIDES if device == "cuda" else CPU_SIDES) if installed(name)
+    ]
     task = {
         "model": model,
         "weights": weights,
@@ -225,7 +228,7 @@ def table(run: dict, rate: float) -> str:
         line += f"labels differ {row['labels_differ']:.2%}, clear ones {row['clear_labels_differ']}  "
         again = f", again {row['start_up_again']:.1f}" if "start_up_again" in row else ""
         line += (
-            f"start-up {row['start_up']:.1f} s{again} (load {row['load']:.1f}, first call {row['first']:.1f})  "
+            f"start-up {row['start_up']:.1f} s{again} (load {row['load']:.1f}, first {row['first']:.1f})  "
             f"peak {row['peak'] / 2**20:.0f} MiB"
         )
         lines.append(line)
@@ -241,7 +244,9 @@ def chart(runs: list[dict], path: Path) -> None:
     """Draws images a second, a panel for each task."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 0.6 + sum(0.35 * len(run["rows"]) + 0.6 for run in runs)), layout="constrained")
+    figure = Figure(
+        figsize=(8, 0.6 + sum(0.35 * len(run["rows"]) + 0.6 for run in runs)), layout="constrained"
+    )
     heights = [len(run["rows"]) + 1 for run in runs]
     panels = figure.subplots(len(runs), 1, squeeze=False, height_ratios=heights)[:, 0]
     for panel, run in zip(panels, runs, strict=True):
@@ -271,7 +276,12 @@ def machine(device: str) -> dict:
         except PackageNotFoundError:
             continue
     hardware = torch.cuda.get_device_name() if device == "cuda" else cpu_name()
-    return {"hardware": hardware, "python": platform.python_version(), "versions": versions, "load": os.getloadavg()}
+    return {
+        "hardware": hardware,
+        "python": platform.python_version(),
+        "versions": versions,
+        "load": os.getloadavg(),
+    }
 
 
 def cpu_name() -> str:
@@ -293,7 +303,10 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", type=parse_size, default=[(520, 520)], metavar="HxW")
     parser.add_argument("--batches", nargs="+", type=int, default=[1], metavar="N")
     parser.add_argument(
-        "--precisions", nargs="+", choices=("float32", "tf32", "bfloat16"), help="float32; on a GPU tf32, bfloat16"
+        "--precisions",
+        nargs="+",
+        choices=("float32", "tf32", "bfloat16"),
+        help="float32; on a GPU tf32, bfloat16",
     )
     parser.add_argument("--sides", nargs="+", choices=SIDES, metavar="NAME", help=", ".join(SIDES))
     parser.add_argument("--rounds", type=int, default=9, help="two or more")
@@ -322,7 +335,9 @@ def main() -> None:
         print(table(run, run["matrix_rate"]), flush=True)
         if options.output:
             options.output.mkdir(parents=True, exist_ok=True)
-            (options.output / "benchmark.json").write_text(json.dumps(facts | {"runs": runs}, indent=2) + "\n")
+            (options.output / "benchmark.json").write_text(
+                json.dumps(facts | {"runs": runs}, indent=2) + "\n"
+            )
             chart(runs, options.output / "benchmark.png")
 
 

@@ -95,9 +95,7 @@ def onnxruntime_side(task: dict, images: np.ndarray) -> tuple[Callable, Callable
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = len(os.sched_getaffinity(0))
-    session = onnxruntime.InferenceSession(
-        task["onnx"], options, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(task["onnx"], options, providers=["CPUExecutionProvider"])
     feed = {session.get_inputs()[0].name: np.ascontiguousarray(images.transpose(0, 3, 1, 2))}
 
     def several(count: int):
@@ -136,7 +134,12 @@ SIDES = {
     "onnxruntime": onnxruntime_side,
     "openvino": openvino_side,
 }
-NEEDS = {"torch eager": "torch", "torch.compile": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino"}
+NEEDS = {
+    "torch eager": "torch",
+    "torch.compile": "torch",
+    "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
+}
 
 
 def main() -> None:
@@ -150,7 +153,9 @@ def main() -> None:
     result()
     np.save(Path(task["result"]), first)
     several(task["repeat"])
-    print(json.dumps({"load": loaded - begin, "first": answered - loaded, "answered": time.time()}), flush=True)
+    print(
+        json.dumps({"load": loaded - begin, "first": answered - loaded, "answered": time.time()}), flush=True
+    )
     for line in sys.stdin:
         if line.strip() == "end":
             break

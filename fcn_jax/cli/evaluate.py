@@ -15,10 +15,12 @@ from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from fcn_jax import list_models, load_model
 from fcn_jax.checkpoints import model_name
+from fcn_jax.cli.compilation import keep_compiled
 from fcn_jax.cli.weights import find_weights
 from fcn_jax.confusion_picture import confusion_picture
 from fcn_jax.datasets import list_datasets, open_dataset
 from fcn_jax.evaluation import Evaluator
+from fcn_jax.inference import prepare
 from fcn_jax.metrics import format_scores
 from weights_converter.files import replacing
 
@@ -62,10 +64,11 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"--limit: expected a number of pictures of at least 1, got {options.limit}")
     output = Path(options.output)
     output.mkdir(parents=True, exist_ok=True)
+    keep_compiled()
     dataset = open_dataset(options.dataset, options.data_dir, options.split)
     path = find_weights(options.weights, options.model, options.offline)
     model = load_model(path, model_name=options.model)
-    evaluator = Evaluator(model, size=options.size, scales=scales, flip=options.flip)
+    evaluator = Evaluator(prepare(model), size=options.size, scales=scales, flip=options.flip)
     indices = range(min(len(dataset), options.limit or len(dataset)))
 
     console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)

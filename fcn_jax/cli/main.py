@@ -7,13 +7,14 @@ command line itself is wrong; 130 interrupted.
 import argparse
 import sys
 
-from fcn_jax.cli import convert, demo, evaluate, models, segment
+from fcn_jax.cli import convert, demo, evaluate, export, models, segment
 from fcn_jax.cli.messages import EXPECTED, in_words
 
 COMMANDS = {
     "segment": segment,
     "evaluate": evaluate,
     "convert": convert,
+    "export": export,
     "models": models,
     "demo": demo,
 }

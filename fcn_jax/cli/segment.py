@@ -18,14 +18,14 @@ from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from fcn_jax import list_models, load_model
 from fcn_jax.checkpoints import model_name
+from fcn_jax.cli.compilation import keep_compiled
 from fcn_jax.cli.convert import read_categories
 from fcn_jax.cli.messages import EXPECTED, in_words
 from fcn_jax.cli.weights import find_weights
 from fcn_jax.inference import Segmenter
-from fcn_jax.inference.segmenter import count_classes
 from fcn_jax.inference.result import class_index
+from fcn_jax.inference.segmenter import count_classes
 from weights_converter.files import replacing
-
 
 TTA_SCALES = (0.75, 1.0, 1.25)
 
@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tile",
         default="auto",
         metavar="N",
-        help="side of the tiles that a picture goes through the model in, with the same result as in one piece; "
+        help="side of the tiles that a picture goes through the model in; the result is that of the whole; "
         "auto: only what is too large for one",
     )
     parser.add_argument(
@@ -77,7 +77,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="approximate: pixels around a tile that the model sees, fewer than its result depends on",
     )
     parser.add_argument(
-        "--tta", action="store_true", help="average over scales 0.75, 1, 1.25 and mirror images: slower, better"
+        "--tta",
+        action="store_true",
+        help="average over scales 0.75, 1, 1.25 and mirror images: slower, better",
     )
     parser.add_argument("--offline", action="store_true", help="never download (as FCN_JAX_OFFLINE=1)")
 
@@ -90,6 +92,7 @@ def run(options: argparse.Namespace) -> int:
     sources = _find_pictures(options.images)
     stems = _stems(sources)
     _check_output(sources, stems, output)
+    keep_compiled()
     tiles = TileProgress()
     segmenter, facts = _build_segmenter(options, tiles)
     classes = _class_indices(options.classes, segmenter.categories)

@@ -1,8 +1,8 @@
 """A dilated 3x3 convolution as an ordinary one: lines that see each other are put side by side.
 
 With dilation d a line sees those d above and below it, so lines fall into d phases that never meet. Laid out
-phase after phase, with a line of zeros between two, they are a picture for a plain convolution: exactly, since
-the zeros are the padding that each phase has at its ends.
+phase after phase, with a line of zeros between two, they are a picture for a plain convolution: exactly,
+since the zeros are the padding that each phase has at its ends.
 """
 
 import jax

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fcn_jax.inference.algorithms import choose_algorithms
-from fcn_jax.inference.folding import fold_batch_norms
+from fcn_jax.inference.folding import Identity, fold_batch_norms
 from fcn_jax.inference.rows import compute_scores, upsample_rows
 from fcn_jax.models import FCN
 from fcn_jax.structure import Arrays, Structure
@@ -41,6 +41,10 @@ def prepare(model: nnx.Module, *, aux: bool = False, platform: str | None = None
     model.eval()
     if isinstance(model, FCN) and not aux:
         model.aux_classifier = None
+    for _, module in list(nnx.iter_modules(model)):
+        for name, layer in list(vars(module).items()):
+            if isinstance(layer, nnx.Dropout):  # it holds a random stream
+                setattr(module, name, Identity())
     fold_batch_norms(model)
     choose_algorithms(model, platform or jax.default_backend())
     for _, layer in nnx.iter_modules(model):
@@ -64,8 +68,8 @@ def inference_function(
       platform: see `prepare`.
 
     Returns:
-      arrays: by dotted name; function: pure, of (arrays, images), to be jitted by the caller. Once compiled for
-      a size of images, it is for good.
+      arrays: by dotted name; function: pure, of (arrays, images), to be jitted by the caller. Once compiled
+      for a size of images, it is for good.
 
     Raises:
       ValueError: an unknown output, or "aux" with another output than logits.
@@ -95,7 +99,7 @@ def labels_by_rows(model: nnx.Module, scores, size: tuple[int, int]) -> jax.Arra
     batch, _, _, classes = example.shape
     if classes > 256:
         raise ValueError(f"expected at most 256 classes, as labels are uint8, got {classes}")
-    count = min(height, max(1, BAND_VALUES // (batch * width * classes)))
+    count = min(height, max(1, BAND_VALUES // ((batch if isinstance(batch, int) else 1) * width * classes)))
 
     def decide(start):
         logits = upsample_rows(model, scores, size, start, count)

@@ -27,7 +27,7 @@ from fcn_jax.models import FCN, SkipFCN
 from fcn_jax.transforms import SemanticSegmentation
 
 MAX_MODEL_PIXELS = 8_000_000
-"""The largest picture given to a model at once, transformed and with its border; some 4 GiB in fcn_resnet50."""
+"""The largest picture given to a model at once, with its border; some 4 GiB in fcn_resnet50."""
 AUTO_TILE = 1024
 
 
@@ -89,7 +89,9 @@ class Segmenter:
         if not scales or not all(scale > 0 for scale in scales):
             raise ValueError(f"scales: expected numbers above 0, got {tuple(scales)}")
         if tuple(scales) != (1.0,) and not hasattr(self.transforms, "normalize"):
-            raise ValueError(f"scales: expected a preset of fcn_jax.transforms with them, got {self.transforms!r}")
+            raise ValueError(
+                f"scales: expected a preset of fcn_jax.transforms with them, got {self.transforms!r}"
+            )
         if tile not in (None, "auto") and not (isinstance(tile, int) and tile > 0):
             raise ValueError(f'tile: expected a number of pixels, "auto" or None, got {tile!r}')
         if halo is not None and halo < 0:
@@ -249,7 +251,9 @@ class Segmenter:
     def _too_large(self, size: tuple[int, int], error: Exception) -> str:
         smaller = AUTO_TILE if self._tile in (None, "auto") else self._tile // 2
         advice = f"try tile={smaller}" if self._field else "crop or shrink it"
-        return f"out of memory with a picture of {size[1]} x {size[0]} ({str(error).splitlines()[0]}); {advice}"
+        return (
+            f"out of memory with a picture of {size[1]} x {size[0]} ({str(error).splitlines()[0]}); {advice}"
+        )
 
 
 def count_classes(model: nnx.Module) -> int:

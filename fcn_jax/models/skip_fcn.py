@@ -184,7 +184,9 @@ class SkipFCN(nnx.Module):
 
     def upsample(self, scores: dict[str, FeatureMap], size: tuple[int, int]) -> dict[str, jax.Array]:
         """Brings the scores to images of size (H, W)."""
-        logits = scores["out"].deconv(getattr(self, self.variant.last.name))  # stride 1, larger than the images
+        logits = scores["out"].deconv(
+            getattr(self, self.variant.last.name)
+        )  # stride 1, larger than the images
         return {"out": crop(logits.values, logits.grid.index_of(Grid()), size)}
 
 

@@ -15,5 +15,7 @@ NAMES = ("fcn_resnet50", *PAPER)
 def drawn_model(name: str, dtype: str = "float64"):
     """Builds it with 5 classes; the ResNet also has its auxiliary head. Float64 needs JAX's 64 bits."""
     weights = seeded_paper_state_dict(name) if name in PAPER else seeded_state_dict(name, 5)
-    weights = {key: value.astype(dtype) if value.dtype == "float64" else value for key, value in weights.items()}
+    weights = {
+        key: value.astype(dtype) if value.dtype == "float64" else value for key, value in weights.items()
+    }
     return fcn_jax.get_model(name, weights=weights, param_dtype=jnp.dtype(dtype))

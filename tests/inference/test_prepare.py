@@ -1,4 +1,4 @@
-"""The compiled inference form computes the model's own function: float64, both families, odd sizes, batches."""
+"""The compiled inference form computes the model's own function: both families, odd sizes, batches."""
 
 import sys
 
@@ -91,9 +91,11 @@ def test_half_precision_keeps_its_kernels():
 
 def test_unfit_arguments():
     model = drawn_model("fcn_resnet50", "float32")
-    with pytest.raises(ValueError, match="output: expected one of logits, probabilities, labels, got 'masks'"):
+    with pytest.raises(
+        ValueError, match="output: expected one of logits, probabilities, labels, got 'masks'"
+    ):
         inference_function(model, output="masks")
-    with pytest.raises(ValueError, match='aux: expected output="logits" with it, got \'labels\''):
+    with pytest.raises(ValueError, match="aux: expected output=\"logits\" with it, got 'labels'"):
         inference_function(model, output="labels", aux=True)
 
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from fcn_jax.categories import VOC_CATEGORIES
 from fcn_jax.inference.finish import finish
-from fcn_jax.inference.views import View
 from fcn_jax.inference.result import ClassShare, Segmentation, class_index
+from fcn_jax.inference.views import View
 
 SIZE = (45, 60)
 

@@ -35,7 +35,7 @@ def test_receptive_fields(name):
 
 
 def test_the_receptive_field_of_a_resnet_by_its_layers():
-    """All but layer1's run on every eighth pixel in the end; 3x3 kernels see their dilation to either side."""
+    """Most layers see every eighth pixel, and 3x3 kernels their dilation to either side."""
     stem = 3 + 2  # 7x7, and a pool of 3x3 on every second pixel
     layer1, layer2 = 3 * 4, 4 + 3 * 8
     layer3, layer4, head = 8 * (1 + 5 * 2), 8 * (2 + 2 * 4), 8

@@ -47,7 +47,9 @@ def test_a_picture_too_large_for_one_piece_is_tiled(monkeypatch):
     tiled = Segmenter(model, progress=lambda *counts: seen.append(counts))(image)
     assert seen[-1][0] == seen[-1][1] > 1
     np.testing.assert_allclose(tiled.confidence, whole.confidence, atol=1e-5)
-    with pytest.raises(ImageError, match=r"tiles of 900, with which it sees 16\d\d x .*; choose smaller ones"):
+    with pytest.raises(
+        ImageError, match=r"tiles of 900, with which it sees 16\d\d x .*; choose smaller ones"
+    ):
         Segmenter(model, tile=900)(image)
 
 
@@ -107,14 +109,19 @@ def test_out_of_memory_says_what_would_help(monkeypatch):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123 bytes.")
 
     monkeypatch.setattr(segmenter._engine, "scores", full)
-    with pytest.raises(MemoryError, match=r"with a picture of 90 x 70 \(RESOURCE.*123 bytes.\); try tile=1024"):
+    with pytest.raises(
+        MemoryError, match=r"with a picture of 90 x 70 \(RESOURCE.*123 bytes.\); try tile=1024"
+    ):
         segmenter(picture(90, 70))
 
 
 @pytest.mark.slow
 def test_eight_devices_give_the_result_of_one(tmp_path):
     """Batches, rows of one picture and tiles; the shapes do not divide by eight."""
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "JAX_PLATFORMS": "cpu",
+    }
     command = [sys.executable, "-m", "tests.inference.device_runs"]
     ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr

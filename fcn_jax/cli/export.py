@@ -1,0 +1,62 @@
+"""fcn-jax export: writes a model as one file that runs with JAX alone.
+
+fcn-jax export fcn_resnet50.zip --weights fcn_resnet50.pth --size 520x520
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+from fcn_jax import list_models, load_model
+from fcn_jax.checkpoints import model_name
+from fcn_jax.cli.weights import find_weights
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command line."""
+    parser.add_argument("output", metavar="FILE", help="what to write, as model.zip")
+    parser.add_argument(
+        "--weights",
+        default="DEFAULT",
+        metavar="NAME|PATH",
+        help="published weights by name (DEFAULT), or a checkpoint: .pth, .pt, .caffemodel or .safetensors",
+    )
+    parser.add_argument(
+        "--model", choices=list_models(), metavar="NAME", help="if not given, what the weights are of"
+    )
+    parser.add_argument("--size", default="520x520", metavar="HxW", help="of the images (520x520)")
+    parser.add_argument(
+        "--kind",
+        default="labels",
+        choices=("labels", "probabilities", "logits"),
+        help="what the function gives (labels)",
+    )
+    parser.add_argument(
+        "--platforms",
+        default="",
+        metavar="A,B",
+        help="of cpu, cuda, rocm and tpu; if not given, what this machine computes on",
+    )
+    parser.add_argument("--offline", action="store_true", help="never download (as FCN_JAX_OFFLINE=1)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Writes the file, and says what is in it."""
+    from fcn_jax.inference.exported import save_exported
+
+    height, separator, width = options.size.partition("x")
+    if not (separator and height.isdecimal() and width.isdecimal()):
+        raise ValueError(f"--size: expected a height and a width, such as 520x520, got {options.size!r}")
+    begin = time.perf_counter()
+    model = load_model(
+        find_weights(options.weights, options.model, options.offline), model_name=options.model
+    )
+    platforms = [platform.strip() for platform in options.platforms.split(",") if platform.strip()]
+    size = int(height), int(width)
+    save_exported(model, options.output, size=size, output=options.kind, platforms=platforms)
+    path = Path(options.output)
+    print(
+        f"{path}: {model_name(model)}, {options.kind} of images (N, {height}, {width}, 3), "
+        f"{path.stat().st_size / 2**20:.0f} MiB, {time.perf_counter() - begin:.1f} s"
+    )
+    return 0

@@ -1,0 +1,147 @@
+"""One file that segments with JAX alone: the compiled inference form as StableHLO, and its weights.
+
+The file is a zip of `function`, what `jax.export` serializes; `weights.npz`; and `facts.json`, which tells
+the size of the images, the output, the categories and how to prepare a picture. Without this package:
+
+    import json, zipfile, jax, jax.export, numpy
+    with zipfile.ZipFile("model.zip") as file:
+        function = jax.export.deserialize(bytearray(file.read("function")))
+        with file.open("weights.npz") as weights:
+            arrays = dict(numpy.load(weights))
+    labels = jax.jit(function.call)(arrays, images)     # (N, H, W, 3) float32, any N
+"""
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, get_args
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from fcn_jax.inference.prepare import Output, inference_function
+from fcn_jax.models.layers import at_least_float32
+from weights_converter.files import replacing
+
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+FORMAT = "fcn_jax export 1"
+
+
+class Exported(NamedTuple):
+    """What `load_exported` gives.
+
+    Attributes:
+      function: from images (N, H, W, 3) float32, normalized, to the output; jitted.
+      facts: "size" [H, W], "output", "categories", "transforms", "platforms", "jax" and "format".
+    """
+
+    function: Callable[[jax.Array], Any]
+    facts: dict
+
+
+def save_exported(
+    model: nnx.Module,
+    path: str | os.PathLike,
+    *,
+    size: tuple[int, int],
+    output: Output = "labels",
+    platforms: Sequence[str] = (),
+) -> None:
+    """Writes a model for images of one size, and any number of them at a time.
+
+    Args:
+      model: as it is now.
+      path: of the file to write; by custom it ends in .zip.
+      size: (H, W) of the images.
+      output: see `inference_function`.
+      platforms: of "cpu", "cuda", "rocm" and "tpu"; by default the one JAX computes on here.
+
+    Raises:
+      ValueError: a size below 1, an unknown output or platform.
+      OSError: the file cannot be written.
+    """
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(f"size: expected a height and a width of at least 1, got {tuple(size)}")
+    if output not in get_args(Output):
+        raise ValueError(f"output: expected one of {', '.join(get_args(Output))}, got {output!r}")
+    platforms = tuple(platforms) or (jax.export.default_export_platform(),)
+    unknown = [platform for platform in platforms if platform not in PLATFORMS]
+    if unknown:
+        raise ValueError(f"platforms: expected some of {', '.join(PLATFORMS)}, got {', '.join(unknown)}")
+    arrays, function = inference_function(
+        model, output=output, platform="cpu" if platforms == ("cpu",) else "gpu"
+    )
+    (batch,) = jax.export.symbolic_shape("batch")
+    images = jax.ShapeDtypeStruct((batch, *size, 3), jnp.float32)
+    dtypes = {name: array.dtype for name, array in arrays.items()}
+    arrays = {
+        name: np.asarray(at_least_float32(array)) for name, array in arrays.items()
+    }  # .npz has no bfloat16
+    shapes = {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in arrays.items()}
+
+    def whole(arrays, images):
+        return function({name: array.astype(dtypes[name]) for name, array in arrays.items()}, images)
+
+    exported = jax.export.export(jax.jit(whole), platforms=platforms)(shapes, images)
+    transforms = getattr(model, "transforms", None)
+    facts = {
+        "format": FORMAT,
+        "jax": jax.__version__,
+        "platforms": list(platforms),
+        "size": list(size),
+        "output": output,
+        "categories": getattr(model, "categories", None),
+        "transforms": transforms.to_dict() if hasattr(transforms, "to_dict") else None,
+    }
+    weights = io.BytesIO()
+    np.savez(weights, **arrays)
+    with (
+        replacing(path) as temporary,
+        zipfile.ZipFile(temporary, "w") as file,
+    ):  # stored: weights don't shrink
+        file.writestr("facts.json", json.dumps(facts, indent=2))
+        file.writestr("function", bytes(exported.serialize()))
+        file.writestr("weights.npz", weights.getbuffer())
+
+
+def load_exported(path: str | os.PathLike) -> Exported:
+    """Reads what `save_exported` wrote.
+
+    Raises:
+      ValueError: the file is damaged, of another kind, for another platform, or too new or too old for this
+        version of JAX; the message tells which.
+      OSError: it cannot be read.
+    """
+    name = os.fspath(path)
+    try:
+        with zipfile.ZipFile(path) as file:
+            facts = json.loads(file.read("facts.json"))
+            function = file.read("function")
+            arrays = dict(np.load(io.BytesIO(file.read("weights.npz"))))
+    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+        raise ValueError(f"{name}: expected a file that `fcn-jax export` wrote, whole: {error}") from error
+    if facts.get("format") != FORMAT:
+        raise ValueError(
+            f"{name}: expected the format {FORMAT!r}, got {facts.get('format')!r}; export it again"
+        )
+    here = jax.export.default_export_platform()
+    if here not in facts["platforms"]:
+        raise ValueError(
+            f"{name}: exported for {', '.join(facts['platforms'])}, and this is {here}; "
+            f"export it again with --platforms {here}"
+        )
+    try:
+        exported = jax.export.deserialize(bytearray(function))
+    except Exception as error:  # whatever an unknown version brings about
+        raise ValueError(
+            f"{name}: exported by JAX {facts['jax']}, which JAX {jax.__version__} cannot read ({error}); "
+            "export it again"
+        ) from error
+    arrays = jax.device_put(arrays)
+    call = jax.jit(exported.call)
+    return Exported(lambda images: call(arrays, images), facts)

@@ -1,0 +1,40 @@
+"""fcn-jax export: the file, what is said of it, and mistakes."""
+
+import numpy as np
+import pytest
+
+import fcn_jax
+from fcn_jax.inference.exported import load_exported
+from tests.inference.drawn_models import drawn_model
+from tests.seeded import seeded_images
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    fcn_jax.save_weights(drawn_model("fcn8s_vgg16", "float32"), tmp_path / "weights.safetensors")
+    return tmp_path / "weights.safetensors"
+
+
+def test_the_file_and_its_line(cli, checkpoint, tmp_path):
+    path = tmp_path / "m.zip"
+    status, out, err = cli(
+        "export", path, "--weights", checkpoint, "--size", "41x67", "--kind", "probabilities"
+    )
+    assert (status, err) == (0, "")
+    assert out.startswith(f"{path}: fcn8s_vgg16, probabilities of images (N, 41, 67, 3), ")
+    probabilities = load_exported(path).function(seeded_images(2, 41, 67).astype(np.float32))
+    assert probabilities.shape == (2, 41, 67, 5)
+
+
+@pytest.mark.parametrize("size", ["520", "x520", "5x-2", "axb"])
+def test_an_unfit_size(cli, checkpoint, tmp_path, size):
+    status, _, err = cli("export", tmp_path / "m.zip", "--weights", checkpoint, "--size", size)
+    assert status == 1
+    assert f"--size: expected a height and a width, such as 520x520, got '{size}'" in err
+    assert not (tmp_path / "m.zip").exists()
+
+
+def test_an_unfit_platform(cli, checkpoint, tmp_path):
+    status, _, err = cli("export", tmp_path / "m.zip", "--weights", checkpoint, "--platforms", "gpu")
+    assert status == 1
+    assert "platforms: expected some of cpu, cuda, rocm, tpu, got gpu" in err
