@@ -2,8 +2,8 @@
 
 On a CPU, 3x3 convolutions of stride 1 with 256 input channels or more go by Winograd's algorithm, dilated
 ones by phases first: with fewer channels its additions cost what its multiplications save. (1x1 convolutions
-are matrix products already, see `models.layers.convolve`.) On a GPU or TPU all stays with XLA, whose libraries
-choose their own algorithms; so it does in half precision, which Winograd's sums would not bear.
+are matrix products already, see `models.layers.convolve`.) On a GPU or TPU all stays with XLA, whose
+libraries choose their own algorithms; so it does in half precision, which Winograd's sums would not bear.
 """
 
 import jax

@@ -35,9 +35,10 @@ def torch_conv_bias(fan_in: int) -> jax.nn.initializers.Initializer:
 
 
 def convolve(x, kernel, strides, padding, *, feature_group_count: int, precision, **settings) -> jax.Array:
-    """Computes `lax.conv_general_dilated`, where the kernel is 1x1 and nothing is padded as a matrix product.
+    """Computes `lax.conv_general_dilated`; on a CPU, where the kernel is 1x1, as a matrix product.
 
-    It is the same sum. XLA's CPU gradient of a 1x1 convolution by its kernel takes two to four times as long.
+    It is the same sum. XLA's CPU gradient of a 1x1 convolution by its kernel takes two to four times as long;
+    on a GPU the convolution is the quicker one (an H100: 9.6 against 10.9 ms for all of fcn_resnet50).
     """
     if (
         jax.default_backend() == "cpu"
