@@ -1,7 +1,12 @@
 """Fixtures of the whole suite."""
 
+import os
+
 import jax
 import pytest
+
+# Commands keep what they compiled in the user's cache; in tests, and in processes that they start, they do not.
+os.environ["FCN_JAX_COMPILATION_CACHE"] = "0"
 
 
 @pytest.fixture

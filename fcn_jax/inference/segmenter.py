@@ -229,14 +229,16 @@ class Segmenter:
         """Decides how a picture goes through the model."""
         height, width = (edge + 2 * self._border for edge in size)
         whole = height * width <= MAX_MODEL_PIXELS * self._engine.devices
-        if self._tile is None or self._field is None or (self._tile == "auto" and whole):
-            if self._tile == "auto" and not whole:
-                raise ImageError(
-                    f"expected a picture of at most {MAX_MODEL_PIXELS:,} pixels once transformed, got "
-                    f"{original[1]} x {original[0]}, which becomes {width} x {height} = {width * height:,}; "
-                    "crop it, or pass transforms=SemanticSegmentation(resize_size=...) with a smaller size",
-                    path,
-                )
+        # A strip blown up by the transforms is refused rather than computed for an hour, unless asked for.
+        enlarged = size[0] * size[1] > original[0] * original[1]
+        if self._tile == "auto" and not whole and (enlarged or self._field is None):
+            raise ImageError(
+                f"expected a picture of at most {MAX_MODEL_PIXELS:,} pixels once transformed, got "
+                f"{original[1]} x {original[0]}, which becomes {width} x {height} = {width * height:,}; "
+                + self._advice(),
+                path,
+            )
+        if self._tile is None or (self._tile == "auto" and whole):
             return None
         tile = AUTO_TILE if self._tile == "auto" else self._tile
         seen = pixels_seen(tile, self._field(), self._halo) + 2 * self._border
@@ -247,6 +249,11 @@ class Segmenter:
                 path,
             )
         return tile
+
+    def _advice(self) -> str:
+        if not hasattr(self.transforms, "resize_size"):
+            return "crop or shrink it"
+        return "crop it, or pass transforms=SemanticSegmentation(resize_size=...) with a smaller size"
 
     def _too_large(self, size: tuple[int, int], error: Exception) -> str:
         smaller = AUTO_TILE if self._tile in (None, "auto") else self._tile // 2
