@@ -5,7 +5,8 @@ import os
 import jax
 import pytest
 
-# Commands keep what they compiled in the user's cache; in tests, and in processes that they start, they do not.
+# Commands keep what they compiled in the user's cache; in tests they do not, nor do processes that these
+# start.
 os.environ["FCN_JAX_COMPILATION_CACHE"] = "0"
 
 
