@@ -241,11 +241,13 @@ class Segmenter:
         if self._tile is None or (self._tile == "auto" and whole):
             return None
         tile = AUTO_TILE if self._tile == "auto" else self._tile
-        seen = pixels_seen(tile, self._field(), self._halo) + 2 * self._border
-        if seen * seen > MAX_MODEL_PIXELS * self._engine.devices and not whole:
+        seen = pixels_seen(tile, self._field(), self._halo)
+        height, width = (min(seen, edge) + 2 * self._border for edge in size)
+        if height * width > MAX_MODEL_PIXELS * self._engine.devices and not whole:
             raise ImageError(
                 f"expected tiles with which the model sees at most {MAX_MODEL_PIXELS:,} pixels at once, got "
-                f"tiles of {tile}, with which it sees {seen} x {seen} = {seen * seen:,}; choose smaller ones",
+                f"tiles of {tile}, with which it sees {width} x {height} = {width * height:,}; "
+                "choose smaller ones",
                 path,
             )
         return tile

@@ -99,8 +99,15 @@ class FeatureMap(NamedTuple):
         Raises:
           ValueError: the grids do not meet, or the other map reaches outside.
         """
-        offset = self.grid.index_of(other.grid)
-        return FeatureMap(crop(self.values, offset, other.values.shape[1:3]), other.grid)
+        return self.cut(other.grid, other.values.shape[1:3])
+
+    def cut(self, grid: Grid, size: tuple[int, int]) -> "FeatureMap":
+        """Cuts out a part of this size, from where another grid has its index 0.
+
+        Raises:
+          ValueError: the grids do not meet, or the part reaches outside.
+        """
+        return FeatureMap(crop(self.values, self.grid.index_of(grid), size), grid)
 
 
 def crop(x: jax.Array, offset: int, size: tuple[int, int]) -> jax.Array:

@@ -22,7 +22,7 @@ from flax import nnx
 from fcn_jax.models.alexnet import AlexNet
 from fcn_jax.models.checks import check_images, check_num_classes
 from fcn_jax.models.deconvolution import Deconvolution
-from fcn_jax.models.grid import FeatureMap, Grid, crop
+from fcn_jax.models.grid import FeatureMap, Grid
 from fcn_jax.models.layers import Fixed, at_least_float32, conv
 from fcn_jax.models.vgg import BORDER, VGG16, ZEROS
 
@@ -187,7 +187,7 @@ class SkipFCN(nnx.Module):
         logits = scores["out"].deconv(
             getattr(self, self.variant.last.name)
         )  # stride 1, larger than the images
-        return {"out": crop(logits.values, logits.grid.index_of(Grid()), size)}
+        return {"out": logits.cut(Grid(), size).values}
 
 
 def create(

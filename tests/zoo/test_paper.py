@@ -200,10 +200,11 @@ def test_a_preset_that_makes_no_sense_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_pictures_are_counted_with_the_border():
+def test_pictures_are_counted_with_the_border(monkeypatch):
+    monkeypatch.setattr(fcn_jax.inference.segmenter, "MAX_MODEL_PIXELS", 90_000)
     segmenter = fcn_jax.Segmenter(fcn_jax.fcn32s_vgg16(num_classes=2, **WIDTHS))
-    with pytest.raises(fcn_jax.ImageError, match=r"becomes 50200 x 201 = .*; crop or shrink it"):
-        segmenter(np.zeros((1, 50_000, 3), np.uint8))
+    with pytest.raises(fcn_jax.ImageError, match=r"it sees 355 x 350 = 124,250; choose smaller ones"):
+        segmenter(np.zeros((150, 155, 3), np.uint8))
 
 
 def test_the_head_may_be_replaced_for_another_class_count():
