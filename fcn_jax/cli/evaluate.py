@@ -13,10 +13,10 @@ import numpy as np
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from fcn_jax import list_models, load_model
+from fcn_jax import load_model
 from fcn_jax.checkpoints import model_name
 from fcn_jax.cli.compilation import keep_compiled
-from fcn_jax.cli.weights import find_weights
+from fcn_jax.cli.weights import add_weights_arguments, find_weights
 from fcn_jax.confusion_picture import confusion_picture
 from fcn_jax.datasets import list_datasets, open_dataset
 from fcn_jax.evaluation import Evaluator
@@ -30,15 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", required=True, choices=list_datasets(), help="what to evaluate on")
     parser.add_argument("--data-dir", metavar="DIR", help="where its files lie")
     parser.add_argument("--split", default="val", help="which part of it (val)")
-    parser.add_argument(
-        "--weights",
-        default="DEFAULT",
-        metavar="NAME|PATH",
-        help="published weights by name (DEFAULT), or a checkpoint: .pth, .pt, .caffemodel or .safetensors",
-    )
-    parser.add_argument(
-        "--model", choices=list_models(), metavar="NAME", help="if not given, what the weights are of"
-    )
+    add_weights_arguments(parser)
     parser.add_argument(
         "--size",
         choices=("original", "recipe"),
@@ -54,7 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--flip", action="store_true", help="average over the mirror image too")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N pictures only, to try things out")
     parser.add_argument("--output", default="evaluated", metavar="DIR", help="folder to write to (evaluated)")
-    parser.add_argument("--offline", action="store_true", help="never download (as FCN_JAX_OFFLINE=1)")
 
 
 def run(options: argparse.Namespace) -> int:

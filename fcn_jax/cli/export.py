@@ -7,23 +7,16 @@ import argparse
 import time
 from pathlib import Path
 
-from fcn_jax import list_models, load_model
+from fcn_jax import load_model
 from fcn_jax.checkpoints import model_name
-from fcn_jax.cli.weights import find_weights
+from fcn_jax.cli.weights import add_weights_arguments, find_weights
+from fcn_jax.inference.exported import save_exported
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command line."""
     parser.add_argument("output", metavar="FILE", help="what to write, as model.zip")
-    parser.add_argument(
-        "--weights",
-        default="DEFAULT",
-        metavar="NAME|PATH",
-        help="published weights by name (DEFAULT), or a checkpoint: .pth, .pt, .caffemodel or .safetensors",
-    )
-    parser.add_argument(
-        "--model", choices=list_models(), metavar="NAME", help="if not given, what the weights are of"
-    )
+    add_weights_arguments(parser)
     parser.add_argument("--size", default="520x520", metavar="HxW", help="of the images (520x520)")
     parser.add_argument(
         "--kind",
@@ -37,13 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help="of cpu, cuda, rocm and tpu; if not given, what this machine computes on",
     )
-    parser.add_argument("--offline", action="store_true", help="never download (as FCN_JAX_OFFLINE=1)")
 
 
 def run(options: argparse.Namespace) -> int:
     """Writes the file, and says what is in it."""
-    from fcn_jax.inference.exported import save_exported
-
     height, separator, width = options.size.partition("x")
     if not (separator and height.isdecimal() and width.isdecimal()):
         raise ValueError(f"--size: expected a height and a width, such as 520x520, got {options.size!r}")

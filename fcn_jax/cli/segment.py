@@ -16,12 +16,12 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from fcn_jax import list_models, load_model
+from fcn_jax import load_model
 from fcn_jax.checkpoints import model_name
 from fcn_jax.cli.compilation import keep_compiled
 from fcn_jax.cli.convert import read_categories
 from fcn_jax.cli.messages import EXPECTED, in_words
-from fcn_jax.cli.weights import find_weights
+from fcn_jax.cli.weights import add_weights_arguments, find_weights
 from fcn_jax.inference import Segmenter
 from fcn_jax.inference.result import class_index
 from fcn_jax.inference.segmenter import count_classes
@@ -33,19 +33,7 @@ TTA_SCALES = (0.75, 1.0, 1.25)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command line."""
     parser.add_argument("images", nargs="+", metavar="IMAGE|FOLDER", help="pictures, or folders of pictures")
-    parser.add_argument(
-        "--model",
-        choices=list_models(),
-        metavar="NAME",
-        help=f"one of {', '.join(list_models())}; if not given, what the weights are of",
-    )
-    parser.add_argument(
-        "--weights",
-        default="DEFAULT",
-        metavar="NAME|PATH",
-        help="published weights by name (DEFAULT), downloaded once; or a checkpoint: "
-        ".pth, .pt, .caffemodel or .safetensors",
-    )
+    add_weights_arguments(parser)
     parser.add_argument("--output", default="segmented", metavar="DIR", help="folder to write to (segmented)")
     parser.add_argument(
         "--classes",
@@ -81,7 +69,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="average over scales 0.75, 1, 1.25 and mirror images: slower, better",
     )
-    parser.add_argument("--offline", action="store_true", help="never download (as FCN_JAX_OFFLINE=1)")
 
 
 def run(options: argparse.Namespace) -> int:

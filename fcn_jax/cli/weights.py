@@ -1,9 +1,28 @@
-"""Where the weights are that a command line names."""
+"""The arguments that name weights, and where those are."""
 
+import argparse
 from pathlib import Path
 
 from fcn_jax import list_models
 from fcn_jax.weights import fetch, get_model_weights
+
+
+def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares --weights, --model and --offline."""
+    parser.add_argument(
+        "--weights",
+        default="DEFAULT",
+        metavar="NAME|PATH",
+        help="published weights by name (DEFAULT), downloaded once; or a checkpoint: "
+        ".pth, .pt, .caffemodel or .safetensors",
+    )
+    parser.add_argument(
+        "--model",
+        choices=list_models(),
+        metavar="NAME",
+        help=f"one of {', '.join(list_models())}; if not given, what the weights are of",
+    )
+    parser.add_argument("--offline", action="store_true", help="never download (as FCN_JAX_OFFLINE=1)")
 
 
 def find_weights(weights: str, model: str | None, offline: bool) -> Path:

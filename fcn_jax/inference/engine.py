@@ -40,7 +40,9 @@ class Engine:
                 divides = images.shape[0] % self.devices == 0
                 split = PartitionSpec("data") if divides else PartitionSpec(None, "data")
                 images = jax.lax.with_sharding_constraint(images, NamedSharding(mesh, split))
-            return jax.tree.map(at_all(everywhere if mesh else None), compute_scores(merged(arrays), images))
+            values = compute_scores(merged(arrays), images)
+            # Small, and on every device for what comes after.
+            return jax.lax.with_sharding_constraint(values, everywhere) if mesh else values
 
         def rows(arrays, values, start, size, count):
             logits = upsample_rows(merged(arrays), values, size, start, count)
@@ -61,10 +63,3 @@ class Engine:
     def rows(self, scores: Scores, size: tuple[int, int], start: int, count: int) -> jax.Array:
         """Computes rows of the logits of one image of size (H, W): (count, W, C) float32."""
         return self._rows(self._arrays, scores, np.int32(start), size, count)
-
-
-def at_all(sharding):
-    """Puts the small scores on every device, for what comes after."""
-    if sharding is None:
-        return lambda values: values
-    return lambda values: jax.lax.with_sharding_constraint(values, sharding)

@@ -68,22 +68,23 @@ def _bands(views: Sequence[View], size) -> Iterator[tuple[slice, list[tuple[jax.
     and some rows are computed twice.
     """
     height, width = size
-    taps = []
+    band_height = min(height, max(1, BAND_VALUES // (width * views[0].classes)))
+    starts = [min(start, height - band_height) for start in range(0, height, band_height)]
+    plans = []
     for view in views:
         rows, columns = (
             (low, high, weight.astype(np.float32))
             for low, high, weight in map(bilinear_taps, view.size, size)
         )
         # Column x of the picture lies where its mirror image has column width - 1 - x.
-        taps.append((rows, tuple(tap[::-1] for tap in columns) if view.mirrored else columns))
-    band_height = min(height, max(1, BAND_VALUES // (width * views[0].classes)))
-    starts = [min(start, height - band_height) for start in range(0, height, band_height)]
+        columns = tuple(tap[::-1] for tap in columns) if view.mirrored else columns
+        low, high, _ = rows
+        reading = max(int(high[start + band_height - 1] - low[start]) + 1 for start in starts)
+        plans.append((view, rows, columns, reading))
     for start in starts:
         band = slice(start, start + band_height)
         parts = []
-        for view, (rows, columns) in zip(views, taps, strict=True):
-            low, high, weight = rows
-            reading = max(int(high[s + band_height - 1] - low[s]) + 1 for s in starts)
+        for view, (low, high, weight), columns, reading in plans:
             first = min(int(low[start]), view.size[0] - reading)
             parts.append(
                 (view.rows(first, reading), (low[band] - first, high[band] - first, weight[band]), columns)

@@ -99,6 +99,7 @@ def labels_by_rows(model: nnx.Module, scores, size: tuple[int, int]) -> jax.Arra
     batch, _, _, classes = example.shape
     if classes > 256:
         raise ValueError(f"expected at most 256 classes, as labels are uint8, got {classes}")
+    # In an export the batch is a symbol.
     count = min(height, max(1, BAND_VALUES // ((batch if isinstance(batch, int) else 1) * width * classes)))
 
     def decide(start):

@@ -5,8 +5,8 @@ strides begin anew, and the network's own zero padding acts at the true borders 
 others reaches no score that is kept. All tiles of a picture have one shape, so one compilation serves them.
 """
 
-import math
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,17 +107,13 @@ def tiled_scores(
     result = np.empty(whole.shape, whole.dtype)
     height, rows = cut_axis(size[0], whole.shape[1], tile, field, halo)
     width, columns = cut_axis(size[1], whole.shape[2], tile, field, halo)
-    tiles = math.prod(map(len, (rows, columns)))
-    for number, (row, column) in enumerate(_pairs(rows, columns), 1):
+    tiles = list(itertools.product(rows, columns))
+    for number, (row, column) in enumerate(tiles, 1):
         image = read(slice(row.start, row.start + height), slice(column.start, column.start + width))
         (values,) = jax.tree.leaves(compute(image[None]))
         result[:, _kept(row), _kept(column)] = np.asarray(values)[:, _skipped(row), _skipped(column)]
-        seen(number, tiles)
+        seen(number, len(tiles))
     return jax.tree.unflatten(structure, [result])
-
-
-def _pairs(rows: list[Cut], columns: list[Cut]) -> Iterator[tuple[Cut, Cut]]:
-    return ((row, column) for row in rows for column in columns)
 
 
 def _kept(cut: Cut) -> slice:
