@@ -61,15 +61,15 @@ class Side:
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }
         begin = time.time()
-        errors = (folder / "errors.txt").open("w")
-        self.process = subprocess.Popen(
-            [sys.executable, script, json.dumps(task)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            env=environment,
-        )
+        with (folder / "errors.txt").open("w") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, script, json.dumps(task)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env=environment,
+            )
         self.facts = json.loads(self._line(folder))
         self.facts["start_up"] = self.facts.pop("answered") - begin
 

@@ -1,8 +1,8 @@
 """What part of an image each score depends on, found out from the network itself.
 
-A copy of the network with one channel and kernels of ones lets nothing cancel: where a single bright pixel
-leaves a trace, there is a dependence, and elsewhere there is none. So paddings, strides, dilations, pools and
-skips are what they are in the layers, and nothing is written down twice.
+A copy of the network with one channel, and kernels of one positive value, lets nothing cancel: where a single
+bright pixel leaves a trace, there is a dependence, and elsewhere there is none. So paddings, strides,
+dilations, pools and skips are what they are in the layers, and nothing is written down twice.
 """
 
 from typing import NamedTuple

@@ -1,14 +1,15 @@
 """3x3 convolution by Winograd's algorithm F(4x4, 3x3): 36 multiplications where the sum takes 144.
 
 A tile of 6x6 pixels becomes 36 numbers, one for each pair of evaluation points; convolving multiplies them
-by the kernel's; 16 outputs come out of the products. Transforming costs additions only, so it pays where
-there are many channels. The points 0, 1, -1, 2, -1/2 and infinity keep rounding errors near those of the
-direct sum.
+by the kernel's; 16 outputs come out of the products. Transforming costs a few additions for each channel
+that goes in or out, and multiplying is for each pair of them, so it pays where there are many. The points
+0, 1, -1, 2, -1/2 and infinity keep rounding errors near those of the direct sum.
 
 Source: Lavin and Gray, "Fast algorithms for convolutional neural networks" (2015); the matrices are
 constructed as by Toom and Cook: a product of polynomials from its values at points.
 """
 
+import math
 from fractions import Fraction
 
 import jax
@@ -34,16 +35,14 @@ def _matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         ]
 
     from_taps, to_outputs = evaluate(TAPS), evaluate(OUTPUTS)
-    interpolate = []  # coefficients of the polynomial that is 1 at one point and 0 at the others
-    everywhere = _product([[-point, Fraction(1)] for point in POINTS])
+    interpolate = []  # coefficients of a polynomial that is 0 at all points but one
     for index, point in enumerate(POINTS):
-        others = [[-other, Fraction(1)] for other in POINTS if other != point]
-        scale = 1 / np.prod([point - other for other in POINTS if other != point])
-        interpolate.append([value * scale for value in _product(others)] + [Fraction(0)])
-        # Whole numbers for the inputs, which are transformed each time; the taps take the scale.
-        interpolate[index] = [value / scale for value in interpolate[index]]
+        others = [other for other in POINTS if other != point]
+        interpolate.append([*_product([[-other, Fraction(1)] for other in others]), Fraction(0)])
+        # What makes it 1 at that one goes to the taps, which are transformed once.
+        scale = 1 / math.prod(point - other for other in others)
         from_taps[index] = [value * scale for value in from_taps[index]]
-    interpolate.append(everywhere)
+    interpolate.append(_product([[-point, Fraction(1)] for point in POINTS]))
     return (
         np.array(interpolate, np.float64),
         np.array(from_taps, np.float64),
