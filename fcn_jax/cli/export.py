@@ -1,6 +1,8 @@
 """fcn-jax export: writes a model as one file that runs with JAX alone.
 
 fcn-jax export fcn_resnet50.zip --weights fcn_resnet50.pth --size 520x520
+
+Needs `pip install 'fcn_jax[export]'`.
 """
 
 import argparse

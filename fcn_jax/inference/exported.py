@@ -1,5 +1,7 @@
 """One file that segments with JAX alone: the compiled inference form as StableHLO, and its weights.
 
+Needs `pip install 'fcn_jax[export]'`: flatbuffers, with which `jax.export` writes and reads functions.
+
 The file is a zip of `function`, what `jax.export` serializes; `weights.npz`; and `facts.json`, which tells
 the size of the images, the output, the categories and how to prepare a picture. Without this package:
 
@@ -11,6 +13,7 @@ the size of the images, the output, the categories and how to prepare a picture.
     labels = jax.jit(function.call)(arrays, images)     # (N, H, W, 3) float32, any N
 """
 
+import importlib.util
 import io
 import json
 import os
@@ -63,8 +66,10 @@ def save_exported(
 
     Raises:
       ValueError: a size below 1, an unknown output or platform.
+      ImportError: flatbuffers is not installed.
       OSError: the file cannot be written.
     """
+    _require_flatbuffers()
     if len(size) != 2 or min(size) < 1:
         raise ValueError(f"size: expected a height and a width of at least 1, got {tuple(size)}")
     if output not in get_args(Output):
@@ -115,8 +120,10 @@ def load_exported(path: str | os.PathLike) -> Exported:
     Raises:
       ValueError: the file is damaged, of another kind, for another platform, or too new or too old for this
         version of JAX; the message tells which.
+      ImportError: flatbuffers is not installed.
       OSError: it cannot be read.
     """
+    _require_flatbuffers()
     name = os.fspath(path)
     try:
         with zipfile.ZipFile(path) as file:
@@ -145,3 +152,8 @@ def load_exported(path: str | os.PathLike) -> Exported:
     arrays = jax.device_put(arrays)
     call = jax.jit(exported.call)
     return Exported(lambda images: call(arrays, images), facts)
+
+
+def _require_flatbuffers() -> None:
+    if importlib.util.find_spec("flatbuffers") is None:
+        raise ImportError("exported files need flatbuffers: pip install 'fcn_jax[export]'")

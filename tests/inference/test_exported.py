@@ -113,6 +113,16 @@ def test_unfit_files(saved, tmp_path):
         load_exported(path)
 
 
+def test_without_flatbuffers(saved, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    message = r"exported files need flatbuffers: pip install 'fcn_jax\[export\]'"
+    with pytest.raises(ImportError, match=message):
+        save_exported(saved[0], tmp_path / "m.zip", size=SIZE)
+    with pytest.raises(ImportError, match=message):
+        load_exported(saved[1])
+    assert list(tmp_path.iterdir()) == []
+
+
 def rewritten(source, path, function=None, **facts):
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w") as new:
         new.writestr("facts.json", json.dumps(json.loads(old.read("facts.json")) | facts))
