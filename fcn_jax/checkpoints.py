@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -235,8 +234,9 @@ def save_weights(
 def fill(variables: Mapping[str, nnx.Variable], arrays: Mapping[str, np.ndarray]) -> None:
     """Gives each variable a copy of the array of its name, in the variable's dtype."""
     for name, variable in variables.items():
-        # A copy, always: a file's arrays are mapped, and JAX may share the memory of an aligned one.
-        variable.set_value(jnp.array(arrays[name], variable.dtype))
+        # NumPy's copy, always: a file's arrays are mapped, and JAX may share the memory of an aligned one.
+        # `jnp.array` would copy too, by a program that it compiles for each shape.
+        variable.set_value(jax.device_put(np.array(arrays[name], variable.dtype, order="C")))
 
 
 def stated(conversion: Conversion) -> tuple[Preset | None, tuple[str, ...] | None]:

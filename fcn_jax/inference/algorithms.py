@@ -21,7 +21,7 @@ class WinogradConv(nnx.Module):
     """A 3x3 convolution of stride 1 that keeps the size, with its kernel transformed once."""
 
     def __init__(self, conv: nnx.Conv):
-        self.kernel = nnx.Param(jnp.asarray(transform_kernel(np.asarray(conv.kernel[...]))))
+        self.kernel = nnx.Param(jax.device_put(transform_kernel(np.asarray(conv.kernel[...]))))
         self.bias = conv.bias
         self.dtype = conv.dtype
         # As `grid.FeatureMap.conv` reads them.

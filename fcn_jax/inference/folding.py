@@ -1,6 +1,6 @@
 """Batch normalization folded into the convolutions before it: a scale and a shift that never change again."""
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from flax import nnx
 
@@ -35,6 +35,6 @@ def _fold(conv: nnx.Conv, norm: BatchNorm) -> None:
     kernel = np.asarray(conv.kernel[...], np.float64)
     bias = 0.0 if conv.bias is None else np.asarray(conv.bias[...], np.float64)
     dtype = conv.kernel.dtype
-    conv.kernel = nnx.Param(jnp.asarray(kernel * scale, dtype))
-    conv.bias = nnx.Param(jnp.asarray((bias - mean) * scale + beta, dtype))
+    conv.kernel = nnx.Param(jax.device_put((kernel * scale).astype(dtype)))
+    conv.bias = nnx.Param(jax.device_put(((bias - mean) * scale + beta).astype(dtype)))
     conv.use_bias = True

@@ -19,6 +19,7 @@ import numpy as np
 POINTS = (Fraction(0), Fraction(1), Fraction(-1), Fraction(2), Fraction(-1, 2))  # and infinity
 OUTPUTS, TAPS = 4, 3
 INPUTS = OUTPUTS + TAPS - 1
+PIECE = 2**14  # taps of so many pairs of channels stay in a cache while they are transformed
 
 
 def _matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -65,11 +66,15 @@ FROM_INPUTS, FROM_TAPS, TO_OUTPUTS = _matrices()
 
 
 def transform_kernel(kernel: np.ndarray) -> np.ndarray:
-    """Transforms (3, 3, in, out) to (36, in, out), in float64."""
+    """Transforms (3, 3, in, out) to (36, in, out), in float64; a piece at a time, to save memory."""
     kernel = np.asarray(kernel)
-    wide = np.tensordot(FROM_TAPS, kernel.astype(np.float64), (1, 0))  # (6 of rows, 3, in, out)
-    wide = np.tensordot(FROM_TAPS, wide, (1, 1))  # (6 of columns, 6 of rows, in, out)
-    return wide.reshape(INPUTS**2, *kernel.shape[2:]).astype(kernel.dtype)
+    both = np.kron(FROM_TAPS, FROM_TAPS)  # (6 of columns and 6 of rows, 3 of columns and 3 of rows)
+    taps = kernel.swapaxes(0, 1).reshape(TAPS**2, -1)
+    result = np.empty((INPUTS**2, taps.shape[1]), kernel.dtype)
+    for begin in range(0, taps.shape[1], PIECE):
+        piece = slice(begin, begin + PIECE)
+        result[:, piece] = both @ taps[:, piece].astype(np.float64)
+    return result.reshape(INPUTS**2, *kernel.shape[2:])
 
 
 def winograd_conv(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:

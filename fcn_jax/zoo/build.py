@@ -100,7 +100,7 @@ def build(
 
 def _filled(create: Callable[..., nnx.Module], conversion: Conversion, rngs: nnx.Rngs) -> nnx.Module:
     # Shapes without numbers, to be filled: drawing random weights first would take many times as long.
-    model = nnx.eval_shape(lambda: create(rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: create(rngs=_same_key()))
     variables = named_variables(model)
     wanted = {name: variable.shape for name, variable in variables.items() if name not in conversion.fresh}
     try:
@@ -113,6 +113,19 @@ def _filled(create: Callable[..., nnx.Module], conversion: Conversion, rngs: nnx
         if isinstance(module, nnx.Dropout):
             module.rngs = nnx.Dropout(module.rate, rngs=rngs).rngs
     return model
+
+
+class _SameKey(nnx.RngStream):
+    """For shapes alone: to count keys while tracing takes time with the square of the layers."""
+
+    def __call__(self):
+        return self.key[...]
+
+
+def _same_key() -> nnx.Rngs:
+    rngs = nnx.Rngs()
+    rngs.default = _SameKey(0, tag="default")
+    return rngs
 
 
 def _check_asked(asked: dict[str, Any], has: dict[str, Any], what: str) -> None:
