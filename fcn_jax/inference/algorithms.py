@@ -1,8 +1,9 @@
-"""Which algorithm computes a convolution. It changes rounding, never the function.
+"""Which algorithm computes a layer. It changes rounding, never the function.
 
 On a CPU, 3x3 convolutions of stride 1 with 256 input channels or more go by Winograd's algorithm, dilated
 ones by phases first: with fewer channels its additions cost what its multiplications save. (1x1 convolutions
-are matrix products already, see `models.layers.convolve`.) On a GPU or TPU all stays with XLA, whose
+are matrix products already, see `models.layers.convolve`.) ResNet's pooling goes along columns, then rows:
+XLA takes maxima of 3x3 windows without vector instructions. On a GPU or TPU all stays with XLA, whose
 libraries choose their own algorithms; so it does in half precision, which Winograd's sums would not bear.
 """
 
@@ -13,6 +14,7 @@ from flax import nnx
 
 from fcn_jax.inference.dilation import join, separate
 from fcn_jax.inference.winograd import transform_kernel, winograd_conv
+from fcn_jax.models.resnet import MaxPool
 
 CHANNELS = 256
 
@@ -41,14 +43,24 @@ class WinogradConv(nnx.Module):
         return y if self.bias is None else y + self.bias[...].astype(dtype)
 
 
+class SeparateMaxPool(nnx.Module):
+    """`MaxPool`, one direction after the other."""
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = nnx.max_pool(x, (1, 3), strides=(1, 2), padding=((0, 0), (1, 1)))
+        return nnx.max_pool(x, (3, 1), strides=(2, 1), padding=((1, 1), (0, 0)))
+
+
 def choose_algorithms(model: nnx.Module, platform: str) -> None:
-    """Replaces the convolutions of a model for which there is a quicker algorithm on "cpu", "gpu", "tpu"."""
+    """Replaces the layers of a model for which there is a quicker algorithm on "cpu", "gpu", "tpu"."""
     if platform != "cpu":
         return
     for _, module in list(nnx.iter_modules(model)):
         for name, layer in list(vars(module).items()):
             if isinstance(layer, nnx.Conv) and _suits_winograd(layer):
                 setattr(module, name, WinogradConv(layer))
+            elif isinstance(layer, MaxPool):
+                setattr(module, name, SeparateMaxPool())
 
 
 def _suits_winograd(conv: nnx.Conv) -> bool:

@@ -16,7 +16,7 @@ from flax import nnx
 
 from fcn_jax.inference.algorithms import choose_algorithms
 from fcn_jax.inference.folding import Identity, fold_batch_norms
-from fcn_jax.inference.rows import compute_scores, upsample_rows
+from fcn_jax.inference.rows import compute_logits, compute_scores, upsample_rows
 from fcn_jax.models import FCN
 from fcn_jax.structure import Arrays, Structure
 
@@ -86,7 +86,7 @@ def inference_function(
         model = nnx.merge(structure.graph, structure.nested(arrays))
         if output == "labels":
             return labels_by_rows(model, compute_scores(model, images), images.shape[1:3])
-        logits = model(images)
+        logits = compute_logits(model, images)
         return logits if output == "logits" else jax.nn.softmax(logits["out"])
 
     return params | rest, function

@@ -100,16 +100,13 @@ def winograd_conv(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
             (0, 0),
         ],
     )
-    # Rows, then columns. Between them a barrier, or XLA computes the first pass again for each part of the
-    # second; and whole stacks, since the compiler's time grows with the number of arrays.
-    x = _combine(FROM_INPUTS, [x[:, i : i + 4 * rows - 3 : 4] for i in range(INPUTS)])
-    x = jax.lax.optimization_barrier(x)  # (6, N, rows, width, in)
+    # Rows, then columns; as whole stacks, since the compiler's time grows with the number of arrays.
+    x = _combine(FROM_INPUTS, [x[:, i : i + 4 * rows - 3 : 4] for i in range(INPUTS)])  # (6, N, rows, ...)
     x = _combine(FROM_INPUTS, [x[:, :, :, i : i + 4 * columns - 3 : 4] for i in range(INPUTS)])
     x = x.reshape(INPUTS**2, batch * rows * columns, channels)
     y = jax.lax.dot_general(x, kernel, (((2,), (1,)), ((0,), (0,))))  # (36, tiles, out)
     y = y.reshape(INPUTS, INPUTS, batch, rows, columns, kernel.shape[-1])
     y = _combine(TO_OUTPUTS, list(y))  # (4 columns, 6, N, rows, columns, out)
-    y = jax.lax.optimization_barrier(y)
     y = _combine(TO_OUTPUTS, list(y.swapaxes(0, 1)))  # (4 rows, 4 columns, N, rows, columns, out)
     y = y.transpose(2, 3, 0, 4, 1, 5).reshape(batch, rows * OUTPUTS, columns * OUTPUTS, -1)
     return y[:, :height, :width]

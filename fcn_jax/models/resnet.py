@@ -75,6 +75,13 @@ class Bottleneck(nnx.Module):
         return jax.nn.relu(x + shortcut)
 
 
+class MaxPool(nnx.Module):
+    """Halves a map, rounded up, by maxima of 3x3 windows: `torch.nn.MaxPool2d(3, stride=2, padding=1)`."""
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return nnx.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+
+
 class ResNet(nnx.Module):
     """Stem and four stages; gives the maps that an FCN reads, by name.
 
@@ -91,6 +98,7 @@ class ResNet(nnx.Module):
     def __init__(self, blocks: tuple[int, int, int, int], **settings: Any):
         self.conv1 = conv(3, 64, 7, stride=2, padding=3, **settings)
         self.bn1 = BatchNorm(64, **settings)
+        self.maxpool = MaxPool()
         self.layer1 = _stage(64, blocks[0], STAGES[0], settings)
         self.layer2 = _stage(256, blocks[1], STAGES[1], settings)
         self.layer3 = _stage(512, blocks[2], STAGES[2], settings)
@@ -100,7 +108,7 @@ class ResNet(nnx.Module):
         """Maps (N, H, W, 3) to "layer3" (N, ceil(H/8), ceil(W/8), 1024) and "layer4" (..., 2048)."""
         run = nnx.remat(Bottleneck.__call__) if self.remat else Bottleneck.__call__
         x = jax.nn.relu(self.bn1(self.conv1(images)))  # (N, H/2, W/2, 64), rounded up like all that follow
-        x = nnx.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))  # (N, H/4, W/4, 64)
+        x = self.maxpool(x)  # (N, H/4, W/4, 64)
         for block in self.layer1:  # (N, H/4, W/4, 256)
             x = run(block, x)
         for block in self.layer2:  # (N, H/8, W/8, 512)
