@@ -3,8 +3,9 @@
 On a CPU, 3x3 convolutions of stride 1 with 256 input channels or more go by Winograd's algorithm, dilated
 ones by phases first: with fewer channels its additions cost what its multiplications save. (1x1 convolutions
 are matrix products already, see `models.layers.convolve`.) ResNet's pooling goes along columns, then rows:
-XLA takes maxima of 3x3 windows without vector instructions. On a GPU or TPU all stays with XLA, whose
-libraries choose their own algorithms; so it does in half precision, which Winograd's sums would not bear.
+XLA takes maxima of 3x3 windows without vector instructions. Sums of blocks are written so that each is
+computed once. On a GPU or TPU all stays with XLA, whose libraries choose their own algorithms; so do
+convolutions in half precision, which Winograd's sums would not bear.
 """
 
 import jax
@@ -14,7 +15,7 @@ from flax import nnx
 
 from fcn_jax.inference.dilation import join, separate
 from fcn_jax.inference.winograd import transform_kernel, winograd_conv
-from fcn_jax.models.resnet import MaxPool
+from fcn_jax.models.resnet import Bottleneck, MaxPool
 
 CHANNELS = 256
 
@@ -43,6 +44,15 @@ class WinogradConv(nnx.Module):
         return y if self.bias is None else y + self.bias[...].astype(dtype)
 
 
+def add_rectified_once(x: jax.Array, shortcut: jax.Array) -> jax.Array:
+    """Computes relu(x + shortcut), of finite numbers to the bit, in a form that XLA computes once.
+
+    What ends in relu, an operation on one array, XLA's CPU compiler computes again for each of its readers:
+    here the next block's convolution and its sum, whose readers compute both again, and so on to the last.
+    """
+    return jnp.maximum(x, -shortcut) + shortcut
+
+
 class SeparateMaxPool(nnx.Module):
     """`MaxPool`, one direction after the other."""
 
@@ -56,6 +66,8 @@ def choose_algorithms(model: nnx.Module, platform: str) -> None:
     if platform != "cpu":
         return
     for _, module in list(nnx.iter_modules(model)):
+        if isinstance(module, Bottleneck):
+            module.add = add_rectified_once
         for name, layer in list(vars(module).items()):
             if isinstance(layer, nnx.Conv) and _suits_winograd(layer):
                 setattr(module, name, WinogradConv(layer))

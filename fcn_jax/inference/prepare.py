@@ -103,8 +103,7 @@ def labels_by_rows(model: nnx.Module, scores, size: tuple[int, int]) -> jax.Arra
     count = min(height, max(1, BAND_VALUES // ((batch if isinstance(batch, int) else 1) * width * classes)))
 
     def decide(start):
-        logits = upsample_rows(model, scores, size, start, count)
-        return logits.argmax(-1).astype(jnp.uint8)
+        return _largest(upsample_rows(model, scores, size, start, count))
 
     if count == height:
         return decide(0)
@@ -113,3 +112,12 @@ def labels_by_rows(model: nnx.Module, scores, size: tuple[int, int]) -> jax.Arra
     bands = jnp.moveaxis(bands, 0, 1).reshape(batch, -1, width)
     last = decide(height - count)
     return jnp.concatenate([bands, last[:, bands.shape[1] - (height - count) :]], axis=1)
+
+
+def _largest(logits: jax.Array) -> jax.Array:
+    """Finds the first class of the largest logit: an argmax that needs each only once, and holds none."""
+    best, labels = logits[..., 0], jnp.zeros(logits.shape[:-1], jnp.uint8)
+    for index in range(1, logits.shape[-1]):
+        labels = jnp.where(logits[..., index] > best, jnp.uint8(index), labels)
+        best = jnp.maximum(logits[..., index], best)
+    return labels
