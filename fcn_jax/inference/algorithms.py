@@ -2,10 +2,12 @@
 
 On a CPU, 3x3 convolutions of stride 1 with 256 input channels or more go by Winograd's algorithm, dilated
 ones by phases first: with fewer channels its additions cost what its multiplications save. (1x1 convolutions
-are matrix products already, see `models.layers.convolve`.) ResNet's pooling goes along columns, then rows:
-XLA takes maxima of 3x3 windows without vector instructions. Sums of blocks are written so that each is
-computed once. On a GPU or TPU all stays with XLA, whose libraries choose their own algorithms; so do
-convolutions in half precision, which Winograd's sums would not bear.
+are matrix products already, see `models.layers.convolve`.) Unpadded larger kernels, fc6, are a matrix product
+for each row of the kernel. ResNet's pooling goes along columns, then rows: XLA takes maxima of 3x3 windows
+without vector instructions. Sums of blocks are written so that each is computed once.
+
+On a GPU or TPU all stays with XLA, whose libraries choose their own algorithms; so do convolutions in half
+precision, which these sums would not bear.
 """
 
 import jax
@@ -44,6 +46,15 @@ class WinogradConv(nnx.Module):
         return y if self.bias is None else y + self.bias[...].astype(dtype)
 
 
+def convolve_by_rows(x, kernel, strides, padding, *, precision, **settings) -> jax.Array:
+    """Convolves, unpadded and at stride 1, by a matrix product for each row of the kernel."""
+    height, width, channels, features = kernel.shape
+    rows, columns = x.shape[1] - height + 1, x.shape[2] - width + 1
+    x = jnp.concatenate([x[:, :, i : i + columns] for i in range(width)], axis=-1)
+    kernel = kernel.reshape(height, width * channels, features)
+    return sum(jnp.matmul(x[:, i : i + rows], kernel[i], precision=precision) for i in range(height))
+
+
 def add_rectified_once(x: jax.Array, shortcut: jax.Array) -> jax.Array:
     """Computes relu(x + shortcut), of finite numbers to the bit, in a form that XLA computes once.
 
@@ -71,6 +82,8 @@ def choose_algorithms(model: nnx.Module, platform: str) -> None:
         for name, layer in list(vars(module).items()):
             if isinstance(layer, nnx.Conv) and _suits_winograd(layer):
                 setattr(module, name, WinogradConv(layer))
+            elif isinstance(layer, nnx.Conv) and _suits_rows(layer):
+                layer.conv_general_dilated = convolve_by_rows
             elif isinstance(layer, MaxPool):
                 setattr(module, name, SeparateMaxPool())
 
@@ -79,11 +92,27 @@ def _suits_winograd(conv: nnx.Conv) -> bool:
     dilation = conv.kernel_dilation
     return (
         conv.kernel.shape[:2] == (3, 3)
-        and conv.strides == (1, 1)
+        and _is_plain(conv)
         and isinstance(dilation, tuple)
         and len(set(dilation)) == 1
         and conv.padding == tuple((pixels, pixels) for pixels in dilation)
-        and conv.feature_group_count == 1
         and conv.kernel.shape[2] >= CHANNELS
+    )
+
+
+def _suits_rows(conv: nnx.Conv) -> bool:
+    return (
+        min(conv.kernel.shape[:2]) > 3
+        and _is_plain(conv)
+        and conv.kernel_dilation in (1, (1, 1))
+        and conv.padding == ((0, 0), (0, 0))
+    )
+
+
+def _is_plain(conv: nnx.Conv) -> bool:
+    return (
+        conv.strides == (1, 1)
+        and conv.input_dilation in (1, (1, 1))
+        and conv.feature_group_count == 1
         and jnp.dtype(conv.dtype or conv.kernel.dtype).itemsize >= 4
     )

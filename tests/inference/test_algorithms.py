@@ -1,12 +1,22 @@
-"""Algorithms that must give the very bits of the layers they stand for."""
+"""The algorithms against the layers they stand for, and the rule that chooses them."""
 
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
-from fcn_jax.inference.algorithms import SeparateMaxPool, add_rectified_once
+import fcn_jax
+from fcn_jax.inference.algorithms import (
+    SeparateMaxPool,
+    WinogradConv,
+    add_rectified_once,
+    choose_algorithms,
+    convolve_by_rows,
+)
+from fcn_jax.models.layers import conv
 from fcn_jax.models.resnet import MaxPool, add_rectified
 
 
@@ -24,3 +34,25 @@ def test_rectified_sums_are_the_same_bits():
 def test_pooling_in_two_directions_is_the_same(size):
     x = np.random.default_rng(0).standard_normal((2, *size, 3), np.float32) - 3  # padding must not win
     np.testing.assert_array_equal(jax.jit(SeparateMaxPool())(x), jax.jit(MaxPool())(x))
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("size", [(7, 7), (9, 8), (12, 20)])
+def test_a_product_for_each_row(size):
+    layer = conv(3, 4, 7, bias_init=jax.nn.initializers.normal(), param_dtype=jnp.float64, rngs=nnx.Rngs(0))
+    x = np.random.default_rng(1).standard_normal((2, *size, 3))
+    expected = layer(x)
+    layer.conv_general_dilated = convolve_by_rows
+    np.testing.assert_allclose(layer(x), expected, rtol=0, atol=1e-14 * np.abs(expected).max())  # 2e-15
+
+
+def test_the_rule():
+    def chosen(platform, dtype=None):
+        model = fcn_jax.fcn8s_vgg16(num_classes=2, features=(4, 4, 4, 4, 256), fc_features=4, dtype=dtype)
+        choose_algorithms(model, platform)
+        trunk = model.backbone
+        winograd = [name for name, layer in vars(trunk).items() if isinstance(layer, WinogradConv)]
+        return winograd, trunk.fc6.conv_general_dilated is convolve_by_rows
+
+    assert chosen("cpu") == (["conv5_2", "conv5_3"], True)  # conv5_1 has 4 input channels
+    assert chosen("gpu") == chosen("tpu") == chosen("cpu", jnp.bfloat16) == ([], False)
