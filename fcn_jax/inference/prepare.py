@@ -18,11 +18,15 @@ from fcn_jax.inference.algorithms import choose_algorithms
 from fcn_jax.inference.folding import Identity, fold_batch_norms
 from fcn_jax.inference.rows import compute_logits, compute_scores, upsample_rows
 from fcn_jax.models import FCN
+from fcn_jax.models.checks import check_images
 from fcn_jax.structure import Arrays, Structure
 
 Output = Literal["logits", "probabilities", "labels"]
 BAND_VALUES = 2**24
 """How many logits a band of rows may hold, unless a single row holds more: 64 MiB."""
+PIXELS = 2**16
+"""Images of so many go through a CPU one at a time: several at once leave its caches. Smaller ones, all at
+once: they share the reading of the weights."""
 
 
 def prepare(model: nnx.Module, *, aux: bool = False, platform: str | None = None) -> nnx.Module:
@@ -78,12 +82,21 @@ def inference_function(
         raise ValueError(f"output: expected one of {', '.join(get_args(Output))}, got {output!r}")
     if aux and output != "logits":
         raise ValueError(f'aux: expected output="logits" with it, got {output!r}; leave one of them out')
+    platform = platform or jax.default_backend()
     model = prepare(model, aux=aux, platform=platform)
     structure = Structure(model)
     params, rest = structure.split(model)
 
     def function(arrays: Arrays, images: jax.Array):
+        check_images(images)
         model = nnx.merge(structure.graph, structure.nested(arrays))
+        batch, height, width, _ = images.shape
+        if platform == "cpu" and height * width >= PIXELS and batch != 1:
+            singles = jax.lax.map(lambda image: compute(model, image[None]), images)
+            return jax.tree.map(lambda x: x[:, 0], singles)
+        return compute(model, images)
+
+    def compute(model: nnx.Module, images: jax.Array):
         if output == "labels":
             return labels_by_rows(model, compute_scores(model, images), images.shape[1:3])
         logits = compute_logits(model, images)

@@ -69,6 +69,19 @@ def test_logits_for_several_platforms(tmp_path):
     np.testing.assert_allclose(logits, expected, atol=1e-5 * np.abs(expected).max())
 
 
+def test_large_images_go_one_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["fcn_jax.inference.prepare"], "PIXELS", 1)
+    model, images = drawn_model("fcn8s_vgg16", "float32"), seeded_images(3, *SIZE).astype(np.float32)
+    save_exported(model, tmp_path / "m.zip", size=SIZE, output="logits")
+    function, expected = (
+        load_exported(tmp_path / "m.zip").function,
+        jax.jit(lambda x: model(x)["out"])(images),
+    )
+    for batch in (1, 3):
+        logits = function(images[:batch])["out"]
+        np.testing.assert_allclose(logits, expected[:batch], atol=1e-5 * np.abs(expected).max())
+
+
 def test_half_precision(tmp_path):
     model = drawn_model("fcn8s_vgg16", "float32")
     model.backbone.conv5_3.dtype = jnp.bfloat16

@@ -42,6 +42,25 @@ def test_every_output_is_the_models(name, size, monkeypatch):
 
 
 @pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("name", ["fcn_resnet50", "fcn8s_vgg16"])
+def test_large_images_go_one_at_a_time(name, monkeypatch):
+    monkeypatch.setattr(sys.modules["fcn_jax.inference.prepare"], "PIXELS", 17 * 23)
+    model, images = drawn_model(name), jnp.asarray(seeded_images(3, 17, 23))
+    expected = jax.jit(lambda images: model(images))(images)
+    for output, platform in (("logits", "cpu"), ("labels", "cpu"), ("logits", "gpu")):
+        aux = output == "logits" and "aux" in expected
+        arrays, function = inference_function(model, output=output, aux=aux, platform=platform)
+        assert ("while" in jax.jit(function).lower(arrays, images).as_text()) == (platform == "cpu")
+        result = jax.jit(function)(arrays, images)
+        if output == "labels":
+            np.testing.assert_array_equal(result, expected["out"].argmax(-1))
+            continue
+        assert set(result) == set(expected)
+        for head in result:
+            assert error(result[head], expected[head]) < 1e-12  # 6e-16
+
+
+@pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_are_those_of_the_whole(name):
     model, size = drawn_model(name), (41, 67)
