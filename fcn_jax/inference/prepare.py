@@ -73,7 +73,8 @@ def inference_function(
 
     Returns:
       arrays: by dotted name; function: pure, of (arrays, images), to be jitted by the caller. Once compiled
-      for a size of images, it is for good.
+      for a size of images, it is for good. On a CPU large images go one at a time, see `PIXELS`, so a caller
+      who has several CPU devices splits batches before, as `Segmenter` does.
 
     Raises:
       ValueError: an unknown output, or "aux" with another output than logits.

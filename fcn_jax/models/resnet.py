@@ -44,7 +44,7 @@ class Downsample(nnx.Module):
 
 
 def add_rectified(x: jax.Array, shortcut: jax.Array) -> jax.Array:
-    """Ends a block."""
+    """Ends a block: relu(x + shortcut)."""
     return jax.nn.relu(x + shortcut)
 
 

@@ -73,10 +73,8 @@ def test_large_images_go_one_at_a_time(tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules["fcn_jax.inference.prepare"], "PIXELS", 1)
     model, images = drawn_model("fcn8s_vgg16", "float32"), seeded_images(3, *SIZE).astype(np.float32)
     save_exported(model, tmp_path / "m.zip", size=SIZE, output="logits")
-    function, expected = (
-        load_exported(tmp_path / "m.zip").function,
-        jax.jit(lambda x: model(x)["out"])(images),
-    )
+    function = load_exported(tmp_path / "m.zip").function
+    expected = jax.jit(lambda images: model(images)["out"])(images)
     for batch in (1, 3):
         logits = function(images[:batch])["out"]
         np.testing.assert_allclose(logits, expected[:batch], atol=1e-5 * np.abs(expected).max())
