@@ -1,5 +1,6 @@
 """What is restored is what was saved, bit for bit; what cannot be saved is an error."""
 
+import contextlib
 import resource
 import shutil
 from pathlib import Path
@@ -118,13 +119,15 @@ def test_a_failing_machine_is_not_damage(two_steps, monkeypatch, failure):
         Checkpoints(two_steps).restore(a_tree())
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def small_disk():
-    """Files cannot grow past 20 kB, as on a full disk."""
+    """Files cannot grow past 20 kB, as on a full disk; pytest may write to a file, so not in a fixture."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def save_again(checkpoints):
@@ -132,24 +135,21 @@ def save_again(checkpoints):
 
 
 @pytest.mark.parametrize("then", [Checkpoints.wait, Checkpoints.close, Checkpoints.steps, save_again])
-def test_a_full_disk_is_told_by_the_next_call(folder, small_disk, then):
+def test_a_full_disk_is_told_by_the_next_call(folder, then):
     checkpoints = Checkpoints(folder)
-    checkpoints.save(3, {"large": jnp.asarray(np.random.default_rng(0).normal(size=30_000))})
-    with pytest.raises(CheckpointsNotSaved, match=rf"{folder}: step 3 could not be saved: .*File too large"):
-        then(checkpoints)
+    with small_disk():
+        checkpoints.save(3, {"large": jnp.asarray(np.random.default_rng(0).normal(size=30_000))})
+        with pytest.raises(CheckpointsNotSaved, match=rf"{folder}: step 3 could not be saved: .*too large"):
+            then(checkpoints)
     assert checkpoints.steps() == [1, 2]
 
 
 def test_after_a_full_disk(folder):
     checkpoints = Checkpoints(folder)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
-    try:
+    with small_disk():
         checkpoints.save(3, {"large": jnp.asarray(np.random.default_rng(0).normal(size=30_000))})
         with pytest.raises(CheckpointsNotSaved):
             checkpoints.wait()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     with checkpoints:
         assert checkpoints.restore(a_tree()).step == 2
         checkpoints.save(3, a_tree(3))
