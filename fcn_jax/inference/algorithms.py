@@ -22,28 +22,15 @@ from fcn_jax.models.resnet import Bottleneck, MaxPool
 CHANNELS = 256
 
 
-class WinogradConv(nnx.Module):
-    """A 3x3 convolution of stride 1 that keeps the size, with its kernel transformed once."""
-
-    def __init__(self, conv: nnx.Conv):
-        self.kernel = nnx.Param(jax.device_put(transform_kernel(np.asarray(conv.kernel[...]))))
-        self.bias = conv.bias
-        self.dtype = conv.dtype
-        # As `grid.FeatureMap.conv` reads them.
-        self.kernel_size, self.strides = conv.kernel_size, conv.strides
-        self.padding, self.kernel_dilation = conv.padding, conv.kernel_dilation
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        dilation = self.kernel_dilation[0]
-        height, width = x.shape[1:3]
-        dtype = self.dtype or jnp.result_type(x, self.kernel[...])
-        x, kernel = x.astype(dtype), self.kernel[...].astype(dtype)
-        if dilation > 1:
-            x = separate(separate(x, dilation, 1), dilation, 2)
-        y = winograd_conv(x, kernel, padding=1)
-        if dilation > 1:
-            y = join(join(y, dilation, 1, height), dilation, 2, width)
-        return y if self.bias is None else y + self.bias[...].astype(dtype)
+def convolve_by_winograd(x, kernel, strides, padding, *, rhs_dilation, **settings) -> jax.Array:
+    """Convolves at stride 1 and to the same size by a 3x3 kernel, given as `transform_kernel` makes it."""
+    dilation = rhs_dilation[0]
+    height, width = x.shape[1:3]
+    if dilation == 1:
+        return winograd_conv(x, kernel, padding=1)
+    x = separate(separate(x, dilation, 1), dilation, 2)
+    y = winograd_conv(x, kernel, padding=1)
+    return join(join(y, dilation, 1, height), dilation, 2, width)
 
 
 def convolve_by_rows(x, kernel, strides, padding, *, precision, **settings) -> jax.Array:
@@ -81,11 +68,17 @@ def choose_algorithms(model: nnx.Module, platform: str) -> None:
             module.add = add_rectified_once
         for name, layer in list(vars(module).items()):
             if isinstance(layer, nnx.Conv) and _suits_winograd(layer):
-                setattr(module, name, WinogradConv(layer))
+                use_winograd(layer)
             elif isinstance(layer, nnx.Conv) and _suits_rows(layer):
                 layer.conv_general_dilated = convolve_by_rows
             elif isinstance(layer, MaxPool):
                 setattr(module, name, SeparateMaxPool())
+
+
+def use_winograd(conv: nnx.Conv) -> None:
+    """Has a 3x3 convolution computed by Winograd's algorithm, its kernel transformed once."""
+    conv.kernel = nnx.Param(jax.device_put(transform_kernel(np.asarray(conv.kernel[...]))))
+    conv.conv_general_dilated = convolve_by_winograd
 
 
 def _suits_winograd(conv: nnx.Conv) -> bool:

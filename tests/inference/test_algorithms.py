@@ -11,12 +11,12 @@ from flax import nnx
 import fcn_jax
 from fcn_jax.inference.algorithms import (
     SeparateMaxPool,
-    WinogradConv,
     add_rectified_once,
     choose_algorithms,
     convolve_by_rows,
+    convolve_by_winograd,
 )
-from fcn_jax.models.layers import conv
+from fcn_jax.models.layers import conv, convolve
 from fcn_jax.models.resnet import MaxPool, add_rectified
 
 
@@ -50,9 +50,13 @@ def test_the_rule():
     def chosen(platform, dtype=None):
         model = fcn_jax.fcn8s_vgg16(num_classes=2, features=(4, 4, 4, 4, 256), fc_features=4, dtype=dtype)
         choose_algorithms(model, platform)
-        trunk = model.backbone
-        winograd = [name for name, layer in vars(trunk).items() if isinstance(layer, WinogradConv)]
-        return winograd, trunk.fc6.conv_general_dilated is convolve_by_rows
+        layers = {name: x for name, x in vars(model.backbone).items() if isinstance(x, nnx.Conv)}
+        algorithms = {name: layer.conv_general_dilated for name, layer in layers.items()}
+        return {name: chosen for name, chosen in algorithms.items() if chosen is not convolve}
 
-    assert chosen("cpu") == (["conv5_2", "conv5_3"], True)  # conv5_1 has 4 input channels
-    assert chosen("gpu") == chosen("tpu") == chosen("cpu", jnp.bfloat16) == ([], False)
+    assert chosen("cpu") == {  # conv5_1 has 4 input channels
+        "conv5_2": convolve_by_winograd,
+        "conv5_3": convolve_by_winograd,
+        "fc6": convolve_by_rows,
+    }
+    assert chosen("gpu") == chosen("tpu") == chosen("cpu", jnp.bfloat16) == {}

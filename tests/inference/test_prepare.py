@@ -10,9 +10,10 @@ import pytest
 from flax import nnx
 
 from fcn_jax.inference import inference_function, prepare
-from fcn_jax.inference.algorithms import WinogradConv
+from fcn_jax.inference.algorithms import convolve_by_winograd
 from fcn_jax.inference.prepare import labels_by_rows
 from fcn_jax.inference.rows import compute_scores, upsample_rows
+from fcn_jax.models.layers import convolve
 from tests.inference.drawn_models import NAMES, drawn_model
 from tests.seeded import seeded_images
 
@@ -99,8 +100,11 @@ def test_what_is_dropped_and_what_stays():
 
 def test_platforms():
     model = drawn_model("fcn_resnet50", "float32")
-    assert isinstance(prepare(model, platform="cpu").classifier.conv, WinogradConv)
-    assert type(prepare(model, platform="gpu").classifier.conv) is nnx.Conv
+    chosen = {
+        platform: prepare(model, platform=platform).classifier.conv.conv_general_dilated
+        for platform in ("cpu", "gpu")
+    }
+    assert chosen == {"cpu": convolve_by_winograd, "gpu": convolve}
 
 
 def test_half_precision_keeps_its_kernels():
