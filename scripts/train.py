@@ -183,7 +183,7 @@ def train(config: Config) -> int:
             bar.scores(done, scores)
             fill_model(model, arrays)
             save_weights(model, output / "last.safetensors")
-            if scores.mean_iou > best["mean_iou"]:
+            if not scores.mean_iou <= best["mean_iou"]:  # nan, where no pixel counts, is no worse
                 best = {"step": done, "mean_iou": scores.mean_iou}
                 save_weights(model, output / "best.safetensors")
             rows = []

@@ -44,8 +44,8 @@ def build_model(config: Config, categories: tuple[str, ...]) -> nnx.Module:
         if isinstance(model, SkipFCN) and config.weights_backbone is None:
             widen_fc(model)
     else:
-        model = get_model(config.model, num_classes=num_classes, **settings)
         found = read_weights(config.weights, model_name=config.model)
+        model = get_model(config.model, num_classes=num_classes, **settings)
         head = "require" if found.architecture.num_classes == num_classes else "replace"
         had_aux, wants_aux = found.architecture.aux, config.aux_loss
         aux = "require" if had_aux == wants_aux else "drop" if had_aux else "keep"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fcn_jax.training.records import read_records
 from weights_converter import read_safetensors
@@ -32,14 +33,17 @@ SMALL = {
 }
 
 
+def words(settings):
+    return [word for name, value in settings.items() for word in (f"--{name}", *str(value).split())]
+
+
 def start(output, cache, *arguments):
     environment = os.environ | {
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "PYTHONPATH": str(ROOT),
     }
-    small = [word for name, value in SMALL.items() for word in (f"--{name}", *str(value).split())]
-    command = [sys.executable, ROOT / "scripts" / "train.py", *small, "--output", output, *arguments]
+    command = [sys.executable, ROOT / "scripts" / "train.py", *words(SMALL), "--output", output, *arguments]
     return subprocess.Popen(
         list(map(str, command)),
         stdout=subprocess.PIPE,
@@ -179,6 +183,22 @@ def test_mistakes(train, tmp_path, arguments, expected):
     assert status == 1
     assert error.startswith("train.py: error: ")
     assert expected in error
+
+
+def test_a_validation_set_without_a_class(train, tmp_path):
+    for split, label in (("train", 1), ("val", 255)):
+        for kind, picture in (
+            ("images", Image.new("RGB", (50, 40))),
+            ("labels", Image.new("L", (50, 40), label)),
+        ):
+            (tmp_path / split / kind).mkdir(parents=True)
+            picture.save(tmp_path / split / kind / "1.png")
+    (tmp_path / "classes.txt").write_text("one\ntwo\n")
+    small = SMALL | {"dataset": "folder", "data-dir": tmp_path, "batch-size": 1, "steps": 1}
+    status, error = train(*words(small), "--output", tmp_path / "run")
+    assert (status, "error" in error) == (0, False), error
+    assert read_records(tmp_path / "run" / "metrics.jsonl")[-1]["mean_iou"] is None
+    assert (tmp_path / "run" / "best.safetensors").exists()
 
 
 def test_a_folder_with_another_run(train, tmp_path):
