@@ -19,17 +19,22 @@ wrong; 130 or 143 stopped by Ctrl-C or SIGTERM, and saved.
 """
 
 import json
+import math
 import sys
 import time
 from pathlib import Path
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 from fcn_jax.checkpoints import save_weights
+from fcn_jax.cli import messages
+from fcn_jax.cli.compilation import keep_compiled
 from fcn_jax.datasets import Cached, DatasetError, open_dataset
 from fcn_jax.datasets.augmentation import Augmentation, Jitter
 from fcn_jax.datasets.batches import Batches
+from fcn_jax.datasets.dataset import fingerprint
 from fcn_jax.evaluation import Evaluator
 from fcn_jax.structure import Structure, fill_model
 from fcn_jax.training.checkpoints import Checkpoints
@@ -45,7 +50,7 @@ from fcn_jax.training.devices import (
     place_state,
     state_shardings,
 )
-from fcn_jax.training.diagnosis import diagnose
+from fcn_jax.training.diagnosis import diagnose, inspect
 from fcn_jax.training.manifest import CheckpointsError
 from fcn_jax.training.objective import Objective
 from fcn_jax.training.progress import progress_bar
@@ -53,20 +58,20 @@ from fcn_jax.training.records import Records, read_records
 from fcn_jax.training.sheets import draw_sheet
 from fcn_jax.training.start import build_model, build_optimizer
 from fcn_jax.training.state import create_state, evaluated_arrays
-from fcn_jax.training.step import make_train_step
+from fcn_jax.training.step import make_train_step, split_batch
 from fcn_jax.training.stop import stop_on_signals
 
 SHEET_ROWS = 4
-EXPECTED = (ValueError, OSError, ImportError, MemoryError, CheckpointsError, jax.errors.JaxRuntimeError)
+CACHE_BYTES = 2 << 30  # of decoded pictures, over all workers
+EXPECTED = (*messages.EXPECTED, ImportError, CheckpointsError)
 
 
 def main() -> int:
     """Runs the command line; gives the exit status."""
-    config = parse_config(sys.argv[1:], description=__doc__)
     try:
-        return train(config)
+        return train(parse_config(sys.argv[1:], description=__doc__))
     except EXPECTED as error:
-        print(f"train.py: error: {error}", file=sys.stderr)
+        print(f"train.py: error: {messages.in_words(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("train.py: interrupted; the last checkpoint stands", file=sys.stderr)
@@ -78,9 +83,11 @@ def train(config: Config) -> int:
         jax.distributed.initialize(config.coordinator, config.processes, config.process)
     host, hosts = jax.process_index(), jax.process_count()
     output = open_output(config)
+    keep_compiled()
 
     # Data
-    train_set = Cached(open_dataset(config.dataset, config.data_dir, config.train_split))
+    train_set = open_dataset(config.dataset, config.data_dir, config.train_split)
+    train_set = Cached(train_set, CACHE_BYTES // max(1, config.workers))
     val_set = open_dataset(config.dataset, config.data_dir, config.val_split)
     if val_set.categories != train_set.categories:
         raise DatasetError(
@@ -100,7 +107,7 @@ def train(config: Config) -> int:
     # Model, and what is to be made of it
     mesh = make_mesh(config.devices)
     check_batch_size(config.batch_size, mesh, config.accumulate)
-    model = build_model(config, train_set.categories)
+    model = build_model(config, train_set.categories, say=print)
     evaluator = Evaluator(model, size=config.eval_size)
     model.train()
     structure = Structure(model)
@@ -132,23 +139,27 @@ def train(config: Config) -> int:
     # The way back to where an earlier start broke off
     checkpoints = Checkpoints(output / "checkpoints", keep=config.keep, say=print)
     restored = checkpoints.restore(state)
-    best = {"step": None, "mean_iou": -1.0}
+    facts = {"config": as_json(config), "pictures": fingerprint(train_set)}
     if restored is not None:
-        check_same_run(config, restored.facts["config"], output)
-        state, best = restored.tree, restored.facts["best"]
+        check_goes_on(config, facts["pictures"], restored.facts)
+        state = restored.tree
         print(f"going on after step {restored.step} of {steps}", flush=True)
     elif config.resume == "must":
         raise ValueError(f"{output}: expected a checkpoint to go on from (--resume must), there is none")
-    first = 0 if restored is None else restored.step
-    saved = first if restored is not None else None
+    done = 0 if restored is None else restored.step
+    saved = None if restored is None else done
+    chosen = evenly(len(val_set), config.eval_limit)
+    scoring = {"split": config.val_split, "size": config.eval_size, "pictures": len(chosen)}
+    scored = earlier_scores(output / "metrics.jsonl", scoring, done) if host == 0 else {}
+    missed = agreed(done > 0 and done not in scored)
 
     # Loop
     with (
         stop_on_signals() as stop,
         checkpoints,
-        Records(output if host == 0 else None, first_step=first, say=print) as records,
-        batches.stream(first, steps, workers=config.workers) as stream,
-        progress_bar(steps, first, enabled=host == 0) as bar,
+        Records(output if host == 0 else None, first_step=done, say=print) as records,
+        batches.stream(done, steps, workers=config.workers) as stream,
+        progress_bar(steps, done, enabled=host == 0) as bar,
     ):
         if host == 0:
             save_config(config, output / "config.json")
@@ -171,71 +182,95 @@ def train(config: Config) -> int:
             records.train(number, record)
             bar.step(number, record)
 
-        def evaluate(done: int) -> None:
-            nonlocal best
-            arrays = local_copy(evaluated_arrays(state), mesh)
-            chosen = evenly(len(val_set), config.eval_limit)
-            confusion = evaluator.run(arrays, val_set, indices=chosen[host::hosts]).summed_over_hosts()
-            scores = confusion.scores()
+        def evaluate() -> None:
+            """Scores the model; a signal leaves it to the next start, before anything is written."""
+
+            def seen(index: int) -> None:
+                if stop.requested_here():
+                    raise Stopped
+
+            take_weights()
+            evaluator.update(model)
+            confusion = evaluator.run(val_set, indices=chosen[host::hosts], seen=seen).summed_over_hosts()
             if host != 0:
                 return
-            records.eval(done, scores.to_dict())
-            bar.scores(done, scores)
-            fill_model(model, arrays)
+            scores = confusion.scores()
+            scored[done] = scores.mean_iou
             save_weights(model, output / "last.safetensors")
-            if not scores.mean_iou <= best["mean_iou"]:  # nan, where no pixel counts, is no worse
-                best = {"step": done, "mean_iou": scores.mean_iou}
+            if best(scored) == done:
                 save_weights(model, output / "best.safetensors")
+            records.eval(done, scoring | scores.to_dict())
+            bar.scores(done, scores)
             rows = []
             for index in evenly(len(val_set), SHEET_ROWS):
-                sample = val_set[index]
-                rows.append((val_set.name(index), *sample, evaluator.labels(arrays, sample.image)))
+                sample = evaluator.scored(val_set[index])
+                rows.append((val_set.name(index), *sample, evaluator.labels(sample.image)))
             (output / "sheets").mkdir(exist_ok=True)
             draw_sheet(rows, val_set.categories, val_set.palette, output / "sheets" / f"step{done:07d}.png")
             draw_curves(read_records(output / "metrics.jsonl"), output / "curves.png")
 
-        def save(done: int) -> None:
+        def take_weights() -> None:
+            fill_model(model, local_copy(evaluated_arrays(state), mesh))
+
+        def save() -> None:
             nonlocal saved
             if saved != done:
-                checkpoints.save(done, state, {"best": best, "config": as_json(config)})
+                checkpoints.save(done, state, facts)
                 saved = done
+
+        def leave_weights() -> None:
+            """Has the weights of the last step in a file, though nobody has scored them."""
+            take_weights()
+            if host == 0:
+                save_weights(model, output / "last.safetensors")
+
+        def due(every: int) -> bool:
+            return done > 0 and (done == steps or done % every == 0)
 
         losses: list[float] = []
         clock = [0.0]
-        pending, done = None, first
+        pending = None
         try:
-            for number in range(first, steps):
-                if stop.requested(number):
-                    break
+            if missed and due(config.eval_every):
+                evaluate()  # an earlier start was stopped before it could, or scored otherwise
+            missed = False
+            while done < steps and not stop.requested(done):
                 begun = time.perf_counter()
                 batch = place_batch(next(stream), mesh)
-                state, metrics = step(state, batch, number)
+                state, metrics = step(state, batch, done)
                 if pending is not None:
                     settle(pending)  # while this step computes
-                pending, done = (number, metrics, begun), number + 1
-                due = [done % every == 0 for every in (config.eval_every, config.checkpoint_every)]
-                if done == steps or any(due):
+                pending, done = (done, metrics, begun), done + 1
+                if due(config.eval_every) or due(config.checkpoint_every):
                     settle(pending)
                     pending = None
-                    if done == steps or due[0]:
-                        evaluate(done)
-                    if done == steps or due[1]:
-                        save(done)
+                    if due(config.eval_every):
+                        evaluate()
+                    if due(config.checkpoint_every):
+                        save()
                     clock[0] = time.perf_counter()
             if pending is not None:
                 settle(pending)
+        except Stopped:
+            missed = True
         except Diverged as failure:
-            save(failure.number)  # the state is still the one before that step
-            print(explain(failure, state, batches, objective, mesh, losses), file=sys.stderr)
+            done = failure.number  # the state is still the one before that step
+            save()
+            leave_weights()
+            print(explain(failure, state, batches, objective, mesh, config, losses), file=sys.stderr)
             return 1
-        if done > first or saved is None:
-            save(done)
-        if stop.signal is not None:
+        save()
+        if done < steps or missed:
+            leave_weights()
             print(f"stopped by {stop.signal.name} after step {done} of {steps}, saved; the same line goes on")
             return stop.exit_code
     if host == 0:
-        print(f"done: best mean IoU {best['mean_iou']:.4f} after step {best['step']}; see {output}")
+        print(f"done: best mean IoU {scored[best(scored)]:.4f} after step {best(scored)}; see {output}")
     return 0
+
+
+class Stopped(Exception):
+    """A signal came during an evaluation."""
 
 
 class Diverged(Exception):
@@ -264,6 +299,36 @@ def open_output(config: Config) -> Path:
     return config.output
 
 
+def check_goes_on(config: Config, pictures: str, saved: dict) -> None:
+    """Sees that a checkpoint, by its facts, is of this run."""
+    check_same_run(config, saved["config"], config.output)
+    if saved["pictures"] != pictures:
+        raise DatasetError(
+            f"{config.output}: expected the pictures that this run began with, got others, more or fewer; "
+            "bring them back, or start anew in another --output, from these weights by --weights"
+        )
+
+
+def earlier_scores(path: Path, scoring: dict, done: int) -> dict[int, float]:
+    """Reads the mean IoU after each step, up to `done`, that was scored in the same way."""
+    records = read_records(path) if path.exists() else []
+    return {
+        record["step"]: math.nan if record["mean_iou"] is None else record["mean_iou"]
+        for record in records
+        if record["kind"] == "eval" and record["step"] <= done and scoring.items() <= record.items()
+    }
+
+
+def best(scored: dict[int, float]) -> int:
+    """Gives the first step of the highest score; nan, where no pixel counts, is the lowest."""
+    return max(sorted(scored), key=lambda step: np.nan_to_num(scored[step], nan=-1))
+
+
+def agreed(value: bool) -> bool:
+    """Gives on every host what the first one says."""
+    return bool(multihost_utils.broadcast_one_to_all(np.asarray(value)))
+
+
 def build_augmentation(config: Config) -> Augmentation | None:
     if not config.augment:
         return None
@@ -283,23 +348,22 @@ def evenly(count: int, limit: int | None) -> list[int]:
     return np.linspace(0, count - 1, limit).round().astype(int).tolist() if limit > 1 else [0][:limit]
 
 
-def explain(failure: Diverged, state, batches: Batches, objective: Objective, mesh, losses) -> str:
+def explain(failure: Diverged, state, batches: Batches, objective: Objective, mesh, config, losses) -> str:
     """Looks at the batch that went wrong, with the weights before it, which are saved."""
-    batch = place_batch(batches.batch(failure.number), mesh)
-    loss, logits, gradients = jax.jit(objective.probe)(state.params, state.rest, batch)
-    indices = batches.indices(failure.number)
-    return diagnose(
+    own = batches.batch(failure.number)
+    batch = place_batch(own, mesh)
+    parts = jax.jit(split_batch, static_argnums=1)(batch, config.accumulate)
+    said = diagnose(
+        inspect(objective, state.params, state.rest, batch, parts),
         step=failure.number,
         lr=float(failure.metrics["lr"]),
         losses=losses,
-        loss=float(loss),
-        logits=jax.device_get(logits),
-        labels=jax.device_get(batch["labels"]),
+        labels=own["labels"],
         num_classes=objective.num_classes,
-        gradients=jax.device_get(gradients),
-        parameters=jax.device_get(state.params),
-        pictures=[batches.dataset.name(int(index)) for index in indices],
+        pictures=[batches.dataset.name(int(index)) for index in batches.indices(failure.number)],
     )
+    weights = config.output / "last.safetensors"
+    return f"{said}\n  from the weights before it: --weights {weights} --output ANOTHER"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Evaluation of a model over a dataset, against plain loops over its own logits."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,7 +7,7 @@ from flax import nnx
 from PIL import Image
 
 from fcn_jax.datasets import DatasetError, Sample
-from fcn_jax.evaluation import Evaluator
+from fcn_jax.evaluation import Evaluator, check_categories
 from fcn_jax.models.layers import BatchNorm, conv
 from fcn_jax.transforms import SemanticSegmentation
 from fcn_jax.upsampling import resize_bilinear
@@ -81,7 +80,7 @@ def test_at_the_original_size(model):
         images = model.transforms(Image.fromarray(image))[None]
         assert images.shape[1:3] != labels.shape
         pairs.append((labels, logits_of(model, images, labels.shape).argmax(-1)))
-    found = evaluator.run(evaluator.arrays, Pictures())
+    found = evaluator.run(Pictures())
     np.testing.assert_array_equal(found.counts, plain_count(pairs))
     assert len(np.unique(np.nonzero(found.counts)[1])) > 1
 
@@ -93,7 +92,7 @@ def test_at_the_recipes_size(model):
     expected = logits_of(model, model.transforms.normalize(np.asarray(picture))[None], size).argmax(-1)
     labels = np.asarray(Image.fromarray(labels).resize(size[::-1], Image.Resampling.NEAREST))
     evaluator = Evaluator(model, size="recipe")
-    found = evaluator.run(evaluator.arrays, Pictures(), indices=[1]).counts
+    found = evaluator.run(Pictures(), indices=[1]).counts
     counted = labels != 255
     pairs = labels[counted].astype(int) * CLASSES + expected[counted]
     np.testing.assert_array_equal(found.ravel(), np.bincount(pairs, minlength=CLASSES**2))
@@ -110,23 +109,24 @@ def test_scales_and_mirror_images_are_averaged_as_probabilities(model):
         total += softmax(logits_of(model, images, labels.shape))
         total += softmax(logits_of(model, images[:, :, ::-1], labels.shape))[:, ::-1]
     evaluator = Evaluator(model, scales=(0.75, 1.5), flip=True)
-    found = evaluator.labels(evaluator.arrays, image)
+    found = evaluator.labels(image)
     top = np.sort(total, -1)
     clear = top[..., -1] - top[..., -2] > 1e-5
     np.testing.assert_array_equal(found[clear], total.argmax(-1)[clear])
     assert clear.mean() > 0.99
-    assert (found != Evaluator(model).labels(evaluator.arrays, image)).any()
+    assert (found != Evaluator(model).labels(image)).any()
 
 
-def test_new_arrays_are_used_without_a_second_compilation(model):
+def test_new_weights_are_used_without_a_second_compilation():
+    model = Tiny()
     evaluator, image = Evaluator(model), Pictures()[0].image
-    before = evaluator.labels(evaluator.arrays, image)
-    # The last bias alone decides, once it is large.
-    shift = jnp.zeros(CLASSES).at[2].set(1e3)
-    after = evaluator.labels(evaluator.arrays | {"bn.bias": shift}, image)
-    assert (after == 2).all()
+    before = evaluator.labels(image)
+    model.bn.bias[...] = jnp.zeros(CLASSES).at[2].set(1e3)  # the last bias alone decides, once it is large
+    np.testing.assert_array_equal(evaluator.labels(image), before)
+    evaluator.update(model)
+    assert (evaluator.labels(image) == 2).all()
     assert (before != 2).any()
-    assert evaluator._decide._cache_size() == 1
+    assert evaluator._segmenter._engine._compute._cache_size() == 1
 
 
 def test_the_callers_model_keeps_its_mode(model):
@@ -136,9 +136,9 @@ def test_the_callers_model_keeps_its_mode(model):
 
 def test_parts_of_a_dataset(model):
     evaluator, seen = Evaluator(model), []
-    first = evaluator.run(evaluator.arrays, Pictures(), indices=[0, 2], seen=seen.append)
-    second = evaluator.run(evaluator.arrays, Pictures(), indices=[1])
-    np.testing.assert_array_equal((first + second).counts, evaluator.run(evaluator.arrays, Pictures()).counts)
+    first = evaluator.run(Pictures(), indices=[0, 2], seen=seen.append)
+    second = evaluator.run(Pictures(), indices=[1])
+    np.testing.assert_array_equal((first + second).counts, evaluator.run(Pictures()).counts)
     assert seen == [0, 2]
 
 
@@ -153,9 +153,14 @@ def test_errors(model):
     class Others(Pictures):
         categories = ("a", "b", "c")
 
-    evaluator = Evaluator(model)
     with pytest.raises(
         DatasetError, match="expected a dataset of 4 classes, as the model has, got 3: a, b, c"
     ):
-        evaluator.run(evaluator.arrays, Others())
-    assert jax.tree.leaves(evaluator.arrays)
+        Evaluator(model).run(Others())
+
+
+def test_a_class_may_have_another_name_but_not_another_place():
+    check_categories(("a", "b"), 2, None)
+    check_categories(("background", "b"), 2, ("__background__", "b"))
+    with pytest.raises(DatasetError, match="classes in their order, b, a; got 'a' as class 0 of the dataset"):
+        check_categories(("a", "b"), 2, ("b", "a"))

@@ -50,15 +50,14 @@ def run(options: argparse.Namespace) -> int:
     records = train(model, scenes, unseen, options.steps)
 
     evaluator = Evaluator(model)
-    scores = evaluator.run(evaluator.arrays, unseen).scores()
+    scores = evaluator.run(unseen).scores()
     print(f"\n{len(unseen)} scenes that it has not seen:\n{format_scores(scores, unseen.categories)}\n")
     weights = output / "fcn8s_scenes.safetensors"
     fcn_jax.save_weights(model, weights)
     last = {"kind": "eval", "step": options.steps, **scores.to_dict()}
     draw_curves([*records, last], output / "curves.png")
     rows = [
-        (unseen.name(index), *unseen[index], evaluator.labels(evaluator.arrays, unseen[index].image))
-        for index in range(SHOWN)
+        (unseen.name(index), *unseen[index], evaluator.labels(unseen[index].image)) for index in range(SHOWN)
     ]
     draw_sheet(rows, unseen.categories, unseen.palette, output / "sheet.png")
 
@@ -106,7 +105,9 @@ def train(model: nnx.Module, scenes: Scenes, unseen: Scenes, steps: int) -> list
             records.append({"kind": "train", "step": number, **record})
             bar.step(number, record)
             if (number + 1) % EVERY == 0:
-                scores = evaluator.run(evaluated_arrays(state), unseen, indices=range(SOME)).scores()
+                fill_model(model, evaluated_arrays(state))
+                evaluator.update(model)
+                scores = evaluator.run(unseen, indices=range(SOME)).scores()
                 records.append({"kind": "eval", "step": number + 1, **scores.to_dict()})
     fill_model(model, evaluated_arrays(state))
     model.eval()

@@ -20,7 +20,6 @@ from fcn_jax.cli.weights import add_weights_arguments, find_weights
 from fcn_jax.confusion_picture import confusion_picture
 from fcn_jax.datasets import list_datasets, open_dataset
 from fcn_jax.evaluation import Evaluator
-from fcn_jax.inference import prepare
 from fcn_jax.metrics import format_scores
 from weights_converter.files import replacing
 
@@ -59,16 +58,14 @@ def run(options: argparse.Namespace) -> int:
     dataset = open_dataset(options.dataset, options.data_dir, options.split)
     path = find_weights(options.weights, options.model, options.offline)
     model = load_model(path, model_name=options.model)
-    evaluator = Evaluator(prepare(model), size=options.size, scales=scales, flip=options.flip)
+    evaluator = Evaluator(model, size=options.size, scales=scales, flip=options.flip)
     indices = range(min(len(dataset), options.limit or len(dataset)))
 
     console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("evaluating", total=len(indices))
-        confusion = evaluator.run(
-            evaluator.arrays, dataset, indices=indices, seen=lambda index: progress.advance(task)
-        )
+        confusion = evaluator.run(dataset, indices=indices, seen=lambda index: progress.advance(task))
 
     scores = confusion.scores()
     facts = {

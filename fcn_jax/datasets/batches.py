@@ -94,7 +94,11 @@ class Batches:
           ValueError: a step below 0.
         """
         samples = [self._sample(number) for number in self._numbers(step)]
-        size = tuple(np.max([sample.labels.shape for sample in samples], axis=0))
+        sizes = [sample.labels.shape for sample in samples]
+        if self.augmentation is None:  # the other hosts' pictures may be larger
+            others = set(self._numbers(step, whole=True)) - set(self._numbers(step))
+            sizes += [self._sample(number).labels.shape for number in sorted(others)]
+        size = tuple(np.max(sizes, axis=0))
         images, labels = zip(*(pad(sample, size) for sample in samples), strict=True)
         return {"images": np.stack(images), "labels": np.stack(labels)}
 
@@ -121,10 +125,10 @@ class Batches:
         """
         return BatchStream(self.batch, first_step, last_step, workers=workers, threads=threads)
 
-    def _numbers(self, step: int) -> range:
+    def _numbers(self, step: int, *, whole: bool = False) -> range:
         if step < 0:
             raise ValueError(f"step: expected at least 0, got {step}")
-        process_index, process_count = self.share
+        process_index, process_count = (0, 1) if whole else self.share
         size = self.batch_size // process_count
         first = step * self.batch_size + process_index * size
         return range(first, first + size)

@@ -4,6 +4,7 @@ Labels are class indices from 0, uint8, and 255 (`IGNORE_LABEL`) where no class 
 dataset's own files use for that.
 """
 
+import hashlib
 import operator
 from typing import NamedTuple, Protocol
 
@@ -53,6 +54,14 @@ class SegmentationDataset(Protocol):
     def name(self, index: int) -> str:
         """Names a picture, for captions and messages: the stem of its file."""
         ...
+
+
+def fingerprint(dataset: SegmentationDataset) -> str:
+    """Tells a dataset from another by the names of its pictures, in their order: a SHA-256."""
+    digest = hashlib.sha256()
+    for index in range(len(dataset)):
+        digest.update(dataset.name(index).encode("utf-8", "surrogateescape") + b"\0")
+    return digest.hexdigest()
 
 
 def check_index(index: int, length: int) -> int:

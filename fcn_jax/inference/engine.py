@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from fcn_jax.inference.prepare import prepare
 from fcn_jax.inference.rows import Scores, compute_scores, upsample_rows
-from fcn_jax.structure import Structure
+from fcn_jax.structure import Arrays, Structure
 
 
 class Engine:
@@ -24,13 +24,14 @@ class Engine:
     """
 
     def __init__(self, model: nnx.Module, devices: Sequence[jax.Device] | None = None):
-        model = prepare(model, platform=devices[0].platform if devices else None)
+        self._platform = devices[0].platform if devices else None
+        model = prepare(model, platform=self._platform)
         structure = Structure(model)
-        params, rest = structure.split(model)
         self.devices = len(devices) if devices else 1
         mesh = Mesh(np.array(devices), ("data",)) if self.devices > 1 else None
         everywhere = NamedSharding(mesh, PartitionSpec()) if mesh else devices[0] if devices else None
-        self._arrays = jax.device_put(params | rest, everywhere)
+        self._everywhere = everywhere
+        self._arrays = self._taken_from(model)
 
         def merged(arrays):
             return nnx.merge(structure.graph, structure.nested(arrays))
@@ -51,6 +52,14 @@ class Engine:
         self._compute = jax.jit(scores)
         self._shape = partial(jax.eval_shape, scores, self._arrays)
         self._rows = jax.jit(rows, static_argnums=(3, 4))
+
+    def update(self, model: nnx.Module) -> None:
+        """Takes the weights that a model of the same structure has now."""
+        self._arrays = self._taken_from(prepare(model, platform=self._platform))
+
+    def _taken_from(self, prepared: nnx.Module) -> Arrays:
+        params, rest = Structure(prepared).split(prepared)
+        return jax.device_put(params | rest, self._everywhere)
 
     def scores(self, images: np.ndarray) -> Scores:
         """Computes (N, H, W, 3) images' scores."""

@@ -111,6 +111,10 @@ class Segmenter:
         categories = getattr(model, "categories", None) if categories is None else categories
         self.categories = _name_categories(self._classes, categories)
 
+    def update(self, model: nnx.Module) -> None:
+        """Takes the weights that a model has now, without compiling again: one of the same structure."""
+        self._engine.update(model)
+
     def __call__(self, source) -> Segmentation | list[Segmentation]:
         """Segments one picture, or a list of them.
 

@@ -56,9 +56,9 @@ class Config:
 
     # Length
     steps: int | None = None
-    """Updates of the weights; if not given, as many as `epochs` take."""
+    """Updates of the weights; None is as many as `epochs` take."""
     epochs: float = 30.0
-    """Times through the training set, where `steps` are not given."""
+    """Times through the training set; given in place of `steps`."""
     batch_size: int = 8
     """Pictures in a step, over all devices."""
     accumulate: int = 1
@@ -137,6 +137,42 @@ class Config:
     process: int | None = None
     """Which of them this is, from 0."""
 
+    def __post_init__(self):
+        for name in AT_LEAST_1:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}: expected at least 1, got {value}")
+        for name in NOT_NEGATIVE:
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise ValueError(f"{name}: expected at least 0, got {value}")
+        if not self.epochs > 0:
+            raise ValueError(f"epochs: expected a number above 0, got {self.epochs}")
+
+
+AT_LEAST_1 = (
+    "steps",
+    "batch_size",
+    "accumulate",
+    "eval_every",
+    "eval_limit",
+    "checkpoint_every",
+    "keep",
+    "devices",
+    "processes",
+)
+NOT_NEGATIVE = (
+    "workers",
+    "lr",
+    "warmup",
+    "momentum",
+    "weight_decay",
+    "clip",
+    "aux_weight",
+    "seed",
+    "process",
+)
+
 
 SMALL_DATA = Config(
     recipe="small-data",
@@ -191,6 +227,7 @@ PAPER = Config(
     with_replacement=True,
     eval_every=4000,
     checkpoint_every=1000,
+    devices=1,
 )
 
 # The authors' solvers, where they differ from that of voc-fcn32s.
@@ -229,8 +266,6 @@ FREE = {
     "coordinator",
     "processes",
     "process",
-    "weights",
-    "weights_backbone",
 }
 
 

@@ -5,7 +5,7 @@ to every device, or ("fsdp") split as well, each along its longest axis that div
 share of the model and fetches what it needs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import jax
@@ -20,15 +20,23 @@ SMALL = 2**16
 
 
 def make_mesh(count: int | None = None) -> Mesh:
-    """Makes the mesh, of all devices of all hosts or of the first `count`.
+    """Makes the mesh, of all devices of all hosts or of the first `count` of each.
 
     Raises:
-      ValueError: there are fewer devices.
+      ValueError: a host has fewer devices.
     """
-    devices = jax.devices()
-    if count is not None and not 1 <= count <= len(devices):
-        raise ValueError(f"expected a number of devices from 1 to {len(devices)}, got {count}")
-    return Mesh(np.array(devices[:count]), (AXIS,))
+    return Mesh(np.array(first_of_each_host(jax.devices(), count)), (AXIS,))
+
+
+def first_of_each_host(devices: Sequence[jax.Device], count: int | None) -> list[jax.Device]:
+    """Chooses the first `count` devices of each host, in order; all if None. Raises as `make_mesh` does."""
+    hosts: dict[int, list[jax.Device]] = {}
+    for device in devices:
+        hosts.setdefault(device.process_index, []).append(device)
+    fewest = min(map(len, hosts.values()))
+    if count is not None and not 1 <= count <= fewest:
+        raise ValueError(f"expected a number of devices from 1 to {fewest}, got {count}")
+    return [device for own in hosts.values() for device in own[:count]]
 
 
 def check_batch_size(batch_size: int, mesh: Mesh, accumulate: int = 1) -> None:
@@ -36,7 +44,7 @@ def check_batch_size(batch_size: int, mesh: Mesh, accumulate: int = 1) -> None:
     if batch_size < 1 or batch_size % (mesh.size * accumulate):
         raise ValueError(
             f"expected a batch size that {mesh.size} devices x {accumulate} parts of accumulation divide, "
-            f"got {batch_size}; choose a multiple of {mesh.size * accumulate}, or fewer devices"
+            f"got {batch_size}; choose a multiple of {mesh.size * accumulate}, or fewer --devices"
         )
 
 

@@ -52,10 +52,3 @@ class Objective:
             logits, batch["labels"], aux_weight=self.aux_weight, denominator=denominator, **self.settings
         )
         return loss, (self.structure.split(model)[1], logits)
-
-    def probe(self, params: Arrays, rest: Arrays, batch: Batch) -> tuple[jax.Array, dict, Arrays]:
-        """Computes loss, logits and gradients of a batch and changes nothing: to see what is wrong."""
-        differentiate = jax.value_and_grad(self, has_aux=True)
-        denominator = self.denominator(params, batch["labels"])
-        (loss, (_, logits)), gradients = differentiate(params, rest, batch, denominator)
-        return loss, logits, gradients

@@ -4,14 +4,14 @@ The model is random, or has a classifier's backbone, or the weights of an earlie
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
 
-from fcn_jax.checkpoints import load_weights, read_weights
+from fcn_jax.checkpoints import load_weights, read_weights, stated
 from fcn_jax.models import SkipFCN
 from fcn_jax.training.config import Config, has_aux
 from fcn_jax.training.optimizers import GROUPS, adamw, learning_rate, sgd
@@ -19,8 +19,13 @@ from fcn_jax.transforms import Preset
 from fcn_jax.zoo import get_model
 
 
-def build_model(config: Config, categories: tuple[str, ...]) -> nnx.Module:
+def build_model(
+    config: Config, categories: tuple[str, ...], *, say: Callable[[str], None] = lambda message: None
+) -> nnx.Module:
     """Builds the model of a run, in evaluation mode, with the categories of its dataset.
+
+    Args:
+      say: told if the weights to start from are of other classes, so that score layers start anew.
 
     Raises:
       ValueError: settings that the model does not have.
@@ -46,10 +51,13 @@ def build_model(config: Config, categories: tuple[str, ...]) -> nnx.Module:
     else:
         found = read_weights(config.weights, model_name=config.model)
         model = get_model(config.model, num_classes=num_classes, **settings)
-        head = "require" if found.architecture.num_classes == num_classes else "replace"
+        _, known = stated(found)
+        same = found.architecture.num_classes == num_classes and known in (None, tuple(categories))
+        if not same:
+            say(f"{config.weights} is of other classes: its score layers stay behind")
         had_aux, wants_aux = found.architecture.aux, config.aux_loss
         aux = "require" if had_aux == wants_aux else "drop" if had_aux else "keep"
-        load_weights(model, found, head=head, aux=aux)
+        load_weights(model, found, head="require" if same else "replace", aux=aux)
     model.categories = tuple(categories)
     model.transforms = _transforms(config, model.transforms)
     model.backbone.remat = config.remat

@@ -74,7 +74,7 @@ def make_train_step(
     # slower, and parts written out one after another would all be held in memory at once.
     @jax.jit
     def prepare(state: TrainState, batch: Batch):
-        parts = [jax.tree.map(partial(_part, number=k, count=accumulate), batch) for k in range(accumulate)]
+        parts = split_batch(batch, accumulate)
         denominator = objective.denominator(state.params, batch["labels"])
         rest = jax.tree.map(jnp.copy, state.rest)  # the sums are given up part by part, the state is not
         sums = jnp.zeros_like(denominator), rest, jax.tree.map(jnp.zeros_like, state.params)
@@ -97,11 +97,16 @@ def make_train_step(
     return step_in_parts
 
 
-def _part(values: jax.Array, number: int, count: int) -> jax.Array:
-    """Takes every count-th image from `number` on, so that each device has its share of each part."""
-    if values.shape[0] % count:
-        raise ValueError(
-            f"expected a batch that divides into {count} equal parts, got {values.shape[0]} images; "
-            "choose another batch size or accumulation"
-        )
-    return values[number::count]
+def split_batch(batch: Batch, count: int) -> list[Batch]:
+    """Splits a batch into parts of every count-th image, so that each device has its share of each part.
+
+    Raises:
+      ValueError: a batch that does not divide.
+    """
+    for values in batch.values():
+        if values.shape[0] % count:
+            raise ValueError(
+                f"expected a batch that divides into {count} equal parts, got {values.shape[0]} images; "
+                "choose another batch size or accumulation"
+            )
+    return [jax.tree.map(lambda values, k=k: values[k::count], batch) for k in range(count)]

@@ -1,7 +1,9 @@
 """Ending a run from outside: Ctrl-C and SIGTERM let the step under way finish and its state be saved."""
 
 import contextlib
+import os
 import signal
+import sys
 from collections.abc import Iterator
 
 import jax
@@ -19,12 +21,18 @@ class Stop:
 
     def requested(self, step: int) -> bool:
         """Tells whether to end before this step; on several hosts all of them agree on the step."""
-        if jax.process_count() > 1:
-            from jax.experimental import multihost_utils
+        if jax.process_count() == 1:
+            return self.signal is not None
+        from jax.experimental import multihost_utils
 
-            if multihost_utils.reached_preemption_sync_point(step):
-                self.signal = signal.SIGTERM
-        return self.signal is not None
+        agreed = multihost_utils.reached_preemption_sync_point(step)
+        if agreed and self.signal is None:
+            self.signal = signal.SIGTERM
+        return agreed
+
+    def requested_here(self) -> bool:
+        """Tells, between two steps, whether to end at once; on several hosts that waits for the next step."""
+        return jax.process_count() == 1 and self.signal is not None
 
     @property
     def exit_code(self) -> int:
@@ -36,16 +44,21 @@ class Stop:
 def stop_on_signals() -> Iterator[Stop]:
     """Listens to Ctrl-C and SIGTERM while the block runs. A second Ctrl-C interrupts at once.
 
-    On several hosts SIGTERM is left to JAX, which carries it to all of them.
+    On several hosts SIGTERM is left to JAX, which carries it to all of them; Ctrl-C at one is passed on so.
     """
     stop = Stop()
+    several = jax.process_count() > 1
 
     def ask(number: int, frame) -> None:
         if stop.signal == number == signal.SIGINT:
             raise KeyboardInterrupt
         stop.signal = signal.Signals(number)
+        if number == signal.SIGINT:
+            print("stopping after this step; Ctrl-C again stops at once and saves nothing", file=sys.stderr)
+        if several:
+            os.kill(os.getpid(), signal.SIGTERM)
 
-    signals = [signal.SIGINT] if jax.process_count() > 1 else [signal.SIGINT, signal.SIGTERM]
+    signals = [signal.SIGINT] if several else [signal.SIGINT, signal.SIGTERM]
     before = {number: signal.signal(number, ask) for number in signals}
     try:
         yield stop

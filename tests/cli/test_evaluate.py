@@ -31,7 +31,7 @@ def test_scores_of_three_scenes(cli, weights, tmp_path):
     assert (status, err) == (0, "")
     facts = json.loads((output / "scores.json").read_text())
     evaluator = Evaluator(fcn_jax.load_model(weights))
-    expected = evaluator.run(evaluator.arrays, open_dataset("scenes", split="val"), indices=range(3))
+    expected = evaluator.run(open_dataset("scenes", split="val"), indices=range(3))
     assert facts["confusion"] == expected.counts.tolist()
     assert facts["mean_iou"] == expected.scores().mean_iou
     assert (facts["pictures"], facts["of"], facts["model"]) == (3, 100, "fcn32s_vgg16")

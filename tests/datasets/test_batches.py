@@ -81,9 +81,10 @@ def test_without_augmentation_pictures_are_framed_to_the_largest():
         assert (labels[:, width:] == 255).all()
 
 
+@pytest.mark.parametrize("augmentation", [SMALL, None])
 @pytest.mark.parametrize("hosts", [2, 3])
-def test_the_shares_of_the_hosts_are_the_batch(hosts):
-    settings = {"batch_size": 6, "seed": 1, "augmentation": SMALL}
+def test_the_shares_of_the_hosts_are_the_batch(hosts, augmentation):
+    settings = {"batch_size": 6, "seed": 1, "augmentation": augmentation}
     whole = Batches(RandomPictures(7), **settings)
     shares = [Batches(RandomPictures(7), share=(host, hosts), **settings) for host in range(hosts)]
     for step in (0, 1, 5):

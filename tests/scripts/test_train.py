@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fcn_jax.evaluation import Evaluator
 from fcn_jax.training.records import read_records
 from weights_converter import read_safetensors
 
@@ -96,6 +97,7 @@ def test_killed_and_stopped_at_random_moments_it_ends_as_if_nothing_had_happened
         assert status in (0, -number, 128 + number), out
         if status > 0:
             assert f"stopped by {number.name} after step" in out
+            assert (broken / "last.safetensors").exists()
     status, out = finish(start(broken, cache))
     assert status == 0, (ends, out)
 
@@ -115,15 +117,21 @@ def test_two_hosts_train_as_one(tmp_path):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
-    cache, length = tmp_path / "cache", ("--steps", 4, "--eval-every", 2, "--checkpoint-every", 2)
-    hosts = [
-        start(
-            tmp_path / "two", cache, *length, "--coordinator", address, "--processes", 2, "--process", process
-        )
-        for process in range(2)
-    ]
-    for status, out in map(finish, hosts):
+    cache, length = tmp_path / "cache", ("--steps", 30, "--eval-every", 15, "--checkpoint-every", 15)
+
+    def start_two():
+        hosts = ("--coordinator", address, "--processes", 2, "--process")
+        return [start(tmp_path / "two", cache, *length, *hosts, process) for process in range(2)]
+
+    first, second = start_two()
+    # Ctrl-C at one of them, of which the other learns.
+    stopped = [stop_after(second, tmp_path / "two" / "metrics.jsonl", 2, signal.SIGINT), finish(first)]
+    for status, out in stopped:
+        assert status in (130, 143), out
+        assert "after step" in out
+    for status, out in map(finish, start_two()):
         assert status == 0, out
+        assert "going on after step" in out
     status, out = finish(start(tmp_path / "one", cache, *length))
     assert status == 0, out
     (expected, _), (found, _) = (
@@ -171,7 +179,6 @@ def train(monkeypatch, capsys):
         ([], "expected the folder with the files of folder (--data-dir DIR), got none"),
         (["--data-dir", "nowhere"], "nowhere"),
         (["--dataset", "camvit"], "did you mean 'camvid'?"),
-        (["--dataset", "scenes", "--batch-size", "0"], "batch_size: expected at least 1, got 0"),
         (["--dataset", "scenes", "--batch-size", "9", "--accumulate", "2"], "expected a batch size that"),
         (["--dataset", "scenes", "--devices", "99"], "expected a number of devices from 1 to"),
         (["--dataset", "scenes", "--model", "fcn9s_vgg16"], "did you mean 'fcn"),
@@ -199,6 +206,37 @@ def test_a_validation_set_without_a_class(train, tmp_path):
     assert (status, "error" in error) == (0, False), error
     assert read_records(tmp_path / "run" / "metrics.jsonl")[-1]["mean_iou"] is None
     assert (tmp_path / "run" / "best.safetensors").exists()
+
+    Image.new("RGB", (50, 40)).save(tmp_path / "train" / "images" / "2.png")
+    Image.new("L", (50, 40), 1).save(tmp_path / "train" / "labels" / "2.png")
+    status, error = train(*words(small), "--output", tmp_path / "run")
+    assert (status, "expected the pictures that this run began with" in error) == (1, True), error
+
+
+def test_a_signal_during_an_evaluation_leaves_it_to_the_next_start(train, tmp_path, monkeypatch):
+    run, small = tmp_path / "run", words(SMALL | {"steps": 1, "output": tmp_path / "run"})
+    labels = Evaluator.labels
+
+    def ask(self, image):
+        signal.raise_signal(signal.SIGTERM)
+        return labels(self, image)
+
+    def kinds():
+        return [record["kind"] for record in read_records(run / "metrics.jsonl")]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Evaluator, "labels", ask)
+        assert train(*small)[0] == 143
+    assert kinds() == ["train"]
+    assert (run / "last.safetensors").exists()
+    assert not (run / "best.safetensors").exists()
+    assert train(*small)[0] == 0
+    assert kinds() == ["train", "eval"]
+    assert (run / "best.safetensors").exists()
+    assert train(*small)[0] == 0  # there is nothing left to do
+    assert kinds() == ["train", "eval"]
+    assert train(*small, "--eval-limit", 1)[0] == 0
+    assert kinds() == ["train", "eval", "eval"]  # other scores
 
 
 def test_a_folder_with_another_run(train, tmp_path):

@@ -3,9 +3,11 @@
 import dataclasses
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import fcn_jax
 from fcn_jax.datasets import Scenes
 from fcn_jax.training.class_weights import median_frequency
 from fcn_jax.training.command_line import parse_config
@@ -39,6 +41,8 @@ def test_the_command_line_overrides_the_recipe():
         3,
     )
     assert parse_config([]) == recipe("small-data")
+    config = parse_config(["--epochs", "5"])  # not as many as the recipe's steps
+    assert (config.steps, config.epochs) == (None, 5)
     assert parse_config(["--crop-size", "96", "128"]).crop_size == (96, 128)
 
 
@@ -49,12 +53,31 @@ def test_the_command_line_overrides_the_recipe():
         ["--recipe", "papers"],
         ["--recipe", "paper", "--model", "fcn_resnet50"],
         ["--lr", "x"],
+        ["--steps", "5", "--epochs", "5"],
+        ["--eval-every", "0"],
+        ["--accumulate", "-1"],
+        ["--batch-size", "0"],
+        ["--lr", "nan"],
+        ["--workers", "-1"],
     ],
 )
 def test_a_wrong_command_line_ends_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as end:
         parse_config(arguments)
     assert end.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"accumulate": 0}, "accumulate: expected at least 1, got 0"),
+        ({"weight_decay": -0.1}, "weight_decay: expected at least 0, got -0.1"),
+        ({"epochs": 0.0}, "epochs: expected a number above 0, got 0.0"),
+    ],
+)
+def test_numbers_out_of_range(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Config(**settings)
 
 
 def test_settings_that_decide_the_weights_must_be_the_same(tmp_path):
@@ -86,8 +109,6 @@ def test_models_and_what_pictures_they_will_want():
 
 @pytest.mark.slow
 def test_a_resnet_starts_from_weights_of_other_classes(tmp_path):
-    import fcn_jax
-
     earlier = fcn_jax.fcn_resnet50(num_classes=4, aux_loss=True)
     fcn_jax.save_weights(earlier, tmp_path / "four.safetensors")
     config = Config(weights=tmp_path / "four.safetensors", base_size=321)
@@ -96,6 +117,21 @@ def test_a_resnet_starts_from_weights_of_other_classes(tmp_path):
     assert model.aux_classifier is None
     np.testing.assert_array_equal(model.backbone.conv1.kernel[...], earlier.backbone.conv1.kernel[...])
     assert model.classifier.score.kernel.shape[-1] == 3
+
+
+def test_score_layers_stay_only_with_their_classes(tmp_path):
+    config = Config(model="fcn32s_vgg16", base_size=None, **NARROW)
+    earlier = build_model(config, ("a", "b", "c"))
+    earlier.score_fr.bias[...] = jnp.arange(3.0)
+    fcn_jax.save_weights(earlier, tmp_path / "abc.safetensors")
+    config = dataclasses.replace(config, weights=tmp_path / "abc.safetensors")
+    said = []
+    same = build_model(config, ("a", "b", "c"), say=said.append)
+    np.testing.assert_array_equal(same.score_fr.bias[...], [0, 1, 2])
+    assert said == []
+    others = build_model(config, ("c", "b", "a"), say=said.append)
+    np.testing.assert_array_equal(others.score_fr.bias[...], [0, 0, 0])
+    assert said == [f"{tmp_path / 'abc.safetensors'} is of other classes: its score layers stay behind"]
 
 
 def test_a_warmup_is_a_share_of_the_steps():

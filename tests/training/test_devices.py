@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from jax.sharding import AbstractMesh, PartitionSpec
 from fcn_jax.training.devices import (
     SMALL,
     check_batch_size,
+    first_of_each_host,
     local_copy,
     make_mesh,
     place_batch,
@@ -37,6 +39,14 @@ def test_a_mesh_is_of_all_devices_or_of_the_first():
 def test_more_devices_than_there_are(count):
     with pytest.raises(ValueError, match=rf"expected a number of devices from 1 to \d+, got {count}"):
         make_mesh(count)
+
+
+def test_a_number_of_devices_is_of_each_host():
+    devices = [SimpleNamespace(process_index=host, id=10 * host + k) for host in (0, 1) for k in range(3)]
+    assert [device.id for device in first_of_each_host(devices, 2)] == [0, 1, 10, 11]
+    assert first_of_each_host(devices, None) == devices
+    with pytest.raises(ValueError, match="expected a number of devices from 1 to 2, got 3"):
+        first_of_each_host(devices[:-1], 3)
 
 
 MESH = AbstractMesh((4,), ("data",))
