@@ -1,5 +1,6 @@
 """Fixtures of the whole suite."""
 
+import gc
 import os
 
 import jax
@@ -16,3 +17,11 @@ def float64():
     jax.config.update("jax_enable_x64", True)
     yield
     jax.config.update("jax_enable_x64", False)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def bounded_memory():
+    """Lets go of what a module's tests have compiled, which together would take many gigabytes."""
+    yield
+    jax.clear_caches()
+    gc.collect()

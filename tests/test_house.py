@@ -49,12 +49,7 @@ ARROWS = {
         "fcn_jax.transforms",
         "fcn_jax.visualization",
     ),
-    "fcn_jax.evaluation": (
-        "fcn_jax.datasets",
-        "fcn_jax.metrics",
-        "fcn_jax.structure",
-        "fcn_jax.upsampling",
-    ),
+    "fcn_jax.evaluation": ("fcn_jax.datasets", "fcn_jax.inference", "fcn_jax.metrics"),
     "fcn_jax.training": (
         "fcn_jax.training",
         "fcn_jax.checkpoints",

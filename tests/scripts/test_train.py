@@ -117,7 +117,7 @@ def test_two_hosts_train_as_one(tmp_path):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
-    cache, length = tmp_path / "cache", ("--steps", 30, "--eval-every", 15, "--checkpoint-every", 15)
+    cache, length = tmp_path / "cache", ("--steps", 16, "--eval-every", 8, "--checkpoint-every", 8)
 
     def start_two():
         hosts = ("--coordinator", address, "--processes", 2, "--process")

@@ -70,7 +70,7 @@ def build(model: str):
 
 def run(model: str, count: int, sharding: devices.Sharding, parts: int) -> dict[str, np.ndarray]:
     """Makes the steps on a mesh over all processes; gives what is to be compared."""
-    mesh = devices.make_mesh(count)
+    mesh = devices.make_mesh(count // jax.process_count())
     share = (jax.process_index(), jax.process_count())
     batches = Batches(Noise(), batch_size=BATCH_SIZE, seed=0, share=share)
     devices.check_batch_size(BATCH_SIZE, mesh, parts)
