@@ -43,7 +43,7 @@ def test_with_jax_alone(saved, tmp_path):
     files = [path, tmp_path / "images.npy", tmp_path / "labels.npy"]
     subprocess.run([sys.executable, "-c", ALONE, *files], check=True, cwd=tmp_path)
     labels = np.load(tmp_path / "labels.npy")
-    expected = np.asarray(jax.jit(lambda images: model(images)["out"])(images))
+    expected = np.asarray(jax.jit(lambda model, images: model(images)["out"])(model, images))
     top = np.sort(expected, -1)
     clear = top[..., -1] - top[..., -2] > 1e-4 * np.abs(expected).max()
     assert labels.dtype == np.uint8
@@ -65,7 +65,7 @@ def test_logits_for_several_platforms(tmp_path):
     model, images = drawn_model("fcn8s_vgg16", "float32"), seeded_images(1, *SIZE).astype(np.float32)
     save_exported(model, tmp_path / "m.zip", size=SIZE, output="logits", platforms=("cpu", "cuda", "tpu"))
     logits = load_exported(tmp_path / "m.zip").function(images)["out"]
-    expected = jax.jit(lambda images: model(images)["out"])(images)
+    expected = jax.jit(lambda model, images: model(images)["out"])(model, images)
     np.testing.assert_allclose(logits, expected, atol=1e-5 * np.abs(expected).max())
 
 
@@ -74,7 +74,7 @@ def test_large_images_go_one_at_a_time(tmp_path, monkeypatch):
     model, images = drawn_model("fcn8s_vgg16", "float32"), seeded_images(3, *SIZE).astype(np.float32)
     save_exported(model, tmp_path / "m.zip", size=SIZE, output="logits")
     function = load_exported(tmp_path / "m.zip").function
-    expected = jax.jit(lambda images: model(images)["out"])(images)
+    expected = jax.jit(lambda model, images: model(images)["out"])(model, images)
     for batch in (1, 3):
         logits = function(images[:batch])["out"]
         np.testing.assert_allclose(logits, expected[:batch], atol=1e-5 * np.abs(expected).max())
@@ -84,7 +84,9 @@ def test_half_precision(tmp_path):
     model = drawn_model("fcn8s_vgg16", "float32")
     model.backbone.conv5_3.dtype = jnp.bfloat16
     save_exported(model, tmp_path / "m.zip", size=SIZE, output="logits")
-    expected = jax.jit(lambda images: model(images)["out"])(seeded_images(1, *SIZE).astype(np.float32))
+    expected = jax.jit(lambda model, images: model(images)["out"])(
+        model, seeded_images(1, *SIZE).astype(np.float32)
+    )
     model.backbone.conv5_3.dtype = None
     logits = load_exported(tmp_path / "m.zip").function(seeded_images(1, *SIZE).astype(np.float32))["out"]
     np.testing.assert_allclose(logits, expected, atol=1e-3 * np.abs(expected).max())

@@ -25,7 +25,7 @@ CASES = [*((name, (41, 67)) for name in NAMES), ("fcn_resnet50", (1, 1)), ("fcn8
 def test_every_output_is_the_models(name, size):
     model = drawn_model(name)
     images = jnp.asarray(seeded_images(2, *size))
-    expected = jax.jit(lambda images: model(images))(images)
+    expected = jax.jit(lambda model, images: model(images))(model, images)
     arrays, function = inference_function(model, aux="aux" in expected)
     logits = jax.jit(function)(arrays, images)
     assert set(logits) == set(expected)
@@ -47,7 +47,7 @@ def test_every_output_is_the_models(name, size):
 def test_large_images_go_one_at_a_time(name, monkeypatch):
     monkeypatch.setattr(sys.modules["fcn_jax.inference.prepare"], "PIXELS", 17 * 23)
     model, images = drawn_model(name), jnp.asarray(seeded_images(3, 17, 23))
-    expected = jax.jit(lambda images: model(images))(images)
+    expected = jax.jit(lambda model, images: model(images))(model, images)
     for output, platform in (("logits", "cpu"), ("labels", "cpu"), ("logits", "gpu")):
         aux = output == "logits" and "aux" in expected
         arrays, function = inference_function(model, output=output, aux=aux, platform=platform)
@@ -66,8 +66,8 @@ def test_large_images_go_one_at_a_time(name, monkeypatch):
 def test_rows_are_those_of_the_whole(name, monkeypatch):
     model, size = drawn_model(name), (41, 67)
     images = jnp.asarray(seeded_images(2, *size))
-    expected = jax.jit(lambda images: model(images)["out"])(images)
-    scores = jax.jit(lambda images: compute_scores(model, images))(images)
+    expected = jax.jit(lambda model, images: model(images)["out"])(model, images)
+    scores = jax.jit(compute_scores)(model, images)
     rows = jax.jit(lambda scores, start: upsample_rows(model, scores, size, start, 6))
     for start in (0, 1, 17, 35):
         assert error(rows(scores, start), expected[:, start : start + 6]) < 1e-12  # 7e-16
@@ -79,7 +79,7 @@ def test_rows_are_those_of_the_whole(name, monkeypatch):
 
 def test_float32_labels_of_clear_margins():
     model, images = drawn_model("fcn_resnet50", "float32"), seeded_images(1, 65, 97).astype(np.float32)
-    expected = np.asarray(jax.jit(lambda images: model(images)["out"])(images))
+    expected = np.asarray(jax.jit(lambda model, images: model(images)["out"])(model, images))
     arrays, function = inference_function(model)
     logits = jax.jit(function)(arrays, images)["out"]
     assert error(logits, expected) < 1e-5  # 2e-6

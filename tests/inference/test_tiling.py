@@ -58,7 +58,7 @@ def test_the_receptive_field_of_a_resnet_by_its_layers():
 def test_tiles_are_exact(name, size, tile, tiles):
     model, field = drawn_model(name), measured(name)
     image = seeded_images(1, *size)[0]
-    compute = jax.jit(lambda images: compute_scores(model, images))
+    compute = functools.partial(jax.jit(compute_scores), model)
     expected = compute(jnp.asarray(image[None]))
     shape = jax.eval_shape(lambda: expected)
     seen = []

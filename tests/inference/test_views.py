@@ -71,7 +71,7 @@ def test_views_are_averaged_as_probabilities():
         pixels = np.asarray(image.resize(size, Image.Resampling.BILINEAR))
         for step in (1, -1):
             batch = CaffeSegmentation().normalize(pixels[:, ::step])[None]
-            logits = jax.jit(lambda batch: model(batch)["out"])(batch)
+            logits = jax.jit(lambda model, batch: model(batch)["out"])(model, batch)
             resized = jax.image.resize(logits, (1, 70, 90, 5), "bilinear", antialias=False)
             total += np.asarray(jax.nn.softmax(resized))[0][:, ::step]
     expected = total / 6
