@@ -12,9 +12,10 @@ under jax.jit), PyTorch eager and torch.compile (channels_last; on a GPU max-aut
 ONNX Runtime and OpenVINO on a CPU. Sides that are not installed are left out (`pip install '.[bench]'`).
 
 Also: the error against the same network in float64 over the largest logit, and labels that differ from it;
-seconds from the start of a process to the first result, of the loading of weights, and of the first call;
-peak memory; and on each line the load average. The matrix rate is that of a large square product, and the
-share of it counts the operations of the plain convolutions, whatever a side really computes.
+seconds from the start of a process to the first result, and of these for loading (imports, reading and
+converting weights, preparing) and for compiling; peak memory of the process on the host; and on each line
+the load average. The matrix rate is that of a large square product, and the share of it counts the
+operations of the plain convolutions, whatever a side really computes.
 
 Random weights, unless --weights names a checkpoint. Ratios mean something only where the load average before
 the start was near zero.
@@ -81,15 +82,22 @@ class Side:
         raise RuntimeError((folder / "errors.txt").read_text().strip()[-2000:] or "ended without a word")
 
     def go(self) -> float:
-        self.process.stdin.write("go\n")
-        self.process.stdin.flush()
-        return float(self.process.stdout.readline())
+        return float(self._ask("go"))
 
     def end(self) -> None:
-        self.process.stdin.write("end\n")
-        self.process.stdin.flush()
-        self.facts |= json.loads(self.process.stdout.readline())
+        self.facts |= json.loads(self._ask("end"))
         self.process.wait()
+
+    def _ask(self, word: str) -> str:
+        try:
+            self.process.stdin.write(f"{word}\n")
+            self.process.stdin.flush()
+            answer = self.process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            raise RuntimeError(f"{self.name}: ended with status {self.process.wait()} while it was measured")
+        return answer
 
 
 def measure(options, device: str, folder: Path, model: str, size, batch: int, precision: str) -> dict:
@@ -123,6 +131,8 @@ def measure(options, device: str, folder: Path, model: str, size, batch: int, pr
         except RuntimeError as error:
             skipped[name] = str(error)
             print(f"  {name} left out: {str(error).splitlines()[-1]}", flush=True)
+    if not workers:
+        raise RuntimeError(f"no side could be measured: {'; '.join(skipped.values()) or 'none is installed'}")
     times: dict[str, list[float]] = {worker.name: [] for worker in workers}
     for number in range(options.rounds):
         turn = number % len(workers)
@@ -158,7 +168,7 @@ def measure(options, device: str, folder: Path, model: str, size, batch: int, pr
 
 
 def installed(side: str) -> bool:
-    return importlib.util.find_spec(NEEDS.get(side, "jax")) is not None
+    return all(importlib.util.find_spec(package) for package in NEEDS.get(side, ("jax",)))
 
 
 def export_onnx(module: torch.nn.Module, images: np.ndarray, path: str) -> None:
@@ -236,8 +246,8 @@ def table(run: dict, rate: float) -> str:
         line += f"labels differ {row['labels_differ']:.2%}, clear ones {row['clear_labels_differ']}  "
         again = f", again {row['start_up_again']:.1f}" if "start_up_again" in row else ""
         line += (
-            f"start-up {row['start_up']:.1f} s{again} (load {row['load']:.1f}, first {row['first']:.1f})  "
-            f"peak {row['peak'] / 2**20:.0f} MiB"
+            f"start-up {row['start_up']:.1f} s{again} (loading {row['load']:.1f}, compiling "
+            f"{row['compile']:.1f})  peak {row['peak'] / 2**20:.0f} MiB"
         )
         lines.append(line)
     return "\n".join(lines)

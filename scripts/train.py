@@ -63,7 +63,7 @@ from fcn_jax.training.stop import stop_on_signals
 
 SHEET_ROWS = 4
 CACHE_BYTES = 2 << 30  # of decoded pictures, over all workers
-EXPECTED = (*messages.EXPECTED, ImportError, CheckpointsError)
+EXPECTED = (*messages.EXPECTED, CheckpointsError)
 
 
 def main() -> int:

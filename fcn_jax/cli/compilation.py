@@ -15,3 +15,4 @@ def keep_compiled() -> None:
     if os.environ.get("FCN_JAX_COMPILATION_CACHE") == "0" or jax.config.jax_compilation_cache_dir:
         return
     jax.config.update("jax_compilation_cache_dir", os.fspath(cache_folder() / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # many small programs take seconds too

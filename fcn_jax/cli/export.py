@@ -12,7 +12,7 @@ from pathlib import Path
 from fcn_jax import load_model
 from fcn_jax.checkpoints import model_name
 from fcn_jax.cli.weights import add_weights_arguments, find_weights
-from fcn_jax.inference.exported import save_exported
+from fcn_jax.inference.exported import check_platforms, save_exported
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,11 +39,12 @@ def run(options: argparse.Namespace) -> int:
     height, separator, width = options.size.partition("x")
     if not (separator and height.isdecimal() and width.isdecimal()):
         raise ValueError(f"--size: expected a height and a width, such as 520x520, got {options.size!r}")
+    platforms = [platform.strip() for platform in options.platforms.split(",") if platform.strip()]
+    platforms = check_platforms(platforms)
     begin = time.perf_counter()
     model = load_model(
         find_weights(options.weights, options.model, options.offline), model_name=options.model
     )
-    platforms = [platform.strip() for platform in options.platforms.split(",") if platform.strip()]
     size = int(height), int(width)
     save_exported(model, options.output, size=size, output=options.kind, platforms=platforms)
     path = Path(options.output)

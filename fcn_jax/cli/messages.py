@@ -2,11 +2,14 @@
 
 import jax
 
-EXPECTED = (ValueError, OSError, MemoryError, jax.errors.JaxRuntimeError)
+EXPECTED = (ValueError, OSError, ImportError, MemoryError, jax.errors.JaxRuntimeError)
 """Failures with a message for people. Anything else is a bug, and its traceback is wanted."""
 
 _TERMS = {
     "pass transforms=SemanticSegmentation(resize_size=...) with a smaller size": "choose a smaller --resize",
+    "try tile=": "try --tile ",
+    "choose a smaller tile": "choose a smaller --tile",
+    "raise PIL.Image.MAX_IMAGE_PIXELS": "give a larger --max-pixels",
     "pass its path in place of the name": "give its path as --weights",
     "pass the file's path in place of the name": "give the file's path as --weights",
 }

@@ -28,6 +28,7 @@ from fcn_jax.inference.segmenter import count_classes
 from weights_converter.files import replacing
 
 TTA_SCALES = (0.75, 1.0, 1.25)
+MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # Pillow warns from that on, and refuses twice as many
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,6 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "auto: only what is too large for one",
     )
     parser.add_argument(
+        "--max-pixels",
+        type=int,
+        metavar="N",
+        help=f"refuse files of more pixels, which may be there to fill the memory ({MAX_PIXELS:,})",
+    )
+    parser.add_argument(
         "--halo",
         type=int,
         metavar="N",
@@ -75,6 +82,10 @@ def run(options: argparse.Namespace) -> int:
     """Segments every picture; one that fails is reported by name, and the others are done."""
     if options.resize is not None and options.resize < 0:
         raise ValueError(f"--resize: expected 0 or a length in pixels, got {options.resize}")
+    if options.max_pixels is not None:
+        if options.max_pixels < 1:
+            raise ValueError(f"--max-pixels: expected at least 1, got {options.max_pixels}")
+        Image.MAX_IMAGE_PIXELS = options.max_pixels / 2
     output = Path(options.output)
     sources = _find_pictures(options.images)
     stems = _stems(sources)

@@ -1,8 +1,8 @@
 """Which algorithm computes a layer. It changes rounding, never the function.
 
 On a CPU, 3x3 convolutions of stride 1 with 256 input channels or more go by Winograd's algorithm, dilated
-ones by phases first: with fewer channels its additions cost what its multiplications save. (1x1 convolutions
-are matrix products already, see `models.layers.convolve`.) Unpadded larger kernels, fc6, are a matrix product
+ones by phases first: with fewer channels its additions cost what its multiplications save. 1x1 convolutions
+are matrix products. Unpadded larger kernels, fc6, are a matrix product
 for each row of the kernel, at two to five times the rate. ResNet's pooling goes along columns, then rows, in
 0.1 to 0.8 of the time. Sums of blocks are written so that each is computed once.
 
@@ -17,6 +17,7 @@ from flax import nnx
 
 from fcn_jax.inference.dilation import join, separate
 from fcn_jax.inference.winograd import transform_kernel, winograd_conv
+from fcn_jax.models.layers import convolve, multiply_pixels
 from fcn_jax.models.resnet import Bottleneck, MaxPool
 
 CHANNELS = 256
@@ -60,8 +61,11 @@ class SeparateMaxPool(nnx.Module):
 
 
 def choose_algorithms(model: nnx.Module, platform: str) -> None:
-    """Replaces the layers of a model for which there is a quicker algorithm on "cpu", "gpu", "tpu"."""
+    """Chooses how a model's layers are computed on "cpu", "gpu" or "tpu", whatever JAX computes on here."""
     if platform != "cpu":
+        for _, layer in nnx.iter_modules(model):
+            if isinstance(layer, nnx.Conv) and layer.conv_general_dilated is convolve:
+                layer.conv_general_dilated = jax.lax.conv_general_dilated
         return
     for _, module in list(nnx.iter_modules(model)):
         if isinstance(module, Bottleneck):
@@ -71,6 +75,8 @@ def choose_algorithms(model: nnx.Module, platform: str) -> None:
                 use_winograd(layer)
             elif isinstance(layer, nnx.Conv) and _suits_rows(layer):
                 layer.conv_general_dilated = convolve_by_rows
+            elif isinstance(layer, nnx.Conv) and _suits_product(layer):
+                layer.conv_general_dilated = multiply_pixels
             elif isinstance(layer, MaxPool):
                 setattr(module, name, SeparateMaxPool())
 
@@ -99,6 +105,15 @@ def _suits_rows(conv: nnx.Conv) -> bool:
         and _is_plain(conv)
         and conv.kernel_dilation in (1, (1, 1))
         and conv.padding == ((0, 0), (0, 0))
+    )
+
+
+def _suits_product(conv: nnx.Conv) -> bool:
+    return (
+        conv.kernel.shape[:2] == (1, 1)
+        and conv.padding == ((0, 0), (0, 0))
+        and conv.input_dilation in (1, (1, 1))
+        and conv.feature_group_count == 1
     )
 
 

@@ -65,6 +65,10 @@ class Engine:
         """Computes (N, H, W, 3) images' scores."""
         return self._compute(self._arrays, images)
 
+    def place(self, scores: Scores) -> Scores:
+        """Lays scores from elsewhere where `rows` reads them."""
+        return jax.device_put(scores, self._everywhere)
+
     def shape(self, batch: int, size: tuple[int, int]) -> Scores:
         """Tells the shape of the scores of images of a size, without computing."""
         return self._shape(jax.ShapeDtypeStruct((batch, *size, 3), jnp.float32))

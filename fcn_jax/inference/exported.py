@@ -69,15 +69,11 @@ def save_exported(
       ImportError: flatbuffers is not installed.
       OSError: the file cannot be written.
     """
-    _require_flatbuffers()
+    platforms = check_platforms(platforms)
     if len(size) != 2 or min(size) < 1:
         raise ValueError(f"size: expected a height and a width of at least 1, got {tuple(size)}")
     if output not in get_args(Output):
         raise ValueError(f"output: expected one of {', '.join(get_args(Output))}, got {output!r}")
-    platforms = tuple(platforms) or (jax.export.default_export_platform(),)
-    unknown = [platform for platform in platforms if platform not in PLATFORMS]
-    if unknown:
-        raise ValueError(f"platforms: expected some of {', '.join(PLATFORMS)}, got {', '.join(unknown)}")
     arrays, function = inference_function(
         model, output=output, platform="cpu" if platforms == ("cpu",) else "gpu"
     )
@@ -114,6 +110,21 @@ def save_exported(
         file.writestr("weights.npz", weights.getbuffer())
 
 
+def check_platforms(platforms: Sequence[str]) -> tuple[str, ...]:
+    """Gives the platforms to export for, and sees that it can be done.
+
+    Raises:
+      ValueError: an unknown one.
+      ImportError: flatbuffers is not installed.
+    """
+    _require_flatbuffers()
+    platforms = tuple(platforms) or (jax.export.default_export_platform(),)
+    unknown = [platform for platform in platforms if platform not in PLATFORMS]
+    if unknown:
+        raise ValueError(f"platforms: expected some of {', '.join(PLATFORMS)}, got {', '.join(unknown)}")
+    return platforms
+
+
 def load_exported(path: str | os.PathLike) -> Exported:
     """Reads what `save_exported` wrote.
 
@@ -144,6 +155,7 @@ def load_exported(path: str | os.PathLike) -> Exported:
         )
     try:
         exported = jax.export.deserialize(bytearray(function))
+        exported.mlir_module()  # reads what is inside
     except Exception as error:  # whatever an unknown version brings about
         raise ValueError(
             f"{name}: exported by JAX {facts['jax']}, which JAX {jax.__version__} cannot read ({error}); "

@@ -4,7 +4,9 @@ import jax
 import numpy as np
 from flax import nnx
 
+from fcn_jax.models.heads import FCNHead
 from fcn_jax.models.layers import BatchNorm
+from fcn_jax.models.resnet import Bottleneck, Downsample, ResNet
 
 
 class Identity(nnx.Module):
@@ -18,9 +20,11 @@ def fold_batch_norms(model: nnx.Module) -> None:
     """Folds every batch norm of a model, in evaluation mode, into its convolution; in float64.
 
     A batch norm `bn`, `bn1`, ... follows the convolution `conv`, `conv1`, ... of the same module: the naming
-    of torchvision's ResNet and FCNHead.
+    of torchvision's ResNet and FCNHead. Those of modules of another make stay.
     """
     for _, module in list(nnx.iter_modules(model)):
+        if not isinstance(module, ResNet | Bottleneck | Downsample | FCNHead):
+            continue
         pairs = [(name, norm) for name, norm in vars(module).items() if isinstance(norm, BatchNorm)]
         for name, norm in pairs:
             _fold(getattr(module, name.replace("bn", "conv")), norm)

@@ -6,8 +6,9 @@ picture's own size, argmax.
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from numbers import Integral
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,14 @@ from fcn_jax.transforms import SemanticSegmentation
 MAX_MODEL_PIXELS = 8_000_000
 """The largest picture given to a model at once, with its border; some 4 GiB in fcn_resnet50."""
 AUTO_TILE = 1024
+SMALLEST_TILE = 32  # worth advising
+
+
+class Plan(NamedTuple):
+    """How pictures go through the model: the size (h, w) that it sees, and the side of tiles, if any."""
+
+    size: tuple[int, int]
+    tile: int | None
 
 
 class Segmenter:
@@ -92,12 +101,12 @@ class Segmenter:
             raise ValueError(
                 f"scales: expected a preset of fcn_jax.transforms with them, got {self.transforms!r}"
             )
-        if tile not in (None, "auto") and not (isinstance(tile, int) and tile > 0):
+        if tile not in (None, "auto") and not (isinstance(tile, Integral) and tile > 0):
             raise ValueError(f'tile: expected a number of pixels, "auto" or None, got {tile!r}')
         if halo is not None and halo < 0:
             raise ValueError(f"halo: expected a number of pixels of at least 0, got {halo}")
         tileable = isinstance(model, FCN | SkipFCN)
-        if not tileable and (isinstance(tile, int) or halo is not None):
+        if not tileable and (isinstance(tile, Integral) or halo is not None):
             raise ValueError(
                 f"tile, halo: expected a model of fcn_jax, whose receptive field can be told, got "
                 f"{type(model).__name__}; leave them out"
@@ -158,13 +167,14 @@ class Segmenter:
         sizes = [(image.height, image.width) for image in images]
         groups = [range(len(images))] if len(set(sizes)) == 1 else [[index] for index in range(len(images))]
         for group in groups:
+            plan = self._plan(sizes[group[0]], len(group), paths[group[0]])
             try:
-                views = self._views([images[index] for index in group], paths[group[0]])
+                views = self._views([images[index] for index in group], plan)
                 labels = [finish(each, sizes[index]) for each, index in zip(views, group, strict=True)]
             except jax.errors.JaxRuntimeError as error:
                 if "RESOURCE_EXHAUSTED" not in str(error):
                     raise
-                raise MemoryError(self._too_large(sizes[group[0]], error)) from error
+                raise MemoryError(self._too_large(sizes[group[0]], plan, error)) from error
             for index, each, (classes, confidence) in zip(group, views, labels, strict=True):
                 if not np.isfinite(confidence).all():
                     raise ValueError(
@@ -179,13 +189,21 @@ class Segmenter:
                     views=each,
                 )
 
-    def _views(self, images: list[Image.Image], path: Path | None) -> list[list[View]]:
+    def _plan(self, size: tuple[int, int], count: int, path: Path | None) -> list[Plan]:
+        """Decides how so many pictures of a size go through the model, at each scale."""
+        transformed = self.transforms.output_size(size)
+        plans = []
+        for scale in self._scales:
+            height, width = (max(1, round(scale * edge)) for edge in transformed)
+            plans.append(
+                Plan((height, width), self._tile_for((height, width), transformed, size, count, path))
+            )
+        return plans
+
+    def _views(self, images: list[Image.Image], plans: list[Plan]) -> list[list[View]]:
         """Looks at pictures of one size, at all scales; gives the views of each."""
         views: list[list[View]] = [[] for _ in images]
-        for scale in self._scales:
-            size = self.transforms.output_size((images[0].height, images[0].width))
-            size = tuple(max(1, round(scale * edge)) for edge in size)
-            tile = self._tile_for(size, (images[0].height, images[0].width), path)
+        for size, tile in plans:
             pixels, normalize = zip(*(self._pixels(image, size) for image in images), strict=True)
             for mirrored in (False, True) if self._flip else (False,):
                 if mirrored:
@@ -216,25 +234,28 @@ class Segmenter:
             return [jax.tree.map(lambda x, i=i: x[i : i + 1], scores) for i in range(len(pixels))]
         shape = self._engine.shape(1, size)
         return [
-            tiled_scores(
-                self._engine.scores,
-                lambda rows, columns, values=values: normalize(values[rows, columns]),
-                size,
-                shape,
-                tile,
-                self._field(),
-                halo=self._halo,
-                seen=self._progress,
+            self._engine.place(
+                tiled_scores(
+                    self._engine.scores,
+                    lambda rows, columns, values=values: normalize(values[rows, columns]),
+                    size,
+                    shape,
+                    tile,
+                    self._field(),
+                    halo=self._halo,
+                    seen=self._progress,
+                )
             )
             for values in pixels
         ]
 
-    def _tile_for(self, size: tuple[int, int], original: tuple[int, int], path: Path | None) -> int | None:
-        """Decides how a picture goes through the model."""
+    def _tile_for(self, size, transformed, original, count: int, path: Path | None) -> int | None:
+        """Decides whether pictures, of `size` as the model sees them, are tiled: the side of a tile."""
+        limit = MAX_MODEL_PIXELS * self._engine.devices
         height, width = (edge + 2 * self._border for edge in size)
-        whole = height * width <= MAX_MODEL_PIXELS * self._engine.devices
+        whole = count * height * width <= limit
         # A strip blown up by the transforms is refused rather than computed for an hour, unless asked for.
-        enlarged = size[0] * size[1] > original[0] * original[1]
+        enlarged = transformed[0] * transformed[1] > original[0] * original[1]
         if self._tile == "auto" and not whole and (enlarged or self._field is None):
             raise ImageError(
                 f"expected a picture of at most {MAX_MODEL_PIXELS:,} pixels once transformed, got "
@@ -244,14 +265,14 @@ class Segmenter:
             )
         if self._tile is None or (self._tile == "auto" and whole):
             return None
-        tile = AUTO_TILE if self._tile == "auto" else self._tile
+        tile = AUTO_TILE if self._tile == "auto" else int(self._tile)
         seen = pixels_seen(tile, self._field(), self._halo)
         height, width = (min(seen, edge) + 2 * self._border for edge in size)
-        if height * width > MAX_MODEL_PIXELS * self._engine.devices and not whole:
+        if height * width > limit and not whole:
             raise ImageError(
                 f"expected tiles with which the model sees at most {MAX_MODEL_PIXELS:,} pixels at once, got "
                 f"tiles of {tile}, with which it sees {width} x {height} = {width * height:,}; "
-                "choose smaller ones",
+                "choose a smaller tile",
                 path,
             )
         return tile
@@ -261,9 +282,10 @@ class Segmenter:
             return "crop or shrink it"
         return "crop it, or pass transforms=SemanticSegmentation(resize_size=...) with a smaller size"
 
-    def _too_large(self, size: tuple[int, int], error: Exception) -> str:
-        smaller = AUTO_TILE if self._tile in (None, "auto") else self._tile // 2
-        advice = f"try tile={smaller}" if self._field else "crop or shrink it"
+    def _too_large(self, size: tuple[int, int], plans: list[Plan], error: Exception) -> str:
+        tiles = [plan.tile for plan in plans if plan.tile]
+        smaller = min(tiles) // 2 if tiles else AUTO_TILE
+        advice = f"try tile={smaller}" if self._field and smaller >= SMALLEST_TILE else "crop or shrink it"
         return (
             f"out of memory with a picture of {size[1]} x {size[0]} ({str(error).splitlines()[0]}); {advice}"
         )

@@ -72,7 +72,8 @@ def pixels_seen(tile: int, field: ReceptiveField, halo: int | None = None) -> in
 def _tile_and_reach(tile: int, field: ReceptiveField, halo: int | None) -> tuple[int, int, int]:
     low, high = field.low, field.high
     if halo is not None:
-        low, high = max(low, -halo), min(high, field.stride - 1 + halo)
+        centre = (low + high - field.stride + 1) // 2  # where the pixels of a score's own begin
+        low, high = max(low, centre - halo), min(high, centre + field.stride - 1 + halo)
     return -(-tile // field.alignment) * field.alignment, low, high
 
 

@@ -46,7 +46,7 @@ def convolve(x, kernel, strides, padding, *, feature_group_count: int, precision
         and feature_group_count == 1
         and not any(map(any, padding))
     ):
-        return jnp.matmul(x[:, :: strides[0], :: strides[1]], kernel[0, 0], precision=precision)
+        return multiply_pixels(x, kernel, strides, padding, precision=precision)
     return jax.lax.conv_general_dilated(
         x,
         kernel,
@@ -56,6 +56,11 @@ def convolve(x, kernel, strides, padding, *, feature_group_count: int, precision
         precision=precision,
         **settings,
     )
+
+
+def multiply_pixels(x, kernel, strides, padding, *, precision, **settings) -> jax.Array:
+    """Convolves by a 1x1 kernel, unpadded, as a matrix product."""
+    return jnp.matmul(x[:, :: strides[0], :: strides[1]], kernel[0, 0], precision=precision)
 
 
 def conv(

@@ -34,6 +34,13 @@ def test_an_unfit_size(cli, checkpoint, tmp_path, size):
     assert not (tmp_path / "m.zip").exists()
 
 
+def test_without_flatbuffers_it_is_said_before_anything_is_loaded(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    status, _, err = cli("export", tmp_path / "m.zip", "--weights", "nowhere.pth")
+    assert status == 1
+    assert err == "fcn-jax: error: exported files need flatbuffers: pip install 'fcn_jax[export]'\n"
+
+
 def test_an_unfit_platform(cli, checkpoint, tmp_path):
     status, _, err = cli("export", tmp_path / "m.zip", "--weights", checkpoint, "--platforms", "gpu")
     assert status == 1

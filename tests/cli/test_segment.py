@@ -357,6 +357,16 @@ def test_published_weights_without_a_network(cli, wrong, monkeypatch, options, w
     )  # a call changes nothing for the next
 
 
+def test_a_file_of_many_pixels_is_refused_unless_asked_for(cli, wrong, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    status, _, err = cli("segment", "a.png", "--weights", "seeded.pth")
+    assert status == 1
+    assert err.endswith("crop it first or give a larger --max-pixels\n")
+    assert cli("segment", "a.png", "--weights", "seeded.pth", "--max-pixels", 10**6)[0] == 0
+    assert cli("segment", "a.png", "--weights", "seeded.pth", "--max-pixels", 20)[0] == 1
+    assert "--max-pixels: expected at least 1" in cli("segment", "a.png", "--max-pixels", 0).err
+
+
 def test_a_picture_too_long_is_refused_with_numbers(cli, wrong):
     status, out, err = cli("segment", "long.png", "--weights", "seeded.pth", "--output", "out")
     assert status == 1

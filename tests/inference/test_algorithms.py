@@ -16,7 +16,7 @@ from fcn_jax.inference.algorithms import (
     convolve_by_rows,
     convolve_by_winograd,
 )
-from fcn_jax.models.layers import conv, convolve
+from fcn_jax.models.layers import conv, convolve, multiply_pixels
 from fcn_jax.models.resnet import MaxPool, add_rectified
 
 
@@ -52,11 +52,15 @@ def test_the_rule():
         choose_algorithms(model, platform)
         layers = {name: x for name, x in vars(model.backbone).items() if isinstance(x, nnx.Conv)}
         algorithms = {name: layer.conv_general_dilated for name, layer in layers.items()}
+        assert len(algorithms) == 15
         return {name: chosen for name, chosen in algorithms.items() if chosen is not convolve}
 
     assert chosen("cpu") == {  # conv5_1 has 4 input channels
         "conv5_2": convolve_by_winograd,
         "conv5_3": convolve_by_winograd,
         "fc6": convolve_by_rows,
+        "fc7": multiply_pixels,
     }
-    assert chosen("gpu") == chosen("tpu") == chosen("cpu", jnp.bfloat16) == {}
+    assert chosen("cpu", jnp.bfloat16) == {"fc7": multiply_pixels}
+    assert chosen("gpu") == chosen("tpu")
+    assert set(chosen("gpu").values()) == {jax.lax.conv_general_dilated}

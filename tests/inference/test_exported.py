@@ -121,9 +121,14 @@ def test_unfit_files(saved, tmp_path):
     rewritten(saved[1], path, format="fcn_jax export 9")
     with pytest.raises(ValueError, match=r"expected the format 'fcn_jax export 1', got 'fcn_jax export 9'"):
         load_exported(path)
-    rewritten(saved[1], path, function=b"another time", jax="9.9")
-    with pytest.raises(ValueError, match=r"exported by JAX 9\.9, which JAX .* cannot read"):
-        load_exported(path)
+    with zipfile.ZipFile(saved[1]) as file:
+        function = file.read("function")
+    inside = function.index(b"StableHLO_v")
+    damaged_inside = function[: inside + 30] + bytes(100) + function[inside + 130 :]
+    for unreadable in (b"another time", damaged_inside):
+        rewritten(saved[1], path, function=unreadable, jax="9.9")
+        with pytest.raises(ValueError, match=r"exported by JAX 9\.9, which JAX .* cannot read"):
+            load_exported(path)
 
 
 def test_without_flatbuffers(saved, tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from fcn_jax.inference import inference_function, prepare
 from fcn_jax.inference.algorithms import convolve_by_winograd
 from fcn_jax.inference.prepare import labels_by_rows
 from fcn_jax.inference.rows import compute_scores, upsample_rows
-from fcn_jax.models.layers import convolve
+from fcn_jax.models.layers import BatchNorm, conv
 from tests.inference.drawn_models import NAMES, drawn_model
 from tests.seeded import seeded_images
 
@@ -104,7 +104,7 @@ def test_platforms():
         platform: prepare(model, platform=platform).classifier.conv.conv_general_dilated
         for platform in ("cpu", "gpu")
     }
-    assert chosen == {"cpu": convolve_by_winograd, "gpu": convolve}
+    assert chosen == {"cpu": convolve_by_winograd, "gpu": jax.lax.conv_general_dilated}
 
 
 def test_half_precision_keeps_its_kernels():
@@ -114,6 +114,25 @@ def test_half_precision_keeps_its_kernels():
     weights.backbone.conv5_3.dtype = None
     assert prepared.backbone.conv5_3.kernel[...].dtype == jnp.bfloat16
     assert prepared.score_fr.kernel[...].dtype == jnp.float32
+
+
+class Ahead(nnx.Module):
+    """Batch norms before their convolutions, whatever their names."""
+
+    def __init__(self):
+        self.norm = BatchNorm(3, rngs=nnx.Rngs(0))
+        self.bn1, self.conv1 = BatchNorm(3, rngs=nnx.Rngs(0)), conv(3, 3, 1, rngs=nnx.Rngs(1))
+        for norm in (self.norm, self.bn1):
+            norm.mean[...], norm.var[...] = jnp.arange(3.0), 1 + jnp.arange(3.0)
+
+    def __call__(self, images):
+        return {"out": self.conv1(self.bn1(self.norm(images)))}
+
+
+def test_batch_norms_of_other_makes_stay():
+    model, images = Ahead(), seeded_images(1, 5, 7).astype(np.float32)
+    model.eval()
+    np.testing.assert_allclose(prepare(model)(images)["out"], model(images)["out"], rtol=1e-6)
 
 
 def test_unfit_arguments():

@@ -95,6 +95,17 @@ def test_every_score_is_kept_once_and_sees_all_it_depends_on(length, tile, field
     assert seen <= pixels_seen(tile, field)
 
 
+@pytest.mark.parametrize("field", set(FIELDS.values()))
+def test_a_halo_lies_around_the_middle_of_what_a_score_depends_on(field):
+    whole, cuts = cut_axis(4096, 4096 // field.stride, 64, field, halo=16)
+    middle = next(cut for cut in cuts if cut.start > 1000)
+    centre = field.stride * middle.first + (field.low + field.high + 1) / 2
+    before, after = centre - middle.start, middle.start + whole - centre
+    assert before >= 16 + field.stride / 2 - 1
+    assert after >= 16 + 64 - field.stride / 2 - 1
+    assert whole <= 64 + 2 * 16 + 2 * field.alignment
+
+
 def test_the_size_seen_does_not_grow_with_the_image():
     field = FIELDS["fcn_resnet50"]
     assert [cut_axis(length, length // 8, 1024, field)[0] for length in (10_000, 10_007, 100_000)] == [

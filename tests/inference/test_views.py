@@ -48,9 +48,31 @@ def test_a_picture_too_large_for_one_piece_is_tiled(monkeypatch):
     assert seen[-1][0] == seen[-1][1] > 1
     np.testing.assert_allclose(tiled.confidence, whole.confidence, atol=1e-5)
     with pytest.raises(
-        ImageError, match=r"tiles of 900, with which it sees 16\d\d x .*; choose smaller ones"
+        ImageError, match=r"tiles of 900, with which it sees 16\d\d x .*; choose a smaller tile"
     ):
         Segmenter(model, tile=900)(image)
+
+
+def test_a_scale_that_is_too_large_for_one_piece_is_tiled(monkeypatch):
+    model, image, seen = drawn_model(NAME, "float32"), picture(500, 400), []
+    settings = {"scales": (1.0, 1.5), "progress": lambda *counts: seen.append(counts)}
+    whole = Segmenter(model, **settings)(image)
+    monkeypatch.setattr(module, "AUTO_TILE", 300)
+    segmenter = Segmenter(model, **settings)
+    monkeypatch.setattr(module, "MAX_MODEL_PIXELS", 750_000)
+    assert [plan.tile for plan in segmenter._plan((400, 500), 1, None)] == [None, 300]
+    assert seen == []
+    np.testing.assert_allclose(segmenter(image).confidence, whole.confidence, atol=1e-5)
+    assert seen[-1][1] > 1
+
+
+def test_pictures_together_are_tiled_where_a_device_could_not_hold_its_own(monkeypatch):
+    segmenter = Segmenter(drawn_model(NAME, "float32"))
+    monkeypatch.setattr(segmenter._engine, "devices", 4)
+    height, width = 2000, 3000
+    assert segmenter._plan((height, width), 4, None)[0].tile is None
+    assert segmenter._plan((2 * height, width), 1, None)[0].tile is None  # each device has its rows
+    assert segmenter._plan((2 * height, width), 4, None)[0].tile == module.AUTO_TILE
 
 
 def test_a_small_halo_is_an_approximation():
