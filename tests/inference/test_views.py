@@ -55,11 +55,11 @@ def test_a_picture_too_large_for_one_piece_is_tiled(monkeypatch):
 
 def test_a_scale_that_is_too_large_for_one_piece_is_tiled(monkeypatch):
     model, image, seen = drawn_model(NAME, "float32"), picture(500, 400), []
-    settings = {"scales": (1.0, 1.5), "progress": lambda *counts: seen.append(counts)}
+    settings = {"scales": (1.0, 2.5), "progress": lambda *counts: seen.append(counts)}
     whole = Segmenter(model, **settings)(image)
     monkeypatch.setattr(module, "AUTO_TILE", 300)
     segmenter = Segmenter(model, **settings)
-    monkeypatch.setattr(module, "MAX_MODEL_PIXELS", 750_000)
+    monkeypatch.setattr(module, "MAX_MODEL_PIXELS", 1_200_000)
     assert [plan.tile for plan in segmenter._plan((400, 500), 1, None)] == [None, 300]
     assert seen == []
     np.testing.assert_allclose(segmenter(image).confidence, whole.confidence, atol=1e-5)
