@@ -27,13 +27,10 @@ class Structure:
             if isinstance(variable, nnx.Param | nnx.BatchStat)
         )
 
-    def nested(self, arrays: Arrays) -> dict:
-        """Gives arrays by name, all of the model's, the nesting that `nnx.merge` takes."""
-        return nnx.traversals.unflatten_mapping({path: arrays[name] for name, path in self.paths.items()})
-
-    def merge(self, params: Arrays, rest: Arrays) -> nnx.Module:
-        """Makes a model around the arrays."""
-        return nnx.merge(self.graph, self.nested(params | rest))
+    def merge(self, arrays: Arrays) -> nnx.Module:
+        """Makes a model around all its arrays."""
+        nested = nnx.traversals.unflatten_mapping({path: arrays[name] for name, path in self.paths.items()})
+        return nnx.merge(self.graph, nested)
 
     def split(self, model: nnx.Module) -> tuple[Arrays, Arrays]:
         """Takes the arrays out of a model: parameters, and the rest."""

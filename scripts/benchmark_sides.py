@@ -39,9 +39,7 @@ def fcn_jax_side(task: dict, images: np.ndarray, output: str, direct: bool) -> t
         arrays = params | rest
 
         def function(arrays, images):
-            import flax.nnx
-
-            return flax.nnx.merge(structure.graph, structure.nested(arrays))(images)
+            return structure.merge(arrays)(images)
     else:
         arrays, function = inference_function(model, output=output)
     del model

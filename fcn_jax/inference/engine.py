@@ -26,27 +26,24 @@ class Engine:
     def __init__(self, model: nnx.Module, devices: Sequence[jax.Device] | None = None):
         self._platform = devices[0].platform if devices else None
         model = prepare(model, platform=self._platform)
-        structure = Structure(model)
+        self._structure = structure = Structure(model)
         self.devices = len(devices) if devices else 1
         mesh = Mesh(np.array(devices), ("data",)) if self.devices > 1 else None
         everywhere = NamedSharding(mesh, PartitionSpec()) if mesh else devices[0] if devices else None
-        self._everywhere = everywhere
+        self._everywhere = everywhere  # where every device that computes has them
         self._arrays = self._taken_from(model)
-
-        def merged(arrays):
-            return nnx.merge(structure.graph, structure.nested(arrays))
 
         def scores(arrays, images):
             if mesh:
                 divides = images.shape[0] % self.devices == 0
                 split = PartitionSpec("data") if divides else PartitionSpec(None, "data")
                 images = jax.lax.with_sharding_constraint(images, NamedSharding(mesh, split))
-            values = compute_scores(merged(arrays), images)
+            values = compute_scores(structure.merge(arrays), images)
             # Small, and on every device for what comes after.
             return jax.lax.with_sharding_constraint(values, everywhere) if mesh else values
 
         def rows(arrays, values, start, size, count):
-            logits = upsample_rows(merged(arrays), values, size, start, count)
+            logits = upsample_rows(structure.merge(arrays), values, size, start, count)
             return logits[0].astype(jnp.float32)
 
         self._compute = jax.jit(scores)
@@ -58,7 +55,7 @@ class Engine:
         self._arrays = self._taken_from(prepare(model, platform=self._platform))
 
     def _taken_from(self, prepared: nnx.Module) -> Arrays:
-        params, rest = Structure(prepared).split(prepared)
+        params, rest = self._structure.split(prepared)
         return jax.device_put(params | rest, self._everywhere)
 
     def scores(self, images: np.ndarray) -> Scores:

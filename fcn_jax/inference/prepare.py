@@ -23,7 +23,8 @@ from fcn_jax.structure import Arrays, Structure
 
 Output = Literal["logits", "probabilities", "labels"]
 BAND_VALUES = 2**24
-"""How many logits a band of rows may hold, unless a single row holds more: 64 MiB."""
+"""How many logits a band of rows may hold, unless a single row holds more: 64 MiB. In an export, which leaves
+the number of images open, those of each image."""
 PIXELS = 2**16
 """Images of so many go through a CPU one at a time: several at once leave its caches. Smaller ones, all at
 once: they share the reading of the weights."""
@@ -67,7 +68,7 @@ def inference_function(
       model: takes (N, H, W, 3) float32 and returns {"out": (N, H, W, C)} logits.
       output: what the function returns: "logits", a dict as the model's; "probabilities", (N, H, W, C)
         float32, softmax over the classes; or "labels", (N, H, W) uint8, the first class of the largest logit,
-        for which the logits are never held at full size.
+        for which the logits of a band of rows are held at a time, see `BAND_VALUES`.
       aux: also compute "aux" logits.
       platform: see `prepare`.
 
@@ -90,7 +91,7 @@ def inference_function(
 
     def function(arrays: Arrays, images: jax.Array):
         check_images(images)
-        model = nnx.merge(structure.graph, structure.nested(arrays))
+        model = structure.merge(arrays)
         batch, height, width, _ = images.shape
         if platform == "cpu" and height * width >= PIXELS and batch != 1:
             singles = jax.lax.map(lambda image: compute(model, image[None]), images)

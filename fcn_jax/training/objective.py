@@ -46,7 +46,7 @@ class Objective:
         Returns:
           The loss; and `rest` as the model leaves it, and its logits.
         """
-        model = self.structure.merge(params, rest)
+        model = self.structure.merge(params | rest)
         logits = model(self.normalize(batch["images"]))
         loss = fcn_loss(
             logits, batch["labels"], aux_weight=self.aux_weight, denominator=denominator, **self.settings

@@ -58,7 +58,7 @@ def test_arrays_go_into_a_model_and_come_back(model):
     structure = Structure(model)
     params, rest = structure.split(model)
     params = {name: value + number for number, (name, value) in enumerate(params.items())}
-    merged = structure.merge(params, rest)
+    merged = structure.merge(params | rest)
     assert type(merged) is type(model)
     assert merged.categories == model.categories
     for ours, arrays in zip(structure.split(merged), (params, rest), strict=True):
@@ -71,9 +71,9 @@ def test_a_merged_model_computes_the_same():
     model = small_model(dropout=0.0)
     images = small_batch(2)["images"]
     expected = nnx.jit(lambda model, images: model(images))(nnx.clone(model), images)
-    logits = nnx.jit(lambda model, images: model(images))(
-        Structure(model).merge(*Structure(model).split(model)), images
-    )
+    structure = Structure(model)
+    params, rest = structure.split(model)
+    logits = nnx.jit(lambda model, images: model(images))(structure.merge(params | rest), images)
     for head in ("out", "aux"):
         np.testing.assert_array_equal(logits[head], expected[head])
 
