@@ -18,15 +18,11 @@ Exit status: 0 done; 1 an error, said on standard error, or a loss that is no nu
 wrong; 130 or 143 stopped by Ctrl-C or SIGTERM, and saved.
 """
 
-import json
-import math
 import sys
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
 from fcn_jax.checkpoints import save_weights
 from fcn_jax.cli import messages
@@ -40,9 +36,10 @@ from fcn_jax.structure import Structure, fill_model
 from fcn_jax.training.checkpoints import Checkpoints
 from fcn_jax.training.class_weights import median_frequency
 from fcn_jax.training.command_line import parse_config
-from fcn_jax.training.config import Config, as_json, check_same_run, save_config
+from fcn_jax.training.config import Config, as_json, save_config
 from fcn_jax.training.curves import draw_curves
 from fcn_jax.training.devices import (
+    agreed,
     check_batch_size,
     local_copy,
     make_mesh,
@@ -54,7 +51,8 @@ from fcn_jax.training.diagnosis import diagnose, inspect
 from fcn_jax.training.manifest import CheckpointsError
 from fcn_jax.training.objective import Objective
 from fcn_jax.training.progress import progress_bar
-from fcn_jax.training.records import Records, read_records
+from fcn_jax.training.records import Records, best_step, earlier_scores, read_records
+from fcn_jax.training.same_run import check_goes_on, open_output
 from fcn_jax.training.sheets import draw_sheet
 from fcn_jax.training.start import build_model, build_optimizer
 from fcn_jax.training.state import create_state, evaluated_arrays
@@ -197,7 +195,7 @@ def train(config: Config) -> int:
             scores = confusion.scores()
             scored[done] = scores.mean_iou
             save_weights(model, output / "last.safetensors")
-            if best(scored) == done:
+            if best_step(scored) == done:
                 save_weights(model, output / "best.safetensors")
             records.eval(done, scoring | scores.to_dict())
             bar.scores(done, scores)
@@ -265,7 +263,8 @@ def train(config: Config) -> int:
             print(f"stopped by {stop.signal.name} after step {done} of {steps}, saved; the same line goes on")
             return stop.exit_code
     if host == 0:
-        print(f"done: best mean IoU {scored[best(scored)]:.4f} after step {best(scored)}; see {output}")
+        best = best_step(scored)
+        print(f"done: best mean IoU {scored[best]:.4f} after step {best}; see {output}")
     return 0
 
 
@@ -279,54 +278,6 @@ class Diverged(Exception):
     def __init__(self, number: int, metrics: dict):
         super().__init__(f"step {number}: loss {metrics['loss']}")
         self.number, self.metrics = number, metrics
-
-
-def open_output(config: Config) -> Path:
-    """Makes the output folder, or sees that the run in it is this one."""
-    written = config.output / "config.json"
-    if written.exists():
-        if config.resume == "never":
-            raise ValueError(
-                f"{config.output}: there is a run in this folder already; choose another --output, or go on "
-                "with it by --resume auto"
-            )
-        try:
-            saved = json.loads(written.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{written}: expected the settings of a run, got no JSON: {error}") from error
-        check_same_run(config, saved, config.output)
-    config.output.mkdir(parents=True, exist_ok=True)
-    return config.output
-
-
-def check_goes_on(config: Config, pictures: str, saved: dict) -> None:
-    """Sees that a checkpoint, by its facts, is of this run."""
-    check_same_run(config, saved["config"], config.output)
-    if saved["pictures"] != pictures:
-        raise DatasetError(
-            f"{config.output}: expected the pictures that this run began with, got others, more or fewer; "
-            "bring them back, or start anew in another --output, from these weights by --weights"
-        )
-
-
-def earlier_scores(path: Path, scoring: dict, done: int) -> dict[int, float]:
-    """Reads the mean IoU after each step, up to `done`, that was scored in the same way."""
-    records = read_records(path) if path.exists() else []
-    return {
-        record["step"]: math.nan if record["mean_iou"] is None else record["mean_iou"]
-        for record in records
-        if record["kind"] == "eval" and record["step"] <= done and scoring.items() <= record.items()
-    }
-
-
-def best(scored: dict[int, float]) -> int:
-    """Gives the first step of the highest score; nan, where no pixel counts, is the lowest."""
-    return max(sorted(scored), key=lambda step: np.nan_to_num(scored[step], nan=-1))
-
-
-def agreed(value: bool) -> bool:
-    """Gives on every host what the first one says."""
-    return bool(multihost_utils.broadcast_one_to_all(np.asarray(value)))
 
 
 def build_augmentation(config: Config) -> Augmentation | None:

@@ -248,26 +248,6 @@ PAPER_SOLVERS = {
 
 RECIPES = {"small-data": SMALL_DATA, "torchvision": TORCHVISION, "paper": PAPER}
 
-# What may change from one start of a run to the next, since the weights do not depend on it.
-FREE = {
-    "data_dir",
-    "workers",
-    "output",
-    "resume",
-    "checkpoint_every",
-    "keep",
-    "eval_every",
-    "eval_size",
-    "eval_limit",
-    "val_split",
-    "devices",
-    "sharding",
-    "distributed",
-    "coordinator",
-    "processes",
-    "process",
-}
-
 
 def recipe(name: str, model: str | None = None) -> Config:
     """Gives a recipe's settings, for a model that has some of its own (the paper's solvers).
@@ -303,23 +283,3 @@ def save_config(config: Config, path: str | os.PathLike) -> None:
 def as_json(config: Config) -> dict:
     """Gives the settings as JSON can hold them."""
     return json.loads(json.dumps(dataclasses.asdict(config), default=os.fspath))
-
-
-def check_same_run(config: Config, saved: dict, where: str | os.PathLike) -> None:
-    """Raises ValueError unless a run with these settings can go on where one with those saved broke off.
-
-    Args:
-      saved: what `as_json` gave then.
-      where: the output folder, for the message.
-    """
-    now = as_json(config)
-    differences = [
-        f"{name}: was {saved.get(name)!r}, is {value!r}"
-        for name, value in now.items()
-        if name not in FREE and saved.get(name) != value
-    ]
-    if differences:
-        raise ValueError(
-            f"{os.fspath(where)}: the run in this folder had other settings ({'; '.join(differences)}); "
-            "repeat them to go on with it, or choose another --output"
-        )

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 Sharding = Literal["replicated", "fsdp"]
@@ -95,3 +96,8 @@ def local_copy(arrays: dict[str, jax.Array], mesh: Mesh) -> dict[str, jax.Array]
     whole = NamedSharding(mesh, PartitionSpec())
     arrays = jax.jit(lambda arrays: arrays, out_shardings=whole)(arrays)
     return jax.tree.map(lambda array: array.addressable_data(0), arrays)
+
+
+def agreed(value: bool) -> bool:
+    """Gives on every host what the first one says."""
+    return bool(multihost_utils.broadcast_one_to_all(np.asarray(value)))

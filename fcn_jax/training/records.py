@@ -116,6 +116,21 @@ def read_records(path: str | os.PathLike) -> list[dict]:
     return records
 
 
+def earlier_scores(path: Path, scoring: dict, done: int) -> dict[int, float]:
+    """Reads the mean IoU after each step, up to `done`, that was scored in the same way."""
+    records = read_records(path) if path.exists() else []
+    return {
+        record["step"]: math.nan if record["mean_iou"] is None else record["mean_iou"]
+        for record in records
+        if record["kind"] == "eval" and record["step"] <= done and scoring.items() <= record.items()
+    }
+
+
+def best_step(scored: dict[int, float]) -> int:
+    """Gives the first step of the highest score; nan, where no pixel counts, is the lowest."""
+    return max(sorted(scored), key=lambda step: -1 if math.isnan(scored[step]) else scored[step])
+
+
 def _end(record: dict) -> int:
     """How many steps had been made when it was written."""
     return record["step"] + (record["kind"] == "train")

@@ -1,7 +1,6 @@
-"""Settings: recipes, the command line, and what may differ when a run goes on."""
+"""Settings: recipes, the command line, and the models they make."""
 
 import dataclasses
-import json
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +10,7 @@ import fcn_jax
 from fcn_jax.datasets import Scenes
 from fcn_jax.training.class_weights import median_frequency
 from fcn_jax.training.command_line import parse_config
-from fcn_jax.training.config import Config, as_json, check_same_run, recipe, save_config
+from fcn_jax.training.config import Config, recipe
 from fcn_jax.training.start import build_model, build_optimizer
 from fcn_jax.transforms import CaffeSegmentation, SemanticSegmentation
 
@@ -78,18 +77,6 @@ def test_a_wrong_command_line_ends_with_2(arguments, capsys):
 def test_numbers_out_of_range(settings, message):
     with pytest.raises(ValueError, match=message):
         Config(**settings)
-
-
-def test_settings_that_decide_the_weights_must_be_the_same(tmp_path):
-    config = Config(steps=10, output=tmp_path)
-    save_config(config, tmp_path / "config.json")
-    saved = json.loads((tmp_path / "config.json").read_text())
-    assert saved == as_json(config)
-    check_same_run(dataclasses.replace(config, workers=4, checkpoint_every=7), saved, tmp_path)
-    with pytest.raises(
-        ValueError, match=r"other settings \(steps: was 10, is 20; seed: was 0, is 1\); repeat"
-    ):
-        check_same_run(dataclasses.replace(config, steps=20, seed=1), saved, tmp_path)
 
 
 def test_models_and_what_pictures_they_will_want():

@@ -1,12 +1,13 @@
 """What a run writes down, and how a log is mended when a run goes on."""
 
 import json
+import math
 import struct
 import sys
 
 import pytest
 
-from fcn_jax.training.records import Records, read_records
+from fcn_jax.training.records import Records, best_step, earlier_scores, read_records
 
 
 def write(folder, steps, first_step=0):
@@ -147,3 +148,17 @@ def test_a_file_of_something_else(tmp_path):
 def test_other_hosts_write_nothing(tmp_path):
     write(None, range(2))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_scores_of_before_are_those_taken_in_the_same_way(tmp_path):
+    with Records(tmp_path) as records:
+        records.train(0, {"loss": 1.0})
+        scores = {2: (5, 0.3), 4: (9, 0.9), 6: (5, math.nan), 8: (5, 0.3), 10: (5, 0.5)}
+        for step, (pictures, score) in scores.items():
+            records.eval(step, {"pictures": pictures, "mean_iou": score})
+    scored = earlier_scores(tmp_path / "metrics.jsonl", {"pictures": 5}, 8)
+    assert list(scored) == [2, 6, 8]
+    assert math.isnan(scored[6])
+    assert best_step(scored) == 2
+    assert best_step({6: math.nan}) == 6
+    assert earlier_scores(tmp_path / "none.jsonl", {}, 8) == {}
