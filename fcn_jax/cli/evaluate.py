@@ -13,10 +13,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from fcn_jax import load_model
 from fcn_jax.checkpoints import model_name
 from fcn_jax.cli.compilation import keep_compiled
-from fcn_jax.cli.weights import add_weights_arguments, find_weights
+from fcn_jax.cli.weights import add_weights_arguments, load_chosen
 from fcn_jax.confusion_picture import confusion_picture
 from fcn_jax.datasets import list_datasets, open_dataset
 from fcn_jax.evaluation import Evaluator
@@ -56,8 +55,7 @@ def run(options: argparse.Namespace) -> int:
     output.mkdir(parents=True, exist_ok=True)
     keep_compiled()
     dataset = open_dataset(options.dataset, options.data_dir, options.split)
-    path = find_weights(options.weights, options.model, options.offline)
-    model = load_model(path, model_name=options.model)
+    model, path = load_chosen(options)
     evaluator = Evaluator(model, size=options.size, scales=scales, flip=options.flip)
     indices = range(min(len(dataset), options.limit or len(dataset)))
 
@@ -71,6 +69,7 @@ def run(options: argparse.Namespace) -> int:
     facts = {
         "model": model_name(model),
         "weights": str(path),
+        "dtype": options.dtype,
         "dataset": options.dataset,
         "split": options.split,
         "pictures": len(indices),

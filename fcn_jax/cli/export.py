@@ -9,9 +9,8 @@ import argparse
 import time
 from pathlib import Path
 
-from fcn_jax import load_model
 from fcn_jax.checkpoints import model_name
-from fcn_jax.cli.weights import add_weights_arguments, find_weights
+from fcn_jax.cli.weights import add_weights_arguments, load_chosen
 from fcn_jax.inference.exported import check_platforms, save_exported
 
 
@@ -42,9 +41,7 @@ def run(options: argparse.Namespace) -> int:
     platforms = [platform.strip() for platform in options.platforms.split(",") if platform.strip()]
     platforms = check_platforms(platforms)
     begin = time.perf_counter()
-    model = load_model(
-        find_weights(options.weights, options.model, options.offline), model_name=options.model
-    )
+    model, _ = load_chosen(options)
     size = int(height), int(width)
     save_exported(model, options.output, size=size, output=options.kind, platforms=platforms)
     path = Path(options.output)

@@ -16,12 +16,11 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from fcn_jax import load_model
 from fcn_jax.checkpoints import model_name
 from fcn_jax.cli.compilation import keep_compiled
 from fcn_jax.cli.convert import read_categories
 from fcn_jax.cli.messages import EXPECTED, in_words
-from fcn_jax.cli.weights import add_weights_arguments, find_weights
+from fcn_jax.cli.weights import add_weights_arguments, load_chosen
 from fcn_jax.inference import Segmenter
 from fcn_jax.inference.result import class_index
 from fcn_jax.inference.segmenter import count_classes
@@ -222,8 +221,7 @@ def _class_indices(names: str, categories: Sequence[str]) -> list[int]:
 
 def _build_segmenter(options: argparse.Namespace, progress: "TileProgress") -> tuple[Segmenter, dict]:
     """Builds the segmenter, and tells the facts for the summary."""
-    path = find_weights(options.weights, options.model, options.offline)
-    model = load_model(path, model_name=options.model)
+    model, path = load_chosen(options)
     transforms, categories = model.transforms, model.categories
     if options.resize is not None:
         if not hasattr(transforms, "resize_size"):
@@ -250,6 +248,7 @@ def _build_segmenter(options: argparse.Namespace, progress: "TileProgress") -> t
     facts = {
         "model": model_name(model),
         "weights": str(path),
+        "dtype": options.dtype,
         "transforms": segmenter.transforms.to_dict(),
         "categories": list(segmenter.categories),
         "tile": options.tile,

@@ -1,14 +1,17 @@
-"""The arguments that name weights, and where those are."""
+"""The arguments that name a model: its weights, where those are, and in what it computes."""
 
 import argparse
 from pathlib import Path
 
-from fcn_jax import list_models
+import jax.numpy as jnp
+from flax import nnx
+
+from fcn_jax import list_models, load_model
 from fcn_jax.weights import fetch, get_model_weights
 
 
 def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares --weights, --model and --offline."""
+    """Declares --weights, --model, --dtype and --offline."""
     parser.add_argument(
         "--weights",
         default="DEFAULT",
@@ -22,7 +25,20 @@ def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"one of {', '.join(list_models())}; if not given, what the weights are of",
     )
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="what the model computes in (float32); bfloat16 is for GPUs and TPUs",
+    )
     parser.add_argument("--offline", action="store_true", help="never download (as FCN_JAX_OFFLINE=1)")
+
+
+def load_chosen(options: argparse.Namespace) -> tuple[nnx.Module, Path]:
+    """Builds the model that the arguments name; also gives the path of its checkpoint."""
+    path = find_weights(options.weights, options.model, options.offline)
+    dtype = None if options.dtype == "float32" else jnp.bfloat16
+    return load_model(path, model_name=options.model, dtype=dtype), path
 
 
 def find_weights(weights: str, model: str | None, offline: bool) -> Path:

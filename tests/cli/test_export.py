@@ -1,5 +1,9 @@
 """fcn-jax export: the file, what is said of it, and mistakes."""
 
+import zipfile
+
+import jax
+import jax.export
 import numpy as np
 import pytest
 
@@ -24,6 +28,16 @@ def test_the_file_and_its_line(cli, checkpoint, tmp_path):
     assert out.startswith(f"{path}: fcn8s_vgg16, probabilities of images (N, 41, 67, 3), ")
     probabilities = load_exported(path).function(seeded_images(2, 41, 67).astype(np.float32))
     assert probabilities.shape == (2, 41, 67, 5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_it_computes_in(cli, checkpoint, tmp_path, dtype):
+    path = tmp_path / "m.zip"
+    status, _, err = cli("export", path, "--weights", checkpoint, "--size", "41x67", "--dtype", dtype)
+    assert (status, err) == (0, "")
+    with zipfile.ZipFile(path) as file:
+        program = jax.export.deserialize(bytearray(file.read("function"))).mlir_module()
+    assert ("bf16" in program) == (dtype == "bfloat16")
 
 
 @pytest.mark.parametrize("size", ["520", "x520", "5x-2", "axb"])

@@ -108,7 +108,9 @@ def test_the_summary(run, segmenter, checkpoint):
     _, output, _ = run
     summary = summary_of(output)
     how = ["tile", "approximate_halo", "test_time_augmentation"]
-    assert list(summary) == ["model", "weights", "transforms", "categories", *how, "images", "failed"]
+    names = ["model", "weights", "dtype", "transforms", "categories", *how, "images", "failed"]
+    assert list(summary) == names
+    assert summary["dtype"] == "float32"
     assert [summary[key] for key in how] == ["auto", None, False]
     assert (summary["model"], summary["weights"]) == ("fcn_resnet50", str(checkpoint))
     assert summary["transforms"] == SemanticSegmentation(resize_size=64).to_dict()
