@@ -2,9 +2,9 @@
 
 On a CPU, 3x3 convolutions of stride 1 with 256 input channels or more go by Winograd's algorithm, dilated
 ones by phases first: with fewer channels its additions cost what its multiplications save. 1x1 convolutions
-are matrix products. Unpadded larger kernels, fc6, are a matrix product
-for each row of the kernel, at two to five times the rate. ResNet's pooling goes along columns, then rows, in
-0.1 to 0.8 of the time. Sums of blocks are written so that each is computed once.
+are matrix products. Unpadded larger kernels, fc6, are a matrix product for each row of the kernel, at two to
+five times the rate. ResNet's pooling goes along columns, then rows, in 0.1 to 0.8 of the time. Sums of blocks
+are written so that each is computed once.
 
 On a GPU or TPU all stays with XLA, whose libraries choose their own algorithms; so do convolutions in half
 precision, which these sums would not bear.

@@ -1,5 +1,6 @@
 """What to say when a training step gives a loss or a gradient that is no number."""
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ class Inspection(NamedTuple):
     Attributes:
       loss: of the batch.
       gradient_norm: as far as the gradient is finite.
-      largest: by head, the largest finite logit, by its absolute value.
+      largest: by head, the largest finite logit, by its absolute value; nan if none is.
       finite: {"parameters", "logits", "gradients": {name: whether all of it is}}.
     """
 
@@ -47,7 +48,9 @@ def inspect(
     last = found[-1]  # with the gradients of all
     return last._replace(
         loss=sum(seen.loss for seen in found),
-        largest={name: max(seen.largest[name] for seen in found) for name in last.largest},
+        largest={
+            name: functools.reduce(np.fmax, (seen.largest[name] for seen in found)) for name in last.largest
+        },
         finite=last.finite
         | {"logits": {name: all(seen.finite["logits"][name] for seen in found) for name in last.largest}},
     )
@@ -55,7 +58,7 @@ def inspect(
 
 def summarize(loss, logits: Arrays, gradients: Arrays, parameters: Arrays) -> Inspection:
     """Takes from arrays what `diagnose` tells of them."""
-    largest = jnp.stack(list(map(_largest, gradients.values()))).max()
+    largest = jnp.nanmax(jnp.stack(list(map(_largest, gradients.values()))))
     scale = jnp.where(largest > 2.0**32, 2.0**64, 1)  # squares of large numbers would exceed float32
     known = (jnp.where(jnp.isfinite(values), values, 0) / scale for values in gradients.values())
     arrays = {"parameters": parameters, "logits": logits, "gradients": gradients}
@@ -68,7 +71,8 @@ def summarize(loss, logits: Arrays, gradients: Arrays, parameters: Arrays) -> In
 
 
 def _largest(values: jax.Array) -> jax.Array:
-    return jnp.where(jnp.isfinite(values), jnp.abs(values), 0).max()
+    """Of the finite ones, by their absolute value; nan where there is none."""
+    return jnp.nanmax(jnp.where(jnp.isfinite(values), jnp.abs(values), jnp.nan))
 
 
 def diagnose(

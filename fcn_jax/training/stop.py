@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import Iterator
 
 import jax
@@ -54,7 +53,8 @@ def stop_on_signals() -> Iterator[Stop]:
             raise KeyboardInterrupt
         stop.signal = signal.Signals(number)
         if number == signal.SIGINT:
-            print("stopping after this step; Ctrl-C again stops at once and saves nothing", file=sys.stderr)
+            # Not by print, which cannot be called while a print of the program's own is under way.
+            os.write(2, b"stopping after this step; Ctrl-C again stops at once and saves nothing\n")
         if several:
             os.kill(os.getpid(), signal.SIGTERM)
 
