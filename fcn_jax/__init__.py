@@ -5,11 +5,14 @@ result = fcn_jax.Segmenter(model)("street.jpg")
 result.save("masks")
 """
 
+from importlib.metadata import version
+
 from fcn_jax.categories import VOC_CATEGORIES
-from fcn_jax.checkpoints import LoadReport, load_weights, save_weights
+from fcn_jax.errors import FCNError
 from fcn_jax.images import ImageError
 from fcn_jax.inference import Segmentation, Segmenter
-from fcn_jax.models import FCN, Fixed, SkipFCN
+from fcn_jax.meta import WeightsMeta
+from fcn_jax.models import FCN, Fixed, SegmentationModel, SkipFCN
 from fcn_jax.weights import (
     CaffeNet_Weights,
     FCN8s_AtOnce_VGG16_Weights,
@@ -26,6 +29,7 @@ from fcn_jax.weights import (
     get_model_weights,
     get_weight,
 )
+from fcn_jax.weights.loading import load_weights, save_weights
 from fcn_jax.zoo import (
     fcn8s_atonce_vgg16,
     fcn8s_vgg16,
@@ -38,10 +42,18 @@ from fcn_jax.zoo import (
     list_models,
     load_model,
 )
-from weights_converter import CheckpointError
+from weights_converter import Account, CheckpointError, ModelSpec
+
+__version__ = version("fcn_jax")
 
 __all__ = [
     "FCN",
+    "Account",
+    "FCNError",
+    "ModelSpec",
+    "SegmentationModel",
+    "WeightsMeta",
+    "__version__",
     "VOC_CATEGORIES",
     "CaffeNet_Weights",
     "CheckpointError",
@@ -54,7 +66,6 @@ __all__ = [
     "FCN_ResNet101_Weights",
     "Fixed",
     "ImageError",
-    "LoadReport",
     "ResNet50_Weights",
     "ResNet101_Weights",
     "Segmentation",

@@ -1,4 +1,8 @@
-"""Names of the categories that the published networks tell apart."""
+"""PASCAL VOC's categories, which the published networks tell apart, and their colours."""
+
+import numpy as np
+
+from fcn_jax.errors import SettingError
 
 VOC_CATEGORIES = (
     "__background__",
@@ -24,3 +28,26 @@ VOC_CATEGORIES = (
     "tvmonitor",
 )
 """The 21 classes of PASCAL VOC by index, spelled as in torchvision's `_VOC_CATEGORIES`."""
+
+
+def voc_palette(num_classes: int) -> np.ndarray:
+    """Gives PASCAL VOC's colours: the bits of the index, dealt in turn to red, green and blue from the top.
+
+    Index 0 (background) is black, index 255 (void) (224, 224, 192).
+
+    Returns:
+      (num_classes, 3) uint8.
+
+    Raises:
+      SettingError: num_classes is not in 1..256.
+
+    Source: `VOClabelcolormap` of the PASCAL VOC 2012 development kit.
+    """
+    if not 1 <= num_classes <= 256:
+        raise SettingError(subject="num_classes", expected="1 to 256", got=str(num_classes))
+    index = np.arange(num_classes)[:, None]
+    channel = np.arange(3)
+    colours = np.zeros((num_classes, 3), np.int64)
+    for step in range(3):
+        colours |= (index >> (3 * step + channel) & 1) << (7 - step)
+    return colours.astype(np.uint8)

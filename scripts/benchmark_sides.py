@@ -26,7 +26,7 @@ def fcn_jax_side(task: dict, images: np.ndarray, output: str, direct: bool) -> t
 
     import fcn_jax
     from fcn_jax.inference import inference_function
-    from fcn_jax.structure import Structure
+    from fcn_jax.models.arrays import Structure
 
     jax.config.update("jax_platforms", "cuda" if task["device"] == "cuda" else "cpu")
     if task["precision"] == "float32":

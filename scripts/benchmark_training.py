@@ -41,7 +41,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torch_modules import import_torchvision
 
 import fcn_jax
-from fcn_jax.structure import Structure
+from fcn_jax.models.arrays import Structure
 from fcn_jax.training.objective import Objective
 from fcn_jax.training.optimizers import GROUPS, learning_rate, sgd
 from fcn_jax.training.state import create_state

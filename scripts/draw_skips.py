@@ -21,8 +21,9 @@ from flax import nnx
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 import fcn_jax
-from fcn_jax.checkpoints import named_variables
-from fcn_jax.visualization import label_image, palette
+from fcn_jax.categories import voc_palette
+from fcn_jax.visualization import label_image
+from fcn_jax.weights.loading import named_variables
 
 # Settings
 COLOURS = {  # of the things, give or take; the first is the ground
@@ -164,7 +165,7 @@ def draw_page(columns: list[tuple[str, str, list[Image.Image]]]) -> Image.Image:
             page.paste(scene, (left, HEADER + (SIZE + GAP) * row))
     lengths = [24 + round(small.getlength(name)) + 28 for name in CATEGORIES]
     left, middle = (width - sum(lengths) + 28) // 2, height - 26
-    for name, colour, length in zip(CATEGORIES, palette(len(CATEGORIES)).tolist(), lengths, strict=True):
+    for name, colour, length in zip(CATEGORIES, voc_palette(len(CATEGORIES)).tolist(), lengths, strict=True):
         draw.rounded_rectangle((left, middle - 8, left + 16, middle + 8), 3, tuple(colour))
         draw.text((left + 24, middle), name, INK, small, anchor="lm")
         left += length

@@ -24,7 +24,6 @@ import time
 import jax
 import numpy as np
 
-from fcn_jax.checkpoints import save_weights
 from fcn_jax.cli import messages
 from fcn_jax.cli.compilation import keep_compiled
 from fcn_jax.datasets import Cached, DatasetError, open_dataset
@@ -32,12 +31,12 @@ from fcn_jax.datasets.augmentation import Augmentation, Jitter
 from fcn_jax.datasets.batches import Batches
 from fcn_jax.datasets.dataset import fingerprint
 from fcn_jax.evaluation import Evaluator
-from fcn_jax.structure import Structure, fill_model
-from fcn_jax.training.checkpoints import Checkpoints
+from fcn_jax.models.arrays import Structure, fill_model
+from fcn_jax.training.checkpointing.checkpoints import Checkpoints
+from fcn_jax.training.checkpointing.manifest import CheckpointsError
 from fcn_jax.training.class_weights import median_frequency
 from fcn_jax.training.command_line import parse_config
 from fcn_jax.training.config import Config, as_json, save_config
-from fcn_jax.training.curves import draw_curves
 from fcn_jax.training.devices import (
     agreed,
     check_batch_size,
@@ -47,17 +46,18 @@ from fcn_jax.training.devices import (
     place_state,
     state_shardings,
 )
-from fcn_jax.training.diagnosis import diagnose, inspect
-from fcn_jax.training.manifest import CheckpointsError
 from fcn_jax.training.objective import Objective
-from fcn_jax.training.progress import progress_bar
-from fcn_jax.training.records import Records, best_step, earlier_scores, read_records
-from fcn_jax.training.same_run import check_goes_on, open_output
-from fcn_jax.training.sheets import draw_sheet
-from fcn_jax.training.start import build_model, build_optimizer
+from fcn_jax.training.reports.curves import draw_curves
+from fcn_jax.training.reports.diagnosis import diagnose, inspect
+from fcn_jax.training.reports.progress import progress_bar
+from fcn_jax.training.reports.records import Records, best_step, earlier_scores, read_records
+from fcn_jax.training.reports.sheet import draw_sheet
+from fcn_jax.training.resume import check_goes_on, open_output
+from fcn_jax.training.setup import build_model, build_optimizer
 from fcn_jax.training.state import create_state, evaluated_arrays
 from fcn_jax.training.step import make_train_step, split_batch
 from fcn_jax.training.stop import stop_on_signals
+from fcn_jax.weights.loading import save_weights
 
 SHEET_ROWS = 4
 CACHE_BYTES = 2 << 30  # of decoded pictures, over all workers

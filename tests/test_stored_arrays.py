@@ -8,7 +8,7 @@ from flax import nnx
 from PIL import Image
 
 import fcn_jax
-from fcn_jax.checkpoints import named_variables
+from fcn_jax.weights.loading import named_variables
 from fcn_jax.transforms import SemanticSegmentation
 from tests.losses import jax_loss, seeded_labels
 from tests.seeded import seeded_images, seeded_state_dict

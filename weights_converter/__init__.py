@@ -5,16 +5,22 @@ model_name, params = convert(arrays)                         # {"backbone.conv1.
 state_dict = export(params, model_name)                      # the names and layouts it came with
 """
 
+from weights_converter.account import Account
 from weights_converter.api import convert, export
-from weights_converter.engine import Conversion
-from weights_converter.errors import CheckpointError
-from weights_converter.model_file import convert_file, load_model_file, save_model_file
+from weights_converter.conversion import Conversion
+from weights_converter.errors import CheckpointError, FCNError, SettingError
+from weights_converter.model_file import convert_file, load_model_file, save_conversion, save_model_file
 from weights_converter.readers import read_caffemodel, read_checkpoint, read_safetensors
+from weights_converter.spec import ModelSpec
 from weights_converter.writers import write_safetensors, write_torch_legacy, write_torch_zip
 
 __all__ = [
+    "Account",
     "CheckpointError",
     "Conversion",
+    "FCNError",
+    "ModelSpec",
+    "SettingError",
     "convert",
     "convert_file",
     "export",
@@ -22,6 +28,7 @@ __all__ = [
     "read_caffemodel",
     "read_checkpoint",
     "read_safetensors",
+    "save_conversion",
     "save_model_file",
     "write_safetensors",
     "write_torch_legacy",

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from weights_converter.engine import describe
+from weights_converter.errors import FCNError
 from weights_converter.model_file import convert_file
 from weights_converter.tables.family import PRESETS
 
@@ -20,13 +20,13 @@ def main(arguments: list[str] | None = None) -> int:
         conversion = convert_file(
             options.source, options.target, model_name=options.model, preset=options.preset
         )
-    except (ValueError, OSError) as error:
+    except (FCNError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    print(f"{options.target}: {describe(conversion.architecture)}, {len(conversion.params)} arrays")
+    print(f"{options.target}: {conversion.spec}, {len(conversion.params)} arrays")
     for name, why in conversion.dropped.items():
         print(f"  dropped {name}: {why}")
     return 0

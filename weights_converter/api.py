@@ -4,8 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from weights_converter import engine
+from weights_converter.conversion import to_ours, to_source
 from weights_converter.errors import CheckpointError
+from weights_converter.recognition import recognize
+from weights_converter.tables.layer import SOURCE
 
 
 def convert(
@@ -17,7 +19,7 @@ def convert(
       state_dict: {name: array} of torchvision's fcn_resnet50 or fcn_resnet101, of a network of the FCN paper,
         or of an ImageNet classifier that one of these has as its backbone.
       model_name: whose they are. Needed only for "fcn8s_atonce_vgg16" in PyTorch's names, which look like
-        those of "fcn8s_vgg16". For the start of a finer network's training see `engine.to_ours`.
+        those of "fcn8s_vgg16".
 
     Returns:
       The model's name, and {path: array}: kernels HWIO, the arrays views of those that came.
@@ -26,10 +28,8 @@ def convert(
       CheckpointError: the architecture is unknown or not that of `model_name`, or a tensor is missing,
         unexpected or of another shape.
     """
-    conversion = engine.to_ours(state_dict, model_name=model_name)
-    if conversion.fresh:
-        raise CheckpointError(f"expected the tensors of {model_name}, got those of a network before it")
-    return conversion.architecture.model_name, conversion.params
+    conversion = to_ours(state_dict).of(model_name)
+    return conversion.spec.name, conversion.params
 
 
 def export(params: Mapping[str, np.ndarray], model_name: str) -> dict[str, np.ndarray]:
@@ -45,5 +45,10 @@ def export(params: Mapping[str, np.ndarray], model_name: str) -> dict[str, np.nd
     Raises:
       CheckpointError: they are another model's, or an array is missing, unexpected or of another shape.
     """
-    engine.recognize(params, model_name)
-    return engine.to_source(params)
+    found = recognize(params)
+    if found.side == SOURCE:
+        raise CheckpointError("expected arrays in the names of fcn_jax, got a state_dict in those of PyTorch")
+    twins = [name for name, twin in found.family.twins.items() if twin == found.spec.name]
+    if model_name not in (found.spec.name, *twins):
+        raise CheckpointError(expected=f"the arrays of {model_name}", got=f"those of {found.spec.name}")
+    return to_source(params, found.spec)

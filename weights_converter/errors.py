@@ -1,15 +1,85 @@
-"""The one error of this package."""
+"""Errors that a user can cause. Anything else that is raised is a bug, and its traceback is wanted."""
 
 import os
+import re
+from collections.abc import Mapping
 
 
-class CheckpointError(ValueError):
-    """A checkpoint cannot be read, converted or written.
+class FCNError(Exception):
+    """The base of every error of `weights_converter` and `fcn_jax` that a user can cause.
 
-    The message names the file (where there is one), what came, what was expected and what to try.
+    The message is put together from the fields: the file first, then what is wrong, then what to do.
+
+        raise CheckpointError(path=path, expected="a .pth file", got="a folder", hint="name one of its files")
+
+    A hint may name an argument in braces, as "choose a smaller {tile}". In Python it reads "choose a smaller
+    tile"; a command line puts its own option there.
+
+    Args:
+      reason: what is wrong, in words; if not given, "expected ..., got ...".
+      path: the file that it is about.
+      subject: the argument or the name that it is about.
+      expected: what would have been right.
+      got: what came.
+      hint: what to do.
+
+    Attributes:
+      reason, path, subject, expected, got, hint: as given, `path` as text.
     """
 
-    def __init__(self, reason: str, path: str | os.PathLike | None = None):
-        super().__init__(reason if path is None else f"{os.fspath(path)}: {reason}")
+    def __init__(
+        self,
+        reason: str | None = None,
+        path: str | os.PathLike | None = None,
+        *,
+        subject: str | None = None,
+        expected: str | None = None,
+        got: str | None = None,
+        hint: str | None = None,
+    ):
+        if reason is None:
+            reason = f"expected {expected}" + ("" if got is None else f", got {got}")
+        super().__init__(reason)
         self.reason = reason
         self.path = None if path is None else os.fspath(path)
+        self.subject, self.expected, self.got, self.hint = subject, expected, got, hint
+
+    def __str__(self) -> str:
+        return self.words()
+
+    def words(self, names: Mapping[str, str] | None = None) -> str:
+        """Gives the whole message.
+
+        Args:
+          names: {argument: what to call it} for the arguments that a hint names; by default as they are.
+        """
+        lead = "".join(f"{part}: " for part in (self.path, self.subject) if part is not None)
+        text = f"{lead}{self.reason}"
+        if self.hint is not None:
+            text += "; " + re.sub(
+                r"\{([\w.]+)\}", lambda found: (names or {}).get(found[1], found[1]), self.hint
+            )
+        return text
+
+    def about(self, path: str | os.PathLike | None) -> "FCNError":
+        """Names the file, where the place that raised the error did not know it; gives the error itself."""
+        if self.path is None and path is not None:
+            self.path = os.fspath(path)
+        return self
+
+    def __reduce__(self):
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[FCNError], args: tuple, fields: dict) -> FCNError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(fields)
+    return error
+
+
+class SettingError(FCNError, ValueError):
+    """An argument or a setting has a value that makes no sense, or that contradicts another."""
+
+
+class CheckpointError(FCNError, ValueError):
+    """A checkpoint cannot be read, converted or written."""

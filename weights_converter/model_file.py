@@ -3,8 +3,9 @@
 Our format is safetensors with our names and layouts. Its metadata, all strings, say what the tensors cannot:
 
   format                "fcn_jax"
-  model, num_classes    as `fcn_jax.get_model` takes them
+  spec                  JSON of the network's `ModelSpec`; files from before it have `model` and `num_classes`
   categories            JSON list of class names, if known
+  palette               JSON list of colours [r, g, b] by class, if the data had colours of their own
   transforms            JSON of the preset that images go through, if known
   preset                "caffe" or "torchvision", the images that the weights expect, if known
   source, source_sha256 name and digest of the file it was made from, if any
@@ -21,75 +22,93 @@ from pathlib import Path
 
 import numpy as np
 
-from weights_converter import engine
-from weights_converter.engine import Conversion
+from weights_converter.conversion import Conversion, check_arrays, to_ours, to_source
 from weights_converter.errors import CheckpointError
 from weights_converter.readers import read_with_metadata
+from weights_converter.spec import ModelSpec
 from weights_converter.writers import write_safetensors, write_torch_zip
 
 SAFETENSORS_SUFFIX = ".safetensors"
 TORCH_SUFFIXES = (".pth", ".pt")
 
 
-def load_model_file(
-    path: str | os.PathLike,
-    *,
-    strict: bool = True,
-    model_name: str | None = None,
-    preset: str | None = None,
-) -> Conversion:
+def load_model_file(path: str | os.PathLike, *, strict: bool = True, preset: str | None = None) -> Conversion:
     """Reads a checkpoint of any known format into the names and layouts of fcn_jax.
 
     Args:
       path: a `.pth` / `.pt` of either PyTorch container, safetensors with PyTorch's names or ours, or a
         `.caffemodel`.
       strict: missing and unexpected tensors are an error.
-      model_name, preset: settle what the file does not tell, as in `engine.to_ours`.
+      preset: settles what the file does not tell, as in `to_ours`.
 
     Raises:
       CheckpointError: the file cannot be read, or its tensors are not those of a known architecture.
     """
     tensors, metadata = read_with_metadata(path)
     try:
-        found = engine.to_ours(
-            tensors, strict=strict, model_name=model_name, preset=preset, metadata=metadata
-        )
+        found = to_ours(tensors, strict=strict, preset=preset, metadata=metadata)
     except CheckpointError as error:
-        raise CheckpointError(error.reason, path) from None
+        raise error.about(path) from None
     return replace(found, path=os.fspath(path))
 
 
 def save_model_file(
     path: str | os.PathLike,
     params: Mapping[str, np.ndarray],
+    spec: ModelSpec,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Writes arrays in our names: as safetensors, or as a state_dict for PyTorch, by the suffix.
 
     Args:
       path: ends in `.safetensors`, `.pth` or `.pt`.
-      params: {path: array}, all of a known model.
-      metadata: goes into a safetensors file; its `model`, if it has one, tells models apart whose tensors do
-        not; its `num_batches_tracked` gives the counters of a `.pth`.
+      params: {path: array}, all of the network.
+      spec: of the network.
+      metadata: goes into a safetensors file; its `num_batches_tracked` gives the counters of a `.pth`.
 
     Raises:
-      CheckpointError: an unknown suffix, tensors of no known model, or a file that cannot be written.
+      CheckpointError: an unknown suffix, tensors of another network, or a file that cannot be written.
     """
     metadata = dict(metadata or {})
-    if _check_suffix(path) == SAFETENSORS_SUFFIX:
-        architecture = engine.to_ours(params, model_name=metadata.get("model")).architecture
-        known = {"format": "fcn_jax", "model": architecture.model_name}
-        if architecture.num_classes is not None:
-            known["num_classes"] = str(architecture.num_classes)
-        write_safetensors(path, params, metadata | known)
+    if check_suffix(path) == SAFETENSORS_SUFFIX:
+        check_arrays(params, spec)
+        write_safetensors(path, params, metadata | {"format": "fcn_jax", "spec": spec.to_json()})
     else:
-        write_torch_zip(path, engine.to_source(params, _counters(metadata)))
+        write_torch_zip(path, to_source(params, spec, _counters(metadata)))
+
+
+def save_conversion(
+    conversion: Conversion, path: str | os.PathLike, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Writes what was read from a checkpoint file, with what that file said of itself.
+
+    Args:
+      conversion: what `load_model_file` gave.
+      path: ends in `.safetensors`, `.pth` or `.pt`; it appears whole or not at all.
+      metadata: more entries for a safetensors file, such as `categories`.
+
+    Raises:
+      CheckpointError: the file cannot be written, or it is the one that was read.
+    """
+    check_suffix(path)
+    source = conversion.path
+    if source is not None and Path(path).exists() and Path(source).exists() and Path(source).samefile(path):
+        raise CheckpointError("source and target are the same file; give the target another name", source)
+    carried = {
+        key: value for key, value in conversion.metadata.items() if key not in ("model", "num_classes")
+    }
+    if conversion.preset is not None:
+        carried["preset"] = conversion.preset
+    if conversion.counters is not None:
+        carried["num_batches_tracked"] = json.dumps(conversion.counters)
+        if source is not None:
+            carried["source"], carried["source_sha256"] = Path(source).name, file_digest(source)
+    save_model_file(path, conversion.params, conversion.spec, carried | dict(metadata or {}))
 
 
 def convert_file(
     source: str | os.PathLike,
     target: str | os.PathLike,
-    metadata: Mapping[str, str] | None = None,
     *,
     model_name: str | None = None,
     preset: str | None = None,
@@ -99,8 +118,8 @@ def convert_file(
     Args:
       source: any file that `load_model_file` reads.
       target: a `.safetensors`, `.pth` or `.pt` file; it appears whole or not at all.
-      metadata: more entries for a safetensors file, such as `categories`.
-      model_name, preset: settle what the source does not tell, as in `engine.to_ours`.
+      model_name: settles what the source does not tell: "fcn8s_atonce_vgg16" for the PyTorch port's file.
+      preset: likewise, as in `to_ours`.
 
     Returns:
       What was converted, with its account.
@@ -108,23 +127,9 @@ def convert_file(
     Raises:
       CheckpointError: the source cannot be read, the target cannot be written, or they are one file.
     """
-    _check_suffix(target)
-    if Path(target).exists() and Path(source).exists() and Path(source).samefile(target):
-        raise CheckpointError("source and target are the same file; give the target another name", source)
-    conversion = load_model_file(source, model_name=model_name, preset=preset)
-    if conversion.fresh:
-        raise CheckpointError(
-            f"is only a start for {model_name}, without {', '.join(conversion.fresh)}; load it into a model",
-            source,
-        )
-    carried = conversion.metadata | {"model": conversion.architecture.model_name}
-    if conversion.preset is not None:
-        carried["preset"] = conversion.preset
-    if conversion.counters is not None:
-        carried["source"] = Path(source).name
-        carried["source_sha256"] = file_digest(source)
-        carried["num_batches_tracked"] = json.dumps(conversion.counters)
-    save_model_file(target, conversion.params, carried | dict(metadata or {}))
+    check_suffix(target)
+    conversion = load_model_file(source, preset=preset).of(model_name)
+    save_conversion(conversion, target)
     return conversion
 
 
@@ -147,7 +152,8 @@ def _counters(metadata: Mapping[str, str]) -> dict[str, int] | None:
     return counters
 
 
-def _check_suffix(path: str | os.PathLike) -> str:
+def check_suffix(path: str | os.PathLike) -> str:
+    """Gives the suffix of a file to write; raises CheckpointError if it is not one that can be written."""
     suffix = Path(path).suffix
     if suffix not in (SAFETENSORS_SUFFIX, *TORCH_SUFFIXES):
         known = ", ".join([SAFETENSORS_SUFFIX, *TORCH_SUFFIXES])

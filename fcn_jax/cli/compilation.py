@@ -4,7 +4,7 @@ import os
 
 import jax
 
-from fcn_jax.weights.cache import cache_folder
+from fcn_jax.weights.download.cache import cache_folder
 
 
 def keep_compiled() -> None:

@@ -5,16 +5,16 @@ fcn-jax convert trained.safetensors trained.pth
 """
 
 import argparse
-import json
+import dataclasses
 import os
 from pathlib import Path
 
 from fcn_jax.categories import VOC_CATEGORIES
-from fcn_jax.checkpoints import default_transforms
-from fcn_jax.zoo import list_models
-from weights_converter import Conversion, convert_file, load_model_file
-from weights_converter.engine import describe
-from weights_converter.model_file import SAFETENSORS_SUFFIX
+from fcn_jax.errors import SettingError
+from fcn_jax.weights.loading import read_meta
+from fcn_jax.zoo import MODELS, list_models
+from weights_converter import Conversion, load_model_file, save_conversion
+from weights_converter.model_file import SAFETENSORS_SUFFIX, check_suffix
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,15 +43,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Converts one file and says what became of its tensors."""
     source, target = Path(options.source), Path(options.target)
-    metadata = {}
-    if target.suffix == SAFETENSORS_SUFFIX:  # PyTorch's files hold tensors only
-        found = load_model_file(source, model_name=options.model, preset=options.preset)
-        metadata = _metadata(found, options.categories, options.preset)
-    elif options.categories:
-        raise ValueError(f"--categories: only a .safetensors file holds names of classes, not {target}")
-    conversion = convert_file(source, target, metadata, model_name=options.model, preset=options.preset)
-    print(f"{target}: {describe(conversion.architecture)}, {len(conversion.params)} arrays")
-    if target.suffix != SAFETENSORS_SUFFIX and {"categories", "transforms"} & conversion.metadata.keys():
+    ours = check_suffix(target) == SAFETENSORS_SUFFIX
+    if options.categories and not ours:
+        raise SettingError(
+            f"only a .safetensors file holds names of classes, not {target}", subject="--categories"
+        )
+    conversion = load_model_file(source, preset=options.preset).of(options.model)
+    metadata = _metadata(conversion, options) if ours else {}  # PyTorch's files hold tensors only
+    save_conversion(conversion, target, metadata)
+    print(f"{target}: {conversion.spec}, {len(conversion.params)} arrays")
+    if not ours and {"categories", "transforms"} & conversion.metadata.keys():
         print("  left behind: names of classes and transforms, since PyTorch's files hold tensors only;")
         print("  --model, --preset and --categories say them again when this file is converted back")
     for name, why in conversion.dropped.items():
@@ -59,38 +60,40 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _metadata(found: Conversion, categories_file: str | None, preset: str | None = None) -> dict[str, str]:
+def _metadata(conversion: Conversion, options: argparse.Namespace) -> dict[str, str]:
     """Says what the tensors cannot: names of classes, and what pictures go through."""
-    num_classes = found.architecture.num_classes
-    if num_classes is None:
-        if categories_file:
-            raise ValueError(f"--categories: {describe(found.architecture)} keeps no classes to name")
+    spec = conversion.spec
+    if spec.num_classes is None:
+        if options.categories:
+            raise SettingError(f"{spec} keeps no classes to name", subject="--categories")
         return {}
-    metadata = {}
-    if preset or "transforms" not in found.metadata:
-        transforms = default_transforms(found.architecture.model_name, found.preset)
-        metadata["transforms"] = json.dumps(transforms.to_dict())
-    if categories_file:
-        metadata["categories"] = json.dumps(read_categories(categories_file, num_classes))
-    elif "categories" not in found.metadata and num_classes == len(VOC_CATEGORIES):
-        metadata["categories"] = json.dumps(VOC_CATEGORIES)
-    return metadata
+    meta = read_meta(conversion)
+    if options.preset or meta.transforms is None:
+        transforms = MODELS[spec.name].network.default_transforms(conversion.preset)
+        meta = dataclasses.replace(meta, transforms=transforms)
+    if options.categories:
+        meta = dataclasses.replace(
+            meta, categories=tuple(read_categories(options.categories, spec.num_classes))
+        )
+    elif meta.categories is None and spec.num_classes == len(VOC_CATEGORIES):
+        meta = dataclasses.replace(meta, categories=VOC_CATEGORIES)
+    return meta.to_metadata()
 
 
 def read_categories(path: str | os.PathLike, num_classes: int) -> list[str]:
     """Reads the names of classes, one on each line; empty lines do not count.
 
     Raises:
-      ValueError: it is no text, or has not as many names as the weights have classes.
+      SettingError: it is no text, or has not as many names as the weights have classes.
       OSError: it cannot be read.
     """
     expected = f"expected {num_classes} names, a class on each line"
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: {expected}, got a file that is no UTF-8 text") from error
+        raise SettingError(f"{expected}, got a file that is no UTF-8 text", path) from error
     names = [line.strip() for line in lines if line.strip()]
     if len(names) != num_classes:
         hint = "; the background counts too, as the first" if len(names) == num_classes - 1 else ""
-        raise ValueError(f"{path}: {expected}, got {len(names)}{hint}")
+        raise SettingError(f"{expected}, got {len(names)}{hint}", path)
     return names

@@ -17,8 +17,9 @@ from fcn_jax.datasets import Scenes, open_dataset
 from fcn_jax.datasets.augmentation import Augmentation
 from fcn_jax.datasets.batches import Batches
 from fcn_jax.evaluation import Evaluator
-from fcn_jax.metrics import format_scores
-from fcn_jax.structure import Structure, fill_model
+from fcn_jax.evaluation.metrics import format_scores
+from fcn_jax.meta import palette_of
+from fcn_jax.models.arrays import Structure, fill_model
 
 WIDTHS = {"features": (8, 16, 32, 48, 48), "fc_features": 96}
 STEPS, BATCH_SIZE, LEARNING_RATE, AVERAGE = 560, 2, 4e-3, 0.98
@@ -37,8 +38,8 @@ def run(options: argparse.Namespace) -> int:
     if options.steps < 1:
         raise ValueError(f"--steps: expected at least 1, got {options.steps}")
     try:
-        from fcn_jax.training.curves import draw_curves
-        from fcn_jax.training.sheets import draw_sheet
+        from fcn_jax.training.reports.curves import draw_curves
+        from fcn_jax.training.reports.sheet import draw_sheet
     except ImportError as error:
         raise ValueError(f"the demo trains, for which a package is missing ({error})") from error
     output = Path(options.output)
@@ -46,7 +47,9 @@ def run(options: argparse.Namespace) -> int:
     scenes, unseen = open_dataset("scenes", split="train"), open_dataset("scenes", split="val")
     print(f"training a narrow FCN-8s on {len(scenes)} drawn scenes", flush=True)
     model = fcn_jax.fcn8s_vgg16(num_classes=len(scenes.categories), **WIDTHS)
-    model.categories = scenes.categories
+    model.update_meta(
+        categories=scenes.categories, palette=palette_of(scenes.palette, len(scenes.categories))
+    )
     records = train(model, scenes, unseen, options.steps)
 
     evaluator = Evaluator(model)
@@ -75,8 +78,8 @@ def train(model: nnx.Module, scenes: Scenes, unseen: Scenes, steps: int) -> list
     """Trains a model in place; gives a record for each step and, now and then, scores of unseen scenes."""
     from fcn_jax.training.objective import Objective
     from fcn_jax.training.optimizers import GROUPS, adamw, learning_rate
-    from fcn_jax.training.progress import progress_bar
-    from fcn_jax.training.start import widen_fc
+    from fcn_jax.training.reports.progress import progress_bar
+    from fcn_jax.training.setup import widen_fc
     from fcn_jax.training.state import create_state, evaluated_arrays
     from fcn_jax.training.step import make_train_step
 

@@ -13,13 +13,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from fcn_jax.checkpoints import model_name
 from fcn_jax.cli.compilation import keep_compiled
 from fcn_jax.cli.weights import add_weights_arguments, load_chosen
-from fcn_jax.confusion_picture import confusion_picture
 from fcn_jax.datasets import list_datasets, open_dataset
 from fcn_jax.evaluation import Evaluator
-from fcn_jax.metrics import format_scores
+from fcn_jax.evaluation.metrics import format_scores
+from fcn_jax.visualization.confusion import confusion_picture
 from weights_converter.files import replacing
 
 
@@ -67,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
 
     scores = confusion.scores()
     facts = {
-        "model": model_name(model),
+        "model": model.spec.name,
         "weights": str(path),
         "dtype": options.dtype,
         "dataset": options.dataset,

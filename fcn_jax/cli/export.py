@@ -9,9 +9,8 @@ import argparse
 import time
 from pathlib import Path
 
-from fcn_jax.checkpoints import model_name
 from fcn_jax.cli.weights import add_weights_arguments, load_chosen
-from fcn_jax.inference.exported import check_platforms, save_exported
+from fcn_jax.inference.export import check_platforms, save_exported
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     save_exported(model, options.output, size=size, output=options.kind, platforms=platforms)
     path = Path(options.output)
     print(
-        f"{path}: {model_name(model)}, {options.kind} of images (N, {height}, {width}, 3), "
+        f"{path}: {model.spec.name}, {options.kind} of images (N, {height}, {width}, 3), "
         f"{path.stat().st_size / 2**20:.0f} MiB, {time.perf_counter() - begin:.1f} s"
     )
     return 0

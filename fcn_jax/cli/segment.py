@@ -16,14 +16,12 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from fcn_jax.checkpoints import model_name
 from fcn_jax.cli.compilation import keep_compiled
 from fcn_jax.cli.convert import read_categories
 from fcn_jax.cli.messages import EXPECTED, in_words
 from fcn_jax.cli.weights import add_weights_arguments, load_chosen
 from fcn_jax.inference import Segmenter
 from fcn_jax.inference.result import class_index
-from fcn_jax.inference.segmenter import count_classes
 from weights_converter.files import replacing
 
 TTA_SCALES = (0.75, 1.0, 1.25)
@@ -226,7 +224,7 @@ def _build_segmenter(options: argparse.Namespace, progress: "TileProgress") -> t
     if options.resize is not None:
         if not hasattr(transforms, "resize_size"):
             raise ValueError(
-                f"--resize: {model_name(model)} sees pictures as Caffe did, at their own size; leave it out"
+                f"--resize: {model.spec.name} sees pictures as Caffe did, at their own size; leave it out"
             )
         transforms = dataclasses.replace(transforms, resize_size=options.resize or None)
     if options.tile != "auto" and not (options.tile.isdecimal() and int(options.tile)):
@@ -234,7 +232,7 @@ def _build_segmenter(options: argparse.Namespace, progress: "TileProgress") -> t
     if options.halo is not None and options.halo < 0:
         raise ValueError(f"--halo: expected a number of pixels of at least 0, got {options.halo}")
     if options.categories:
-        categories = read_categories(options.categories, count_classes(model))
+        categories = read_categories(options.categories, model.spec.num_classes)
     segmenter = Segmenter(
         model,
         transforms,
@@ -246,7 +244,7 @@ def _build_segmenter(options: argparse.Namespace, progress: "TileProgress") -> t
         progress=progress,
     )
     facts = {
-        "model": model_name(model),
+        "model": model.spec.name,
         "weights": str(path),
         "dtype": options.dtype,
         "transforms": segmenter.transforms.to_dict(),

@@ -1,12 +1,12 @@
 """Pictures with labels: PASCAL VOC, SBD, COCO with VOC's classes, CamVid, your own, and generated scenes."""
 
+from fcn_jax.datasets.by_name import list_datasets, open_dataset
 from fcn_jax.datasets.cached import Cached
 from fcn_jax.datasets.camvid import CAMVID_CATEGORIES, open_camvid
 from fcn_jax.datasets.coco import CocoDataset, open_coco
 from fcn_jax.datasets.dataset import IGNORE_LABEL, DatasetError, Sample, SegmentationDataset
 from fcn_jax.datasets.files import FileDataset
 from fcn_jax.datasets.folder import open_folder
-from fcn_jax.datasets.opening import list_datasets, open_dataset
 from fcn_jax.datasets.scenes import Scenes
 from fcn_jax.datasets.voc import open_sbd, open_voc
 

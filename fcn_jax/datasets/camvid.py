@@ -14,7 +14,7 @@ import numpy as np
 
 from fcn_jax.datasets.dataset import DatasetError
 from fcn_jax.datasets.files import FileDataset
-from fcn_jax.datasets.lists import data_folder, read_list
+from fcn_jax.datasets.split_lists import data_folder, read_list
 
 CAMVID_COLOURS = {
     "Sky": (128, 128, 128),

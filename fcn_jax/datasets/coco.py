@@ -15,11 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn_jax.categories import VOC_CATEGORIES
+from fcn_jax.categories import VOC_CATEGORIES, voc_palette
 from fcn_jax.datasets.dataset import IGNORE_LABEL, DatasetError, Sample, check_index
 from fcn_jax.datasets.files import check_present, read_image, reading
-from fcn_jax.datasets.lists import data_folder, unknown_split
-from fcn_jax.visualization import palette
+from fcn_jax.datasets.split_lists import data_folder, unknown_split
 
 COCO_IDS = (0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72)
 """COCO's category ids in the order of VOC's classes; 0, the background, is no id of COCO's."""
@@ -67,7 +66,7 @@ class CocoDataset:
     categories = VOC_CATEGORIES
 
     def __init__(self, images: Path, annotations: Path, *, filtered: bool):
-        self.palette = palette(256)
+        self.palette = voc_palette(256)
         self.annotations = annotations
         with reading(annotations, "COCO's annotations"):
             self._pictures = _pictures(json.loads(annotations.read_bytes()), images, filtered)

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from fcn_jax.categories import voc_palette
 from fcn_jax.datasets.dataset import IGNORE_LABEL, DatasetError, Sample, check_index
-from fcn_jax.visualization import palette as voc_palette
 
 _INDEX_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 

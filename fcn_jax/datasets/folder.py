@@ -18,7 +18,7 @@ from PIL import Image
 
 from fcn_jax.datasets.dataset import IGNORE_LABEL, DatasetError
 from fcn_jax.datasets.files import FileDataset, read_label_image, reading
-from fcn_jax.datasets.lists import data_folder, unknown_split
+from fcn_jax.datasets.split_lists import data_folder, unknown_split
 from fcn_jax.images import ImageError, open_image
 
 VALIDATION_SHARE = 10  # one in so many

@@ -17,7 +17,7 @@ import numpy as np
 from fcn_jax.categories import VOC_CATEGORIES
 from fcn_jax.datasets.dataset import DatasetError
 from fcn_jax.datasets.files import FileDataset, read_label_image, reading
-from fcn_jax.datasets.lists import data_folder, read_list
+from fcn_jax.datasets.split_lists import data_folder, read_list
 
 
 def open_voc(folder: str | os.PathLike, split: str | os.PathLike = "train") -> FileDataset:

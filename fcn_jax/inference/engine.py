@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from fcn_jax.inference.prepare import prepare
 from fcn_jax.inference.rows import Scores, compute_scores, upsample_rows
-from fcn_jax.structure import Arrays, Structure
+from fcn_jax.models.arrays import Arrays, Structure
 
 
 class Engine:

@@ -14,12 +14,12 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from fcn_jax.inference.algorithms import choose_algorithms
+from fcn_jax.algorithms.choice import choose_algorithms
 from fcn_jax.inference.folding import Identity, fold_batch_norms
 from fcn_jax.inference.rows import compute_logits, compute_scores, upsample_rows
 from fcn_jax.models import FCN
+from fcn_jax.models.arrays import Arrays, Structure
 from fcn_jax.models.checks import check_images
-from fcn_jax.structure import Arrays, Structure
 
 Output = Literal["logits", "probabilities", "labels"]
 BAND_VALUES = 2**24

@@ -74,7 +74,7 @@ def _traces(model: nnx.Module, length: int) -> tuple[np.ndarray, np.ndarray, int
     """Scores (pixels, t) for a bright pixel at each of these pixels; None if some reach the image's ends."""
 
     def scores(images):
-        return jax.tree.leaves(model.scores(images)["out"])[0]
+        return jax.tree.leaves(model.coarse_logits(images)["out"])[0]
 
     def count(length):
         return jax.eval_shape(scores, jax.ShapeDtypeStruct((1, length, 1, 3), jnp.float32)).shape[1]

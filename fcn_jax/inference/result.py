@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from fcn_jax import visualization
-from fcn_jax.inference.finish import probability
+from fcn_jax.inference.labels import probability
 from fcn_jax.inference.views import View
 from weights_converter.files import replacing
 

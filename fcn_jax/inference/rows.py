@@ -10,7 +10,7 @@ from flax import nnx
 from fcn_jax.models import FCN, SkipFCN
 from fcn_jax.models.grid import FeatureMap, Grid
 from fcn_jax.models.layers import at_least_float32
-from fcn_jax.upsampling import bilinear_taps
+from fcn_jax.models.upsampling import bilinear_taps
 
 Scores = dict
 """{"out": (N, h, w, C), or a `FeatureMap` of these}, what `compute_scores` gives."""
@@ -21,13 +21,13 @@ def compute_logits(model: nnx.Module, images: jax.Array) -> dict[str, jax.Array]
     if not isinstance(model, FCN):
         return model(images)
     # Rows are picked and mixed: a third of the time of matrix products, which the gradient prefers.
-    scores = jax.tree.map(at_least_float32, model.scores(images))
+    scores = jax.tree.map(at_least_float32, model.coarse_logits(images))
     return {name: _bilinear_rows(x, images.shape[1:3], 0, images.shape[1]) for name, x in scores.items()}
 
 
 def compute_scores(model: nnx.Module, images: jax.Array) -> Scores:
     """Computes "out" before it is upsampled; of a model of another make, its logits."""
-    scores = model.scores(images) if isinstance(model, FCN | SkipFCN) else model(images)
+    scores = model.coarse_logits(images) if isinstance(model, FCN | SkipFCN) else model(images)
     return {"out": jax.tree.map(at_least_float32, scores["out"])}
 
 

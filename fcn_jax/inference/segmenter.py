@@ -19,7 +19,7 @@ from PIL import Image
 from fcn_jax.categories import VOC_CATEGORIES
 from fcn_jax.images import PATH, ImageError, open_image
 from fcn_jax.inference.engine import Engine
-from fcn_jax.inference.finish import finish
+from fcn_jax.inference.labels import finish
 from fcn_jax.inference.receptive_field import receptive_field
 from fcn_jax.inference.result import Segmentation
 from fcn_jax.inference.tiling import pixels_seen, tiled_scores

@@ -3,7 +3,8 @@
 from fcn_jax.models.fcn import FCN
 from fcn_jax.models.heads import FCNHead
 from fcn_jax.models.layers import Fixed
+from fcn_jax.models.model import SegmentationModel
 from fcn_jax.models.resnet import ResNet
 from fcn_jax.models.skip_fcn import SkipFCN
 
-__all__ = ["FCN", "FCNHead", "Fixed", "ResNet", "SkipFCN"]
+__all__ = ["FCN", "FCNHead", "Fixed", "ResNet", "SegmentationModel", "SkipFCN"]

@@ -24,6 +24,7 @@ class AlexNet(nnx.Module):
     Args:
       features: the widths of the five convolutions, all even.
       fc_features: the width of fc6 and fc7.
+      in_channels: of the images.
       settings: `rngs`, `dtype` (of the computation), `param_dtype`, handed to every layer.
 
     Raises:
@@ -34,13 +35,14 @@ class AlexNet(nnx.Module):
         self,
         features: tuple[int, ...] = (96, 256, 384, 384, 256),
         fc_features: int = 4096,
+        in_channels: int = 3,
         **settings: Any,
     ):
         if len(features) != 5 or any(width % 2 for width in features):
             raise ValueError(f"expected five even widths, got {tuple(features)}")
         one, two, three, four, five = features
         settings = {"bias_init": ZEROS, **settings}
-        self.conv1 = conv(3, one, 11, stride=4, padding=BORDER, **settings)
+        self.conv1 = conv(in_channels, one, 11, stride=4, padding=BORDER, **settings)
         self.conv2 = conv(one, two, 5, padding=2, groups=2, **settings)
         self.conv3 = conv(two, three, 3, padding=1, **settings)
         self.conv4 = conv(three, four, 3, padding=1, groups=2, **settings)
@@ -54,7 +56,7 @@ class AlexNet(nnx.Module):
         return getattr(self, name).out_features
 
     def __call__(self, images: jax.Array) -> dict[str, FeatureMap]:
-        """Maps (N, H, W, 3) to "fc7" (N, ceil((H + 2) / 32), ceil((W + 2) / 32), 4096)."""
+        """Maps (N, H, W, in_channels) to "fc7" (N, ceil((H + 2) / 32), ceil((W + 2) / 32), 4096)."""
         x = FeatureMap(images)
         x = x.conv(self.conv1).apply(jax.nn.relu).max_pool(3, 2).apply(local_response_norm)
         x = x.conv(self.conv2).apply(jax.nn.relu).max_pool(3, 2).apply(local_response_norm)

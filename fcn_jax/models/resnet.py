@@ -12,6 +12,7 @@ from flax import nnx
 
 from fcn_jax.models.layers import BatchNorm, conv
 
+BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
 EXPANSION = 4
 
 
@@ -93,7 +94,8 @@ class ResNet(nnx.Module):
     """Stem and four stages; gives the maps that an FCN reads, by name.
 
     Args:
-      blocks: how many bottlenecks each stage has: (3, 4, 6, 3) is ResNet-50, (3, 4, 23, 3) ResNet-101.
+      blocks: how many bottlenecks each stage has, see `BLOCKS`.
+      in_channels: of the images.
       settings: `rngs`, `dtype` (of the computation), `param_dtype`, handed to every layer.
 
     Attributes:
@@ -102,8 +104,8 @@ class ResNet(nnx.Module):
 
     remat: bool = False
 
-    def __init__(self, blocks: tuple[int, int, int, int], **settings: Any):
-        self.conv1 = conv(3, 64, 7, stride=2, padding=3, **settings)
+    def __init__(self, blocks: tuple[int, int, int, int], in_channels: int = 3, **settings: Any):
+        self.conv1 = conv(in_channels, 64, 7, stride=2, padding=3, **settings)
         self.bn1 = BatchNorm(64, **settings)
         self.maxpool = MaxPool()
         self.layer1 = _stage(64, blocks[0], STAGES[0], settings)
@@ -112,7 +114,7 @@ class ResNet(nnx.Module):
         self.layer4 = _stage(1024, blocks[3], STAGES[3], settings)
 
     def __call__(self, images: jax.Array) -> dict[str, jax.Array]:
-        """Maps (N, H, W, 3) to "layer3" (N, ceil(H/8), ceil(W/8), 1024) and "layer4" (..., 2048)."""
+        """Maps (N, H, W, in_channels) to "layer3" (N, ceil(H/8), ceil(W/8), 1024) and "layer4" (..., 2048)."""
         run = nnx.remat(Bottleneck.__call__) if self.remat else Bottleneck.__call__
         x = jax.nn.relu(self.bn1(self.conv1(images)))  # (N, H/2, W/2, 64), rounded up like all that follow
         x = self.maxpool(x)  # (N, H/4, W/4, 64)

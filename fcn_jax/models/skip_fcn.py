@@ -10,23 +10,26 @@ intermediate upsamplings learn, "as released" none does, which the authors repor
 difference.
 """
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from fcn_jax.models.alexnet import AlexNet
-from fcn_jax.models.checks import check_images, check_num_classes
-from fcn_jax.models.deconvolution import Deconvolution
+from fcn_jax.models.arrays import named_variables
+from fcn_jax.models.checks import check_images
+from fcn_jax.models.deconvolution import Deconvolution, bilinear
 from fcn_jax.models.grid import FeatureMap, Grid
 from fcn_jax.models.layers import Fixed, at_least_float32, conv
+from fcn_jax.models.model import SegmentationModel
 from fcn_jax.models.vgg import BORDER, VGG16, ZEROS
-
-LearnUpsampling = Literal["none", "intermediate"]
+from fcn_jax.transforms import CaffeSegmentation, Preset, SemanticSegmentation
+from weights_converter.spec import PUBLISHED_WIDTHS, ModelSpec
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,17 @@ class Skip:
 
 @dataclass(frozen=True)
 class Variant:
-    """What tells one network of the paper from another."""
+    """What tells one network of the paper from another.
+
+    Attributes:
+      coarser: the network whose weights start the training of this one.
+    """
 
     name: str
     trunk: type[VGG16] | type[AlexNet]
     skips: tuple[Skip, ...]
     last: Upsampling
+    coarser: str | None = None
 
 
 UPSCORE2 = Upsampling("upscore2", 4, 2)
@@ -76,8 +84,20 @@ VARIANTS = {
     variant.name: variant
     for variant in (
         Variant("fcn32s_vgg16", VGG16, (), Upsampling("upscore", 64, 32)),
-        Variant("fcn16s_vgg16", VGG16, (Skip(UPSCORE2, "pool4"),), Upsampling("upscore16", 32, 16)),
-        Variant("fcn8s_vgg16", VGG16, (Skip(UPSCORE2, "pool4"), Skip(UPSCORE_POOL4, "pool3")), UPSCORE8),
+        Variant(
+            "fcn16s_vgg16",
+            VGG16,
+            (Skip(UPSCORE2, "pool4"),),
+            Upsampling("upscore16", 32, 16),
+            coarser="fcn32s_vgg16",
+        ),
+        Variant(
+            "fcn8s_vgg16",
+            VGG16,
+            (Skip(UPSCORE2, "pool4"), Skip(UPSCORE_POOL4, "pool3")),
+            UPSCORE8,
+            coarser="fcn16s_vgg16",
+        ),
         Variant(
             "fcn8s_atonce_vgg16",
             VGG16,
@@ -89,47 +109,33 @@ VARIANTS = {
 }
 
 
-class SkipFCN(nnx.Module):
-    """Scores every pixel of an image for every class; folds over the skips of its variant.
+class SkipFCN(SegmentationModel):
+    """A network of the paper; folds over the skips of its variant. See `SegmentationModel`.
 
     Score layers start at zero, so a new network finds all classes alike; upsamplings start bilinear. A fixed
     one is a `Fixed` variable: saved and loaded, without gradient or weight decay, and kept in at least
     float32.
 
     Args:
+      spec: what the network is; its name chooses the variant. With `learn_upsampling` "none", as released, all
+        upsamplings are fixed; with "intermediate", as in the CVPR text, all but the last learn.
       backbone: the variant's trunk.
-      variant: its skips and upsamplings.
-      learn_upsampling: "none", as released: all upsamplings are fixed; "intermediate", as in the CVPR text:
-        all but the last learn.
       dtype: of the computation; score layers and upsamplings compute in at least float32.
-
-    Attributes:
-      border: rows and columns of zeros that the trunk adds on every side of an image.
-      transforms: prepares a picture for these weights; set by the builders.
-      categories: names of the classes, where the weights came with them; set by the builders.
-
-    Raises:
-      ValueError: fewer than one class, or an unknown `learn_upsampling`.
     """
 
-    border: ClassVar[int] = BORDER
-    transforms: Callable[..., Any] | None = None
-    categories: tuple[str, ...] | None = None
+    border = BORDER
+    class_layers = ("score_", "upscore")
 
     def __init__(
         self,
+        spec: ModelSpec,
         backbone: VGG16 | AlexNet,
-        variant: Variant,
-        num_classes: int = 21,
         *,
-        learn_upsampling: LearnUpsampling = "none",
         dtype=None,
         param_dtype=jnp.float32,
         rngs: nnx.Rngs,
     ):
-        check_num_classes(num_classes)
-        if learn_upsampling not in ("none", "intermediate"):
-            raise ValueError(f"learn_upsampling: expected 'none' or 'intermediate', got {learn_upsampling!r}")
+        variant, num_classes = VARIANTS[spec.name], spec.num_classes
         settings = {"rngs": rngs, "dtype": None if dtype is None else jnp.promote_types(dtype, jnp.float32)}
         fixed_dtype = jnp.promote_types(param_dtype, jnp.float32)
 
@@ -148,69 +154,77 @@ class SkipFCN(nnx.Module):
                 **settings,
             )
 
+        self.spec = spec
         self.variant = variant
         self.backbone = backbone
         self.score_fr = score("fc7")
-        learns = learn_upsampling == "intermediate"
+        learns = spec.learn_upsampling == "intermediate"
         for skip in variant.skips:
             setattr(self, skip.upsampling.name, upsampling(skip.upsampling, learns))
             setattr(self, skip.score, score(skip.source))
         setattr(self, variant.last.name, upsampling(variant.last, learns=False))
 
-    def __call__(self, images: jax.Array) -> dict[str, jax.Array]:
-        """Computes logits at the size of the images.
-
-        Args:
-          images: (N, H, W, 3) float, normalized by the weights' transforms; any H, W of at least 1.
-
-        Returns:
-          {"out": (N, H, W, num_classes)} logits, at least float32.
-
-        Raises:
-          ValueError: images of another rank, channel count or dtype.
-        """
-        return self.upsample(self.scores(images), images.shape[1:3])
-
-    def scores(self, images: jax.Array) -> dict[str, FeatureMap]:
-        """Computes what the last upsampling reads: scores at the stride of the finest skip."""
-        check_images(images)
+    def coarse_logits(self, images: jax.Array) -> dict[str, FeatureMap]:
+        """Computes what the last upsampling reads: logits at the stride of the finest skip."""
+        check_images(images, self.spec.in_channels)
         maps = {name: x.apply(at_least_float32) for name, x in self.backbone(images).items()}
-        scores = maps["fc7"].conv(self.score_fr)  # stride 32
+        coarse = maps["fc7"].conv(self.score_fr)  # stride 32
         for skip in self.variant.skips:
-            scores = scores.deconv(getattr(self, skip.upsampling.name))  # stride 16, then 8
+            coarse = coarse.deconv(getattr(self, skip.upsampling.name))  # stride 16, then 8
             finer = maps[skip.source].apply(partial(jnp.multiply, skip.scale))
-            scores = finer.conv(getattr(self, skip.score)).crop_to(scores).add(scores)
-        return {"out": scores}
+            coarse = finer.conv(getattr(self, skip.score)).crop_to(coarse).add(coarse)
+        return {"out": coarse}
 
-    def upsample(self, scores: dict[str, FeatureMap], size: tuple[int, int]) -> dict[str, jax.Array]:
-        """Brings the scores to images of size (H, W)."""
-        logits = scores["out"].deconv(
+    def upsample(self, coarse: dict[str, FeatureMap], size: tuple[int, int]) -> dict[str, jax.Array]:
+        """Brings coarse logits to images of size (H, W)."""
+        logits = coarse["out"].deconv(
             getattr(self, self.variant.last.name)
         )  # stride 1, larger than the images
         return {"out": logits.cut(Grid(), size).values}
 
+    @property
+    def coarser(self) -> str | None:
+        """The network whose weights start the training of this one."""
+        return self.variant.coarser
 
-def create(
-    variant: Variant,
-    *,
-    num_classes: int = 21,
-    features: tuple[int, ...] | None = None,
-    fc_features: int = 4096,
-    learn_upsampling: LearnUpsampling = "none",
-    rngs: nnx.Rngs,
-    dtype: Any = None,
-    param_dtype: Any = jnp.float32,
-) -> SkipFCN:
+    def start_layers(self, names: Iterable[str]) -> None:
+        """Sets score layers to zero, so that a new skip adds nothing yet, and upsamplings to bilinear."""
+        variables = named_variables(self)
+        for name in names:
+            variable = variables[name]
+            start = bilinear() if name.startswith("upscore") else ZEROS
+            variable.set_value(start(None, variable.shape, variable.dtype))
+
+    @staticmethod
+    def default_transforms(preset: str | None) -> Preset:
+        """Gives Caffe's preparation, as the paper's; or torchvision's for weights that grew from its trunk.
+
+        Either leaves pictures at their own size.
+        """
+        return SemanticSegmentation(resize_size=None) if preset == "torchvision" else CaffeSegmentation()
+
+    @property
+    def backbone_spec(self) -> ModelSpec:
+        """The spec of the ImageNet classifier that the trunk comes from."""
+        name = "vgg16" if self.variant.trunk is VGG16 else "caffenet"
+        return dataclasses.replace(self.spec, name=name, num_classes=None, learn_upsampling="none")
+
+
+def create(spec: ModelSpec, *, rngs: nnx.Rngs, dtype: Any = None, param_dtype: Any = jnp.float32) -> SkipFCN:
     """Makes a network of the paper with a random trunk, in training mode.
 
     Args:
-      variant: one of `VARIANTS`.
-      features: the five widths of the trunk's convolutions; the published ones if not given.
-      fc_features: the width of fc6 and fc7.
+      spec: named as one of `VARIANTS`; widths that it leaves open are the published ones.
+      dtype: of the computation; the parameters' and the input's if not given.
 
-    The rest, and the errors, are those of `SkipFCN` and its trunk.
+    Raises:
+      SettingError: widths that the trunk cannot have.
     """
+    variant = VARIANTS[spec.name]
+    features, fc_features = PUBLISHED_WIDTHS["vgg16" if variant.trunk is VGG16 else "caffenet"]
+    spec = dataclasses.replace(
+        spec, features=spec.features or features, fc_features=spec.fc_features or fc_features
+    )
     settings = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
-    widths = {} if features is None else {"features": tuple(features)}
-    backbone = variant.trunk(fc_features=fc_features, **widths, **settings)
-    return SkipFCN(backbone, variant, num_classes, learn_upsampling=learn_upsampling, **settings)
+    backbone = variant.trunk(spec.features, spec.fc_features, spec.in_channels, **settings)
+    return SkipFCN(spec, backbone, **settings)

@@ -35,6 +35,7 @@ class VGG16(nnx.Module):
     Args:
       features: the widths of the five blocks.
       fc_features: the width of fc6 and fc7.
+      in_channels: of the images.
       settings: `rngs`, `dtype` (of the computation), `param_dtype`, handed to every layer.
 
     Attributes:
@@ -50,11 +51,12 @@ class VGG16(nnx.Module):
         self,
         features: tuple[int, ...] = (64, 128, 256, 512, 512),
         fc_features: int = 4096,
+        in_channels: int = 3,
         **settings: Any,
     ):
         if len(features) != len(BLOCKS):
             raise ValueError(f"expected the widths of {len(BLOCKS)} blocks, got {tuple(features)}")
-        channels = 3
+        channels = in_channels
         for names, width in zip(BLOCKS, features, strict=True):
             for name in names:
                 padding = BORDER if name == "conv1_1" else 1
@@ -77,7 +79,7 @@ class VGG16(nnx.Module):
         return x.max_pool(2, 2)
 
     def __call__(self, images: jax.Array) -> dict[str, FeatureMap]:
-        """Maps (N, H, W, 3) to "pool3" (N, ceil((H + 198) / 8), ..., 256), "pool4" and "fc7".
+        """Maps (N, H, W, in_channels) to "pool3" (N, ceil((H + 198) / 8), ..., 256), "pool4" and "fc7".
 
         "pool4" is (N, ceil((H + 198) / 16), ..., 512), "fc7" (N, ceil((H + 6) / 32), ..., 4096).
         """

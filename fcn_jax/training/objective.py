@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fcn_jax.structure import Arrays, Structure
+from fcn_jax.models.arrays import Arrays, Structure
 from fcn_jax.training.losses import fcn_loss, loss_denominator
 
 Batch = dict[str, jax.Array]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from fcn_jax.structure import Arrays, Structure
+from fcn_jax.models.arrays import Arrays, Structure
 
 
 class TrainState(NamedTuple):

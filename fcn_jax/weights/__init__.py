@@ -1,17 +1,10 @@
 """Published weights: what there is, and how a file of them gets here unharmed."""
 
-from fcn_jax.weights.api import Weights, WeightsEnum
-from fcn_jax.weights.cache import cache_folder
-from fcn_jax.weights.catalog import (
-    FCN_ResNet50_Weights,
-    FCN_ResNet101_Weights,
-    ResNet50_Weights,
-    ResNet101_Weights,
-    get_model_weights,
-    get_weight,
-)
-from fcn_jax.weights.download import WeightsDownloadError, fetch
-from fcn_jax.weights.paper_catalog import (
+from fcn_jax.weights.download.cache import cache_folder
+from fcn_jax.weights.download.fetching import WeightsDownloadError, fetch
+from fcn_jax.weights.published.catalog import get_model_weights, get_weight
+from fcn_jax.weights.published.entry import Weights, WeightsEnum
+from fcn_jax.weights.published.paper import (
     CaffeNet_Weights,
     FCN8s_AtOnce_VGG16_Weights,
     FCN8s_VGG16_Weights,
@@ -19,6 +12,12 @@ from fcn_jax.weights.paper_catalog import (
     FCN32s_AlexNet_Weights,
     FCN32s_VGG16_Weights,
     VGG16_Weights,
+)
+from fcn_jax.weights.published.torchvision import (
+    FCN_ResNet50_Weights,
+    FCN_ResNet101_Weights,
+    ResNet50_Weights,
+    ResNet101_Weights,
 )
 
 __all__ = [

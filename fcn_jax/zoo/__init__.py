@@ -4,25 +4,22 @@ import difflib
 from collections.abc import Callable
 from typing import Any
 
-from flax import nnx
-
-from fcn_jax.checkpoints import Source, read_weights
+from fcn_jax.errors import CheckpointError, SettingError
+from fcn_jax.models.model import SegmentationModel
+from fcn_jax.weights.loading import Source, read_weights
+from fcn_jax.zoo.build import build_filled
 from fcn_jax.zoo.paper import fcn8s_atonce_vgg16, fcn8s_vgg16, fcn16s_vgg16, fcn32s_alexnet, fcn32s_vgg16
+from fcn_jax.zoo.table import MODELS
 from fcn_jax.zoo.torchvision import fcn_resnet50, fcn_resnet101
-from weights_converter import CheckpointError
-from weights_converter.engine import describe
 
-BUILDERS: dict[str, Callable[..., nnx.Module]] = {
-    builder.__name__: builder
-    for builder in (
-        fcn_resnet50,
-        fcn_resnet101,
-        fcn32s_vgg16,
-        fcn16s_vgg16,
-        fcn8s_vgg16,
-        fcn8s_atonce_vgg16,
-        fcn32s_alexnet,
-    )
+BUILDERS: dict[str, Callable[..., SegmentationModel]] = {
+    "fcn_resnet50": fcn_resnet50,
+    "fcn_resnet101": fcn_resnet101,
+    "fcn32s_vgg16": fcn32s_vgg16,
+    "fcn16s_vgg16": fcn16s_vgg16,
+    "fcn8s_vgg16": fcn8s_vgg16,
+    "fcn8s_atonce_vgg16": fcn8s_atonce_vgg16,
+    "fcn32s_alexnet": fcn32s_alexnet,
 }
 
 
@@ -31,47 +28,68 @@ def list_models() -> list[str]:
     return list(BUILDERS)
 
 
-def get_model(name: str, **config: Any) -> nnx.Module:
+def get_model(name: str, **config: Any) -> SegmentationModel:
     """Builds a model by its name; `config` goes to the builder.
 
     Raises:
-      ValueError: no model has this name; the message lists those that exist.
+      SettingError: no model has this name; the message lists those that exist.
     """
-    if name not in BUILDERS:
-        near = difflib.get_close_matches(name, BUILDERS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"expected a model's name, one of {', '.join(BUILDERS)}; got {name!r}{hint}")
+    check_name(name)
     return BUILDERS[name](**config)
 
 
-def load_model(path: Source, *, model_name: str | None = None, **config: Any) -> nnx.Module:
-    """Builds the model that a checkpoint is of, filled with it; `config` goes to the builder.
+def load_model(
+    path: Source, *, model_name: str | None = None, rngs=None, dtype=None, **config: Any
+) -> SegmentationModel:
+    """Builds the model that a checkpoint is of, filled with it, in evaluation mode.
 
     Args:
       path: what the builders take as `weights`, but for names of published weights.
       model_name: where the file does not tell: "fcn8s_atonce_vgg16" for the PyTorch port's file.
+      config: as the builders take it: `num_classes` and the like, which must be those of the file, `rngs`,
+        `dtype`, `param_dtype`.
 
     Raises:
       CheckpointError: the file cannot be read, is of another model than `model_name`, or of a classifier.
     """
-    conversion = read_weights(path, model_name=model_name)
-    if conversion.architecture.num_classes is None:
+    conversion = read_weights(path)
+    if conversion.spec.num_classes is None:
         raise CheckpointError(
-            f"expected weights of a model that segments, one of {', '.join(BUILDERS)}; "
-            f"got {describe(conversion.architecture)}",
-            conversion.path,
+            expected=f"weights of a model that segments, one of {', '.join(BUILDERS)}",
+            got=str(conversion.spec),
+            path=conversion.path,
         )
-    if conversion.fresh:
-        raise CheckpointError(
-            f"holds only a start for the training of {model_name}, without {', '.join(conversion.fresh)}; "
-            f"leave the model's name out to use it as it is, or train fcn_jax.{model_name}(weights=...)",
-            conversion.path,
+    if model_name is not None:
+        check_name(model_name)
+        if MODELS[model_name].coarser == conversion.spec.name:
+            raise CheckpointError(
+                f"holds only a start for the training of {model_name}",
+                conversion.path,
+                hint=f"leave the model's name out to use it as the {conversion.spec.name} that it is, or train "
+                f"fcn_jax.{model_name}(weights=...)",
+            )
+    conversion = conversion.of(model_name)
+    entry = MODELS[conversion.spec.name]
+    asked = {name: value for name, value in config.items() if name in entry.options and value is not None}
+    settings = {name: value for name, value in config.items() if name not in entry.options}
+    return build_filled(entry, asked, conversion, rngs, {"dtype": dtype, **settings})
+
+
+def check_name(name: str) -> None:
+    """Raises SettingError unless it is the name of a model; the message lists those that exist."""
+    if name not in BUILDERS:
+        near = difflib.get_close_matches(name, BUILDERS, n=1)
+        raise SettingError(
+            expected=f"a model's name, one of {', '.join(BUILDERS)}",
+            got=repr(name),
+            hint=f"did you mean {near[0]!r}?" if near else None,
         )
-    return get_model(conversion.architecture.model_name, weights=conversion, **config)
 
 
 __all__ = [
     "BUILDERS",
+    "MODELS",
+    "check_name",
     "fcn8s_atonce_vgg16",
     "fcn8s_vgg16",
     "fcn16s_vgg16",

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import fcn_jax
-from fcn_jax.confusion_picture import confusion_picture
+from fcn_jax.visualization.confusion import confusion_picture
 from fcn_jax.datasets import open_dataset
 from fcn_jax.evaluation import Evaluator
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fcn_jax
-from fcn_jax.inference.exported import load_exported
+from fcn_jax.inference.export import load_exported
 from tests.inference.drawn_models import drawn_model
 from tests.seeded import seeded_images
 

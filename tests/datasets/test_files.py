@@ -8,7 +8,8 @@ from PIL import Image
 
 from fcn_jax.datasets import DatasetError, FileDataset
 from fcn_jax.datasets.files import read_image, read_label_image
-from fcn_jax.visualization import label_image, palette
+from fcn_jax.categories import voc_palette
+from fcn_jax.visualization import label_image
 from tests.datasets.made_files import random_image, random_labels, turned, write
 
 
@@ -29,7 +30,7 @@ def test_a_sample_is_what_the_files_hold(pair):
     np.testing.assert_array_equal(labels, random_labels(0, classes=5))
     assert image.dtype == labels.dtype == np.uint8
     assert (len(dataset), dataset.name(0), dataset.ignore_label) == (1, "a", 255)
-    np.testing.assert_array_equal(dataset.palette, palette(256))
+    np.testing.assert_array_equal(dataset.palette, voc_palette(256))
 
 
 def test_void_values_become_255(pair):

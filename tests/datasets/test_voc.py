@@ -8,7 +8,8 @@ import pytest
 from fcn_jax import VOC_CATEGORIES
 from fcn_jax.datasets import DatasetError, open_sbd, open_voc
 from fcn_jax.datasets.voc import _loadmat
-from fcn_jax.visualization import label_image, palette
+from fcn_jax.categories import voc_palette
+from fcn_jax.visualization import label_image
 from tests.datasets.made_files import random_image, random_labels, write
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "voc_mini"
@@ -55,7 +56,7 @@ def test_voc(tmp_path, inside, split):
     dataset = open_voc(str(tmp_path), split)
     assert [dataset.name(index) for index in range(len(dataset))] == LISTS[split]
     assert dataset.categories == VOC_CATEGORIES
-    np.testing.assert_array_equal(dataset.palette, palette(256))
+    np.testing.assert_array_equal(dataset.palette, voc_palette(256))
     for name, (image, labels) in zip(LISTS[split], dataset, strict=True):
         assert image.shape == (33, 47, 3)
         np.testing.assert_array_equal(labels, random_labels(int(name[-1]), 21))

@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from fcn_jax.inference import inference_function, prepare
-from fcn_jax.inference.algorithms import convolve_by_winograd
+from fcn_jax.algorithms.choice import convolve_by_winograd
 from fcn_jax.inference.prepare import labels_by_rows
 from fcn_jax.inference.rows import compute_scores, upsample_rows
 from fcn_jax.models.layers import BatchNorm, conv

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from fcn_jax.categories import VOC_CATEGORIES
-from fcn_jax.inference.finish import finish
+from fcn_jax.inference.labels import finish
 from fcn_jax.inference.result import ClassShare, Segmentation, class_index
 from fcn_jax.inference.views import View
 

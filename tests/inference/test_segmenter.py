@@ -12,7 +12,7 @@ from PIL import Image
 from fcn_jax.categories import VOC_CATEGORIES
 from fcn_jax.images import ImageError
 from fcn_jax.inference import Segmentation, Segmenter
-from fcn_jax.inference.finish import finish
+from fcn_jax.inference.labels import finish
 from fcn_jax.inference.views import View
 from fcn_jax.transforms import SemanticSegmentation
 from tests.inference.tiny import TinyModel

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from fcn_jax.checkpoints import fill, named_variables
+from fcn_jax.weights.loading import fill, named_variables
 from fcn_jax.models.heads import FCNHead
 from fcn_jax.models.layers import BatchNorm, conv
 from fcn_jax.models.resnet import Bottleneck
-from fcn_jax.upsampling import resize_bilinear
+from fcn_jax.models.upsampling import resize_bilinear
 from tests.parity.sides import from_torch, jax_fcn, relative_error, to_torch, torch, torch_fcn
 from tests.parity.torch_reference import torchvision
 from tests.seeded import seeded_images

@@ -4,8 +4,8 @@ import pytest
 
 from fcn_jax.categories import VOC_CATEGORIES
 from fcn_jax.weights import get_weight
-from fcn_jax.weights.catalog import MODEL_WEIGHTS
-from fcn_jax.weights.paper_catalog import VGG16_Weights
+from fcn_jax.weights.published.torchvision import MODEL_WEIGHTS
+from fcn_jax.weights.published.paper import VGG16_Weights
 from tests.parity.torch_reference import torchvision
 
 MODELS = ["fcn_resnet50", "fcn_resnet101", "resnet50", "resnet101"]

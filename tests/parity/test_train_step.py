@@ -6,7 +6,7 @@ Dropout is off on both sides, since the two draw different masks.
 import pytest
 from flax import nnx
 
-from fcn_jax.checkpoints import named_variables
+from fcn_jax.weights.loading import named_variables
 from tests.losses import jax_loss, seeded_labels
 from tests.parity.sides import jax_fcn, relative_error, to_torch, torch, torch_fcn, torch_loss
 from tests.seeded import seeded_images

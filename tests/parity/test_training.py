@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from fcn_jax.structure import Structure
+from fcn_jax.models.arrays import Structure
 from fcn_jax.training.objective import Objective
 from fcn_jax.training.optimizers import GROUPS, learning_rate, sgd
 from fcn_jax.training.state import create_state

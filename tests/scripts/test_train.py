@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from fcn_jax.evaluation import Evaluator
-from fcn_jax.training.records import read_records
+from fcn_jax.training.reports.records import read_records
 from weights_converter import read_safetensors
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from fcn_jax.datasets import Scenes
 from fcn_jax.training.class_weights import median_frequency
 from fcn_jax.training.command_line import parse_config
 from fcn_jax.training.config import Config, recipe
-from fcn_jax.training.start import build_model, build_optimizer
+from fcn_jax.training.setup import build_model, build_optimizer
 from fcn_jax.transforms import CaffeSegmentation, SemanticSegmentation
 
 NARROW = {"features": (2, 2, 2, 2, 2), "fc_features": 4}

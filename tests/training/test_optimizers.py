@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 import fcn_jax
-from fcn_jax.structure import Structure
+from fcn_jax.models.arrays import Structure
 from fcn_jax.training.optimizers import GROUPS, Groups, adamw, learning_rate, scale_by_name, sgd
 
 PLAIN = Groups(scale=lambda name: 1.0, decays=lambda name: True)

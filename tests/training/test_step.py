@@ -17,7 +17,7 @@ import fcn_jax
 from fcn_jax.models import FCN
 from fcn_jax.models.heads import FCNHead
 from fcn_jax.models.resnet import ResNet
-from fcn_jax.structure import Structure
+from fcn_jax.models.arrays import Structure
 from fcn_jax.training.objective import Objective
 from fcn_jax.training.state import TrainState
 from tests.models.drawn import drawn

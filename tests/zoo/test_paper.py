@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 import fcn_jax
-from fcn_jax.checkpoints import named_variables
+from fcn_jax.weights.loading import named_variables
 from fcn_jax.transforms import CaffeSegmentation, SemanticSegmentation
 from fcn_jax.zoo.paper import RECIPES
 from tests.seeded import seeded_images, seeded_paper_state_dict, seeded_state_dict

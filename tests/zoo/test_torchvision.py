@@ -11,7 +11,7 @@ from flax import nnx
 
 import fcn_jax
 from fcn_jax import zoo
-from fcn_jax.checkpoints import named_variables
+from fcn_jax.weights.loading import named_variables
 from tests.seeded import seeded_images, seeded_state_dict
 from weights_converter import CheckpointError
 

@@ -86,21 +86,3 @@ class Layer(NamedTuple):
     def name(self, leaf: Leaf, side: str) -> str:
         """Gives the full name of one leaf on one side."""
         return f"{self.source}.{leaf.source}" if side == SOURCE else f"{self.ours}.{leaf.ours}"
-
-
-class Architecture(NamedTuple):
-    """What can be told of a model from its tensors.
-
-    Attributes:
-      model_name: as `fcn_jax.get_model` knows it, or the backbone's name ("resnet50", "vgg16") of a
-        classifier.
-      num_classes: of the segmentation head; None for a classifier.
-      aux: whether the auxiliary head is there.
-      widths: of the paper's networks, the channels of each block and, last, of fc6 and fc7: the builders'
-        `features` and `fc_features`. () for networks that have one width only.
-    """
-
-    model_name: str
-    num_classes: int | None = None
-    aux: bool = False
-    widths: tuple[int, ...] = ()

@@ -21,10 +21,12 @@ Source: Long, Shelhamer and Darrell, `fcn.berkeleyvision.org` (net.py of each ne
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from weights_converter.errors import CheckpointError
+from weights_converter.spec import PUBLISHED_WIDTHS, ModelSpec
 from weights_converter.tables.family import CAFFE, TORCHVISION, Family, Shapes
 from weights_converter.tables.layer import (
     CONV_BIAS,
@@ -32,13 +34,9 @@ from weights_converter.tables.layer import (
     DENSE_AS_CONV,
     OURS,
     SOURCE,
-    Architecture,
     Kind,
     Layer,
 )
-
-# Channels of each block, and of fc6 and fc7, as published.
-WIDTHS = {"vgg16": (64, 128, 256, 512, 512, 4096), "caffenet": (96, 256, 384, 384, 256, 4096)}
 
 VGG16_BLOCKS = (2, 2, 3, 3, 3)  # convolutions of each block
 CAFFENET_CONVS = ((11, 1), (5, 2), (3, 1), (3, 2), (3, 2))  # kernel and groups of conv1 to conv5
@@ -77,11 +75,6 @@ _FC8 = "the ImageNet classifier, which an FCN replaces"
 DROPPED_OF_TORCHVISION = {"classifier.6.weight": _FC8, "classifier.6.bias": _FC8}
 DROPPED_OF_CAFFE = {"fc8.weight": _FC8, "fc8.bias": _FC8}
 
-PARENTS = {"fcn16s_vgg16": "fcn32s_vgg16", "fcn8s_vgg16": "fcn16s_vgg16"}
-FRESH = {
-    **dict.fromkeys(("score_pool4", "score_pool3"), "it starts at zero, so that the skip adds nothing yet"),
-    **dict.fromkeys(("upscore2", "upscore16", "upscore_pool4", "upscore8"), "it starts bilinear"),
-}
 # One tensor of each of the authors' networks that have no model here.
 OTHERS = {
     "score_fr_sem.weight": "a SIFT Flow network, which has two heads",
@@ -90,35 +83,39 @@ OTHERS = {
 }
 
 
-def fcn_layers(architecture: Architecture) -> Iterator[Layer]:
+def fcn_layers(spec: ModelSpec) -> Iterator[Layer]:
     """Lists every layer of a network of the paper, in the order of the PyTorch port's state_dict."""
-    name, num_classes, _, widths = architecture
-    widths = widths or WIDTHS[BACKBONES[name]]
-    for layer in _backbone(BACKBONES[name], widths, CONV_BIAS):
+    num_classes, (features, fc_features) = spec.num_classes, widths(spec, BACKBONES[spec.name])
+    for layer in _backbone(spec, BACKBONES[spec.name], CONV_BIAS):
         yield layer._replace(ours=f"backbone.{layer.ours}")
-    scores, upscores = HEADS[name]
-    yield Layer("score_fr", "score_fr", CONV_BIAS, (num_classes, widths[-1], 1, 1))
+    scores, upscores = HEADS[spec.name]
+    yield Layer("score_fr", "score_fr", CONV_BIAS, (num_classes, fc_features, 1, 1))
     for score in scores:
-        yield Layer(score, score, CONV_BIAS, (num_classes, widths[POOLED_BLOCKS[score]], 1, 1))
+        yield Layer(score, score, CONV_BIAS, (num_classes, features[POOLED_BLOCKS[score]], 1, 1))
     for upscore, kernel in upscores.items():
         yield Layer(upscore, upscore, DECONV, (num_classes, num_classes, kernel, kernel))
 
 
-def classifier_layers(architecture: Architecture) -> Iterator[Layer]:
+def classifier_layers(spec: ModelSpec) -> Iterator[Layer]:
     """Lists the layers of an ImageNet classifier that a backbone has, in Caffe's names."""
-    name = architecture.model_name
-    return _backbone(name, architecture.widths or WIDTHS[name], DENSE_AS_CONV)
+    return _backbone(spec, spec.name, DENSE_AS_CONV)
 
 
-def torchvision_layers(architecture: Architecture) -> Iterator[Layer]:
+def torchvision_layers(spec: ModelSpec) -> Iterator[Layer]:
     """Lists the same layers in torchvision's names."""
-    for layer in classifier_layers(architecture):
+    for layer in classifier_layers(spec):
         yield layer._replace(source=TORCHVISION_NAMES[layer.source])
 
 
-def _backbone(name: str, widths: tuple[int, ...], dense: Kind) -> Iterator[Layer]:
-    *features, fc = widths
-    inputs = 3
+def widths(spec: ModelSpec, backbone: str) -> tuple[tuple[int, ...], int]:
+    """Gives the widths of the five blocks, and of fc6 and fc7: as published where the spec does not say."""
+    features, fc_features = PUBLISHED_WIDTHS[backbone]
+    return spec.features or features, spec.fc_features or fc_features
+
+
+def _backbone(spec: ModelSpec, name: str, dense: Kind) -> Iterator[Layer]:
+    features, fc = widths(spec, name)
+    inputs = spec.in_channels
     if name == "vgg16":
         for block, (width, count) in enumerate(zip(features, VGG16_BLOCKS, strict=True), 1):
             for index in range(count):
@@ -134,7 +131,7 @@ def _backbone(name: str, widths: tuple[int, ...], dense: Kind) -> Iterator[Layer
     yield Layer("fc7", "fc7", dense, (fc, fc, 1, 1))
 
 
-def recognize_fcn(shapes: Shapes) -> tuple[Architecture, str] | None:
+def recognize_fcn(shapes: Shapes) -> tuple[ModelSpec, str] | None:
     """Infers which network of the paper it is, its classes and widths, and whose names these are.
 
     The 8s network stands for at-once too, unless the file is Caffe's own of the latter.
@@ -162,18 +159,18 @@ def recognize_fcn(shapes: Shapes) -> tuple[Architecture, str] | None:
         else:
             model_name = "fcn32s_vgg16"
         num_classes = _length(shapes, "score_fr.bias", "the number of classes")
-        return Architecture(model_name, num_classes, False, _widths(shapes, backbone, prefix)), side
+        return ModelSpec(name=model_name, num_classes=num_classes, **_widths(shapes, backbone, prefix)), side
     return None
 
 
-def recognize_torchvision(shapes: Shapes) -> tuple[Architecture, str] | None:
+def recognize_torchvision(shapes: Shapes) -> tuple[ModelSpec, str] | None:
     """Knows torchvision's vgg16, and our own VGG16 backbone by itself.
 
     Raises:
       CheckpointError: it is torchvision's alexnet, or a VGG of another depth.
     """
     if "conv1_1.kernel" in shapes and "fc6.kernel" in shapes:
-        return Architecture("vgg16", widths=_widths(shapes, "vgg16", "")), OURS
+        return ModelSpec(name="vgg16", **_widths(shapes, "vgg16", "")), OURS
     found = filter(None, (re.fullmatch(r"features\.(\d+)\.weight", name) for name in shapes))
     numbers = sorted(int(match[1]) for match in found)
     if 0 not in numbers:
@@ -190,21 +187,21 @@ def recognize_torchvision(shapes: Shapes) -> tuple[Architecture, str] | None:
             f"this looks like a VGG of torchvision with layers features.{', '.join(map(str, numbers))}; only "
             f"vgg16 is known, with features.{', '.join(map(str, VGG16_FEATURES))}"
         )
-    return Architecture("vgg16", widths=_widths(shapes, "vgg16", "", TORCHVISION_NAMES)), SOURCE
+    return ModelSpec(name="vgg16", **_widths(shapes, "vgg16", "", TORCHVISION_NAMES)), SOURCE
 
 
-def recognize_caffe_vgg16(shapes: Shapes) -> tuple[Architecture, str] | None:
+def recognize_caffe_vgg16(shapes: Shapes) -> tuple[ModelSpec, str] | None:
     """Knows the ILSVRC release of VGG16."""
     if "conv1_1.weight" in shapes and "fc6.weight" in shapes:
-        return Architecture("vgg16", widths=_widths(shapes, "vgg16", "")), SOURCE
+        return ModelSpec(name="vgg16", **_widths(shapes, "vgg16", "")), SOURCE
     return None
 
 
-def recognize_caffenet(shapes: Shapes) -> tuple[Architecture, str] | None:
+def recognize_caffenet(shapes: Shapes) -> tuple[ModelSpec, str] | None:
     """Knows the CaffeNet release, and our own CaffeNet backbone by itself."""
     for side, kernel in ((SOURCE, "weight"), (OURS, "kernel")):
         if all(f"{layer}.{kernel}" in shapes for layer in ("conv1", "conv5", "fc6")):
-            return Architecture("caffenet", widths=_widths(shapes, "caffenet", "")), side
+            return ModelSpec(name="caffenet", **_widths(shapes, "caffenet", "")), side
     return None
 
 
@@ -217,11 +214,12 @@ def _backbone_of(layers: set[str], prefix: str) -> str | None:
 
 def _widths(
     shapes: Shapes, backbone: str, prefix: str, names: Mapping[str, str] | None = None
-) -> tuple[int, ...]:
+) -> dict[str, Any]:
     """Reads the width of each block off its first bias."""
     firsts = [f"conv{block}" + ("_1" if backbone == "vgg16" else "") for block in range(1, 6)]
     biases = [f"{prefix}{(names or {}).get(layer, layer)}.bias" for layer in (*firsts, "fc6")]
-    return tuple(_length(shapes, bias, "a width") for bias in biases)
+    *features, fc_features = (_length(shapes, bias, "a width") for bias in biases)
+    return {"features": tuple(features), "fc_features": fc_features}
 
 
 def _length(shapes: Shapes, name: str, what: str) -> int:
@@ -234,7 +232,7 @@ def _length(shapes: Shapes, name: str, what: str) -> int:
     return shape[-1]  # the last axis: Caffe's old files have a bias as (1, 1, 1, N)
 
 
-def set_aside_scales(architecture: Architecture, tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
+def set_aside_scales(spec: ModelSpec, tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
     """Takes the fixed scales of the at-once network's skips for what they are, constants of our model.
 
     Raises:
@@ -244,19 +242,20 @@ def set_aside_scales(architecture: Architecture, tensors: Mapping[str, np.ndarra
     if not found:
         return {}
     for layer, value in SCALES.items():
-        width = architecture.widths[POOLED_BLOCKS[layer.replace("scale", "score")]]
+        features, _ = widths(spec, BACKBONES[spec.name])
+        width = features[POOLED_BLOCKS[layer.replace("scale", "score")]]
         array = found.get(layer, np.empty(0)).reshape(-1)
         rounded = array.astype(np.float32) if array.dtype == np.float64 else array
         others = rounded[rounded != np.float32(value)]
         if array.size != width or others.size:
             got = f"{others[0]} among {array.size}" if others.size else f"{array.size} of them"
             raise CheckpointError(
-                f"expected {layer!r} of {architecture.model_name} to be {value}, {width} times; got {got}"
+                f"expected {layer!r} of {spec.name} to be {value}, {width} times; got {got}"
             )
     return {f"{layer}.weight": f"is {value}, a constant of the model" for layer, value in SCALES.items()}
 
 
-def set_aside_torchvision(architecture: Architecture, tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
+def set_aside_torchvision(spec: ModelSpec, tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
     """Drops the last layer.
 
     Raises:
@@ -271,24 +270,24 @@ def set_aside_torchvision(architecture: Architecture, tensors: Mapping[str, np.n
     return {name: why for name, why in DROPPED_OF_TORCHVISION.items() if name in tensors}
 
 
-def set_aside_fc8(architecture: Architecture, tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
+def set_aside_fc8(spec: ModelSpec, tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
     """Drops the last layer."""
     return {name: why for name, why in DROPPED_OF_CAFFE.items() if name in tensors}
 
 
 FCNS = Family(
     known="the FCN paper's networks from Caffe or the PyTorch port",
+    models=tuple(HEADS),
     preset=CAFFE,
     recognize=recognize_fcn,
     layers=fcn_layers,
     set_aside=set_aside_scales,
     legacy_shapes=True,
-    parents=PARENTS,
     twins={"fcn8s_atonce_vgg16": "fcn8s_vgg16"},
-    fresh=FRESH,
 )
 VGG16_OF_TORCHVISION = Family(
     known="torchvision's vgg16",
+    models=("vgg16",),
     preset=TORCHVISION,
     recognize=recognize_torchvision,
     layers=torchvision_layers,
@@ -296,6 +295,7 @@ VGG16_OF_TORCHVISION = Family(
 )
 VGG16_OF_CAFFE = Family(
     known="the ILSVRC VGG16 of Caffe",
+    models=("vgg16",),
     preset=CAFFE,
     recognize=recognize_caffe_vgg16,
     layers=classifier_layers,
@@ -304,6 +304,7 @@ VGG16_OF_CAFFE = Family(
 )
 CAFFENET = Family(
     known="CaffeNet",
+    models=("caffenet",),
     preset=CAFFE,
     recognize=recognize_caffenet,
     layers=classifier_layers,

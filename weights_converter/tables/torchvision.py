@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from weights_converter.errors import CheckpointError
+from weights_converter.spec import ModelSpec
 from weights_converter.tables.family import TORCHVISION, Family
 from weights_converter.tables.layer import (
     BATCH_NORM,
@@ -18,7 +19,6 @@ from weights_converter.tables.layer import (
     CONV_BIAS,
     OURS,
     SOURCE,
-    Architecture,
     Layer,
 )
 
@@ -32,20 +32,19 @@ DROPPED = {
 }
 
 
-def layers(architecture: Architecture) -> Iterator[Layer]:
+def layers(spec: ModelSpec) -> Iterator[Layer]:
     """Lists every layer of an FCN, or of a backbone by itself, in the order of torchvision's state_dict."""
-    name, num_classes, aux, _ = architecture
-    if num_classes is None:
-        yield from _resnet(BLOCKS[name], "")
+    if spec.num_classes is None:
+        yield from _resnet(BLOCKS[spec.name], spec.in_channels, "")
         return
-    yield from _resnet(BLOCKS[name.removeprefix("fcn_")], "backbone.")
-    yield from _head("classifier", 2048, num_classes)
-    if aux:
-        yield from _head("aux_classifier", 1024, num_classes)
+    yield from _resnet(BLOCKS[spec.name.removeprefix("fcn_")], spec.in_channels, "backbone.")
+    yield from _head("classifier", 2048, spec.num_classes)
+    if spec.aux_loss:
+        yield from _head("aux_classifier", 1024, spec.num_classes)
 
 
-def _resnet(blocks: tuple[int, ...], prefix: str) -> Iterator[Layer]:
-    yield Layer(f"{prefix}conv1", f"{prefix}conv1", CONV, (64, 3, 7, 7))
+def _resnet(blocks: tuple[int, ...], in_channels: int, prefix: str) -> Iterator[Layer]:
+    yield Layer(f"{prefix}conv1", f"{prefix}conv1", CONV, (64, in_channels, 7, 7))
     yield Layer(f"{prefix}bn1", f"{prefix}bn1", BATCH_NORM, (64,))
     inputs = 64
     for stage, (width, count) in enumerate(zip(STAGE_WIDTHS, blocks, strict=True), start=1):
@@ -71,11 +70,11 @@ def _head(name: str, inputs: int, num_classes: int) -> Iterator[Layer]:
     yield Layer(f"{name}.4", f"{name}.score", CONV_BIAS, (num_classes, channels, 1, 1))
 
 
-def recognize(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Architecture, str] | None:
-    """Infers the architecture, and which side's names these are, from names and shapes.
+def recognize(shapes: Mapping[str, tuple[int, ...]]) -> tuple[ModelSpec, str] | None:
+    """Infers the spec, and which side's names these are, from names and shapes.
 
     Returns:
-      (architecture, SOURCE or OURS), or None when this is not a file of this family.
+      (spec, SOURCE or OURS), or None when this is not a file of this family.
 
     Raises:
       CheckpointError: it is one, but of a depth that does not exist.
@@ -85,9 +84,9 @@ def recognize(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Architecture, str]
     elif "backbone.conv1.kernel" in shapes and "classifier.conv.kernel" in shapes:
         score, side = "classifier.score.bias", OURS
     elif "conv1.weight" in shapes and "layer4.0.conv3.weight" in shapes:
-        return Architecture(_depth(shapes, "")), SOURCE
+        return ModelSpec(name=_depth(shapes, "")), SOURCE
     elif "conv1.kernel" in shapes and "layer4.0.conv3.kernel" in shapes:
-        return Architecture(_depth(shapes, "")), OURS
+        return ModelSpec(name=_depth(shapes, "")), OURS
     else:
         return None
     if len(shapes.get(score, ())) != 1:
@@ -96,7 +95,8 @@ def recognize(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Architecture, str]
             f"is {'missing' if score not in shapes else f'of shape {shapes[score]}'}"
         )
     aux = any(name.startswith("aux_classifier.") for name in shapes)
-    return Architecture(f"fcn_{_depth(shapes, 'backbone.')}", shapes[score][0], aux), side
+    name = f"fcn_{_depth(shapes, 'backbone.')}"
+    return ModelSpec(name=name, num_classes=shapes[score][0], aux_loss=aux), side
 
 
 def _depth(shapes: Mapping[str, tuple[int, ...]], prefix: str) -> str:
@@ -114,14 +114,15 @@ def _depth(shapes: Mapping[str, tuple[int, ...]], prefix: str) -> str:
     )
 
 
-def _set_aside(architecture: Architecture, tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
-    if architecture.num_classes is not None:
+def _set_aside(spec: ModelSpec, tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
+    if spec.num_classes is not None:
         return {}
     return {name: why for name, why in DROPPED.items() if name in tensors}
 
 
 RESNETS = Family(
     known="torchvision's fcn_resnet50 or fcn_resnet101, or its resnet50 or resnet101 for a backbone",
+    models=("fcn_resnet50", "fcn_resnet101", "resnet50", "resnet101"),
     preset=TORCHVISION,
     recognize=recognize,
     layers=layers,

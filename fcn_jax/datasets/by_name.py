@@ -1,0 +1,59 @@
+"""Datasets by name, for the command line."""
+
+import difflib
+import os
+
+from fcn_jax.datasets.camvid import open_camvid
+from fcn_jax.datasets.coco import open_coco
+from fcn_jax.datasets.dataset import DatasetError, SegmentationDataset
+from fcn_jax.datasets.folder import open_folder
+from fcn_jax.datasets.scenes import Scenes
+from fcn_jax.datasets.split_lists import unknown_split
+from fcn_jax.datasets.voc import open_sbd, open_voc
+
+IN_FOLDERS = {
+    "voc": open_voc,
+    "sbd": open_sbd,
+    "coco": open_coco,
+    "camvid": open_camvid,
+    "folder": open_folder,
+}
+SCENES = {"train": {"count": 400, "seed": 0}, "val": {"count": 100, "seed": 1}}
+
+
+def list_datasets() -> list[str]:
+    """Lists the names that `open_dataset` knows."""
+    return [*IN_FOLDERS, "scenes"]
+
+
+def open_dataset(
+    name: str, folder: str | os.PathLike | None = None, split: str | os.PathLike = "train"
+) -> SegmentationDataset:
+    """Opens a dataset by its name.
+
+    Args:
+      name: "voc", "sbd", "coco", "camvid" or "folder", see `open_voc` and so on; or "scenes", which are
+        generated (400 for training, 100 for validation, 128 x 128).
+      folder: where its files lie; None for scenes.
+      split: "train", "val" or what else the dataset has.
+
+    Raises:
+      DatasetError: no dataset has this name (the message lists those there are), the folder is missing, or
+        what the dataset itself finds wrong.
+      ImportError: the dataset needs a package that is not installed.
+    """
+    if name == "scenes":
+        if folder is not None:
+            raise DatasetError(
+                f"expected no folder for scenes, which are generated, got {os.fspath(folder)!r}"
+            )
+        if split not in SCENES:
+            raise unknown_split(split, SCENES)
+        return Scenes(**SCENES[split])
+    if name not in IN_FOLDERS:
+        near = difflib.get_close_matches(name.lower(), list_datasets(), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise DatasetError(f"expected a dataset, one of {', '.join(list_datasets())}; got {name!r}{hint}")
+    if folder is None:
+        raise DatasetError(f"expected the folder with the files of {name} (--data-dir DIR), got none")
+    return IN_FOLDERS[name](folder, split)

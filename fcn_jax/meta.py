@@ -1,0 +1,135 @@
+"""What weights know of the data they were trained on, in one record that travels with them."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+
+import numpy as np
+
+from fcn_jax.categories import VOC_CATEGORIES, voc_palette
+from fcn_jax.errors import SettingError
+from fcn_jax.transforms import ImageClassification, Preset
+
+Colour = tuple[int, int, int]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WeightsMeta:
+    """What weights know beside their numbers. Carried by models and by files of weights.
+
+    Attributes:
+      transforms: prepares a picture for the model; None if that is not known.
+      categories: names of the C classes by index; None if they are not known.
+      palette: C colours (red, green, blue) of the classes, from 0 to 255; None for PASCAL VOC's.
+    """
+
+    transforms: Preset | None = None
+    categories: tuple[str, ...] | None = None
+    palette: tuple[Colour, ...] | None = None
+
+    def check(self, num_classes: int) -> None:
+        """Raises SettingError unless names and colours are as many as the classes."""
+        for field in ("categories", "palette"):
+            values = getattr(self, field)
+            if values is not None and len(values) != num_classes:
+                raise SettingError(
+                    subject=field, expected=f"{num_classes}, one for each class", got=f"{len(values)}"
+                )
+
+    def names(self, num_classes: int) -> tuple[str, ...]:
+        """Gives the names of the classes: PASCAL VOC's for 21 unnamed ones, else "class 0", "class 1", ..."""
+        if self.categories is not None:
+            return self.categories
+        if num_classes == len(VOC_CATEGORIES):
+            return VOC_CATEGORIES
+        return tuple(f"class {index}" for index in range(num_classes))
+
+    def colours(self) -> np.ndarray:
+        """Gives (256, 3) uint8 colours by label; PASCAL VOC's where there are no others."""
+        colours = voc_palette(256)
+        if self.palette is not None:
+            colours[: len(self.palette)] = self.palette
+        return colours
+
+    def to_metadata(self) -> dict[str, str]:
+        """Gives the record as text by name, as the metadata of a file hold it."""
+        metadata = {}
+        if self.transforms is not None:
+            metadata["transforms"] = json.dumps(self.transforms.to_dict())
+        if self.categories is not None:
+            metadata["categories"] = json.dumps(list(self.categories))
+        if self.palette is not None:
+            metadata["palette"] = json.dumps([list(colour) for colour in self.palette])
+        return metadata
+
+    @staticmethod
+    def from_metadata(metadata: Mapping[str, str], num_classes: int) -> "WeightsMeta":
+        """Reads what `to_metadata` wrote.
+
+        Raises:
+          SettingError: it makes no sense, or is of another number of classes.
+        """
+        found = {
+            name: _parsed(name, metadata[name])
+            for name in ("transforms", "categories", "palette")
+            if name in metadata
+        }
+        transforms, categories, palette = (
+            found.get(name) for name in ("transforms", "categories", "palette")
+        )
+        if transforms is not None:
+            transforms = _preset(transforms)
+        if categories is not None:
+            if not isinstance(categories, list) or not all(isinstance(name, str) for name in categories):
+                raise SettingError(
+                    subject="categories", expected="a list of names", got=repr(categories)[:80]
+                )
+            categories = tuple(categories)
+        if palette is not None:
+            if not isinstance(palette, list) or not all(map(_is_colour, palette)):
+                raise SettingError(
+                    subject="palette",
+                    expected="a list of colours [r, g, b] from 0 to 255",
+                    got=repr(palette)[:80],
+                )
+            palette = tuple(map(tuple, palette))
+        meta = WeightsMeta(transforms=transforms, categories=categories, palette=palette)
+        meta.check(num_classes)
+        return meta
+
+
+def palette_of(colours: np.ndarray, num_classes: int) -> tuple[Colour, ...]:
+    """Takes the colours of the classes out of a data set's (256, 3) colours by label."""
+    return tuple((int(red), int(green), int(blue)) for red, green, blue in colours[:num_classes])
+
+
+def _parsed(name: str, text: str):
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SettingError(subject=name, expected="JSON", got=repr(text[:80])) from error
+
+
+def _preset(settings) -> Preset:
+    if not isinstance(settings, dict):
+        raise SettingError(
+            subject="transforms", expected="an object with the settings of a preset", got=repr(settings)[:80]
+        )
+    try:
+        transforms = Preset.from_dict(settings)
+        transforms.check()
+    except (ValueError, TypeError) as error:
+        raise SettingError(f"transforms: {error}") from error
+    if isinstance(transforms, ImageClassification):
+        raise SettingError(
+            subject="transforms", expected="a preset that keeps the whole picture", got="ImageClassification"
+        )
+    return transforms
+
+
+def _is_colour(value) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 3
+        and all(isinstance(part, int) and 0 <= part <= 255 for part in value)
+    )

@@ -1,0 +1,74 @@
+"""A model taken apart, into a structure that stays and plain arrays by name; and put together again.
+
+Compiled functions take and give the arrays: calling `nnx.jit` on a model would walk it at every call.
+"""
+
+import jax
+from flax import nnx
+
+from fcn_jax.errors import WrongTypeError
+from fcn_jax.models.layers import Fixed
+
+Arrays = dict[str, jax.Array]
+"""{"backbone.layer1.0.conv1.kernel": array, ...}"""
+
+
+class Structure:
+    """A model without its arrays.
+
+    Args:
+      model: in the mode, training or evaluation, in which it is to run.
+    """
+
+    def __init__(self, model: nnx.Module):
+        self.graph, params, rest = nnx.split(model, nnx.Param, ...)
+        self.param_paths = {_name(path): path for path, _ in nnx.to_flat_state(params)}
+        self.paths = self.param_paths | {_name(path): path for path, _ in nnx.to_flat_state(rest)}
+        self.averaged = tuple(
+            _name(path)
+            for path, variable in (*nnx.to_flat_state(params), *nnx.to_flat_state(rest))
+            if isinstance(variable, nnx.Param | nnx.BatchStat)
+        )
+
+    def merge(self, arrays: Arrays) -> nnx.Module:
+        """Makes a model around all its arrays."""
+        nested = nnx.traversals.unflatten_mapping({path: arrays[name] for name, path in self.paths.items()})
+        return nnx.merge(self.graph, nested)
+
+    def split(self, model: nnx.Module) -> tuple[Arrays, Arrays]:
+        """Takes the arrays out of a model: parameters, and the rest."""
+        arrays = {_name(path): variable[...] for path, variable in nnx.to_flat_state(nnx.state(model))}
+        params = {name: arrays.pop(name) for name in self.param_paths}
+        return params, arrays
+
+
+def named_variables(model: nnx.Module) -> dict[str, nnx.Variable]:
+    """Lists the variables that a weight file holds: parameters, fixed kernels and batch statistics.
+
+    Returns:
+      {"backbone.layer1.0.conv1.kernel": variable, ...}; the variables are the model's own.
+
+    Raises:
+      WrongTypeError: not a model.
+    """
+    if not isinstance(model, nnx.Module):
+        raise WrongTypeError(
+            expected="a model, an nnx.Module", got=type(model).__name__, hint="the model comes first"
+        )
+    return {
+        _name(path): node
+        for path, node in nnx.iter_graph(model)
+        if isinstance(node, (nnx.Param, nnx.BatchStat, Fixed))
+    }
+
+
+def fill_model(model: nnx.Module, arrays: Arrays) -> None:
+    """Gives a model the arrays by name; what is not named keeps its value."""
+    for path, variable in nnx.iter_graph(model):
+        name = _name(path)
+        if isinstance(variable, nnx.Variable) and name in arrays:
+            variable.set_value(arrays[name])
+
+
+def _name(path: tuple) -> str:
+    return ".".join(map(str, path))

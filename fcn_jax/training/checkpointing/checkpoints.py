@@ -1,0 +1,235 @@
+"""Checkpoints of a training run: the whole state at a step, saved in the background and checked when read.
+
+    with Checkpoints("runs/voc/checkpoints") as checkpoints:
+        restored = checkpoints.restore(state)
+        ...
+        checkpoints.save(step, state, {"epoch": 3})
+
+Orbax writes the files: it copies the arrays from the devices, goes on in a thread, and renames a step's
+folder into place when it is whole, on one host or many. What is added here is trust: a digest of each array,
+computed before it leaves its device and again when it is back. A step that fails this is skipped, with a
+message, for the next older one.
+"""
+
+import contextlib
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from jax.experimental import multihost_utils
+from orbax.checkpoint import v1 as ocp
+
+from fcn_jax.training.checkpointing.array_names import named_arrays, stored_form
+from fcn_jax.training.checkpointing.manifest import CheckpointsError, StepDamaged, make_manifest
+from fcn_jax.training.checkpointing.orbax_noise import hush_orbax, no_coroutine_warnings
+from fcn_jax.training.checkpointing.step_files import ARRAYS, brief, read_step
+
+
+class CheckpointsDamaged(CheckpointsError):
+    """There are steps, and not one of them is whole."""
+
+
+class CheckpointsNotSaved(CheckpointsError):
+    """A step could not be written; those before it stand."""
+
+
+class Restored(NamedTuple):
+    """What was saved at a step.
+
+    Attributes:
+      step: its number.
+      tree: the arrays, bit for bit, in the structure and where the caller wanted them.
+      facts: what was given with them, as JSON gives it back.
+    """
+
+    step: int
+    tree: Any
+    facts: dict
+
+
+class Checkpoints:
+    """The checkpoints in a folder, `<folder>/<step>`, of which the newest stay.
+
+    One run at a time saves to a folder. Restoring changes nothing in it. With several hosts each calls the
+    same methods in the same order, on a folder that they share.
+
+    Args:
+      folder: made by the first save.
+      keep: how many of the newest steps stay.
+      say: called with each message, of a step skipped or moved aside.
+
+    Attributes:
+      skipped: messages about the steps that the last `restore` passed over, newest first.
+
+    Raises:
+      ValueError: `keep` is below 1, or the folder is an address.
+    """
+
+    def __init__(self, folder, *, keep: int = 3, say: Callable[[str], None] = lambda message: None):
+        if keep < 1:
+            raise ValueError(f"keep: expected a number of steps of at least 1, got {keep}")
+        if "://" in str(folder):
+            raise ValueError(f"expected a folder, got the address {folder}; mount it and give the folder")
+        hush_orbax()
+        self.folder = Path(folder).absolute()
+        self.skipped: list[str] = []
+        self._keep = keep
+        self._say = say
+        self._damaged: list[int] = []
+        self._writer: ocp.training.Checkpointer | None = None
+        self._saving: tuple[int, ocp.AsyncResponse] | None = None
+
+    def steps(self) -> list[int]:
+        """Lists the steps in the folder, damaged ones too, oldest first. Waits for the save under way."""
+        self.wait()
+        if not self.folder.is_dir():
+            return []
+        return sorted(
+            int(path.name)
+            for path in self.folder.iterdir()
+            if path.name.isascii() and path.name.isdecimal() and path.is_dir()
+        )
+
+    def save(self, step: int, tree, facts: Mapping | None = None) -> None:
+        """Saves a step. Returns once the arrays are copied: they may be donated while the writing goes on.
+
+        Steps that `restore` found damaged are first moved aside, to `damaged-<step>`, and what killed runs
+        left half written is removed.
+
+        Args:
+          step: greater than those in the folder.
+          tree: any pytree of jax arrays, of typed random keys too.
+          facts: whatever JSON can hold.
+
+        Raises:
+          CheckpointsNotSaved: this step cannot be written, or the one before could not.
+          ValueError: the folder holds this step or later ones; or there is nothing to save.
+          TypeError: JSON cannot hold the facts; or see `named_arrays`.
+        """
+        arrays = named_arrays(tree)
+        stored = {name: stored_form(array) for name, array in arrays.items() if array.size}
+        if not stored:
+            raise ValueError("expected a tree of jax arrays to save, got one without a number in it")
+        self.wait()
+        self._move_damaged_aside()
+        newest = max(self.steps(), default=-1)
+        if step <= newest:
+            raise ValueError(
+                f"{self.folder}: expected a step after {newest}, the newest there, got {step}; restore that "
+                "one and go on from it, or choose another folder"
+            )
+        manifest = make_manifest(step, arrays, facts or {})
+        with self._reporting(step):
+            if self._writer is None:
+                self._writer = ocp.training.Checkpointer(
+                    self.folder,
+                    preservation_policy=ocp.training.preservation_policies.LatestN(self._keep),
+                    cleanup_tmp_directories=True,
+                )
+            response = self._writer.save_async(
+                step, stored, checkpointable_name=ARRAYS, custom_metadata=manifest, force=True
+            )
+            self._saving = step, response
+
+    def wait(self) -> None:
+        """Waits for the save under way.
+
+        Raises:
+          CheckpointsNotSaved: it failed. The next save starts afresh.
+        """
+        if self._saving is not None:
+            step, response = self._saving
+            with self._reporting(step):
+                response.result()
+            self._saving = None
+
+    def restore(self, like) -> Restored | None:
+        """Gives the newest step that is whole, or None where there are no steps.
+
+        Args:
+          like: a tree as it was saved, of arrays or of `jax.ShapeDtypeStruct`s. The restored arrays lie where
+            these do, however they lay when they were saved; without a sharding, on the first device.
+
+        Raises:
+          CheckpointsDamaged: there are steps and none is whole.
+          CheckpointsDiffer: the newest whole step is of another model or optimizer.
+          CheckpointsNotSaved: the save under way failed.
+          TypeError, ValueError: see `named_arrays`.
+        """
+        wanted = named_arrays(like)
+        self.skipped, self._damaged = [], []
+        for step in reversed(self.steps()):
+            path = self.folder / str(step)
+            with no_coroutine_warnings():
+                try:
+                    arrays, facts = read_step(path, wanted)
+                    return Restored(
+                        step, jax.tree.unflatten(jax.tree.structure(like), arrays.values()), facts
+                    )
+                except StepDamaged as error:
+                    self.skipped.append(f"{path}: skipped step {step}, which is damaged: {error}")
+                gc.collect()  # what the failed read left behind complains here, unheard
+            self._damaged.append(step)
+            self._say(self.skipped[-1])
+        if self.skipped:
+            raise CheckpointsDamaged(
+                f"{self.folder}: expected a step that is whole, got {len(self.skipped)} damaged. Bring one "
+                "back from a copy, or start again in another folder:\n" + "\n".join(self.skipped)
+            )
+        return None
+
+    def close(self) -> None:
+        """Waits for the save under way and ends the writing; see `wait` for what it raises."""
+        try:
+            self.wait()
+        finally:
+            self._drop_writer()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
+
+    def _move_damaged_aside(self) -> None:
+        if not self._damaged:
+            return
+        self._drop_writer()  # it has a list of the steps of its own
+        for step in self._damaged:
+            source = self.folder / str(step)
+            if jax.process_index() == 0 and source.exists():
+                target = _free_name(self.folder / f"damaged-{step}")
+                source.rename(target)
+                self._say(f"{source}: moved to {target.name}, since it is damaged")
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices("fcn_jax: damaged steps moved aside")
+        self._damaged = []
+
+    @contextlib.contextmanager
+    def _reporting(self, step: int) -> Iterator[None]:
+        """Makes one error of whatever Orbax meets when it writes a step."""
+        try:
+            yield
+        except Exception as error:
+            self._saving = None
+            self._drop_writer()
+            raise CheckpointsNotSaved(
+                f"{self.folder}: step {step} could not be saved: {brief(error)}. The steps before it stand; "
+                "see that the folder can be written to and has room"
+            ) from error
+
+    def _drop_writer(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with contextlib.suppress(Exception):  # it repeats what the save has reported
+                writer.close()
+
+
+def _free_name(path: Path) -> Path:
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}-{number}")
+    return free

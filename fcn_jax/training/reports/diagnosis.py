@@ -1,0 +1,143 @@
+"""What to say when a training step gives a loss or a gradient that is no number."""
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fcn_jax.models.arrays import Arrays
+from fcn_jax.training.objective import Batch, Objective
+
+
+class Inspection(NamedTuple):
+    """What a batch gives, in numbers that every host has.
+
+    Attributes:
+      loss: of the batch.
+      gradient_norm: as far as the gradient is finite.
+      largest: by head, the largest finite logit, by its absolute value; nan if none is.
+      finite: {"parameters", "logits", "gradients": {name: whether all of it is}}.
+    """
+
+    loss: jax.Array
+    gradient_norm: jax.Array
+    largest: Mapping[str, jax.Array]
+    finite: Mapping[str, Mapping[str, jax.Array]]
+
+
+def inspect(
+    objective: Objective, params: Arrays, rest: Arrays, batch: Batch, parts: Iterable[Batch]
+) -> Inspection:
+    """Computes a step once more, without an update, a part of the batch at a time, to see what is wrong."""
+
+    @jax.jit
+    def look(params, rest, part, denominator, sums):
+        differentiate = jax.value_and_grad(objective, has_aux=True)
+        (loss, (rest, logits)), gradients = differentiate(params, rest, part, denominator)
+        sums = jax.tree.map(jnp.add, sums, gradients)
+        return summarize(loss, logits, sums, params), rest, sums
+
+    denominator = jax.jit(objective.denominator)(params, batch["labels"])
+    sums, found = jax.tree.map(jnp.zeros_like, params), []
+    for part in parts:
+        seen, rest, sums = look(params, rest, part, denominator, sums)
+        found.append(jax.device_get(seen))
+    last = found[-1]  # with the gradients of all
+    return last._replace(
+        loss=sum(seen.loss for seen in found),
+        largest={
+            name: functools.reduce(np.fmax, (seen.largest[name] for seen in found)) for name in last.largest
+        },
+        finite=last.finite
+        | {"logits": {name: all(seen.finite["logits"][name] for seen in found) for name in last.largest}},
+    )
+
+
+def summarize(loss, logits: Arrays, gradients: Arrays, parameters: Arrays) -> Inspection:
+    """Takes from arrays what `diagnose` tells of them."""
+    largest = jnp.nanmax(jnp.stack(list(map(_largest, gradients.values()))))
+    scale = jnp.where(largest > 2.0**32, 2.0**64, 1)  # squares of large numbers would exceed float32
+    known = (jnp.where(jnp.isfinite(values), values, 0) / scale for values in gradients.values())
+    arrays = {"parameters": parameters, "logits": logits, "gradients": gradients}
+    return Inspection(
+        loss=loss,
+        gradient_norm=scale * jnp.sqrt(sum(jnp.square(values).sum() for values in known)),
+        largest=jax.tree.map(_largest, logits),
+        finite=jax.tree.map(lambda values: jnp.isfinite(values).all(), arrays),
+    )
+
+
+def _largest(values: jax.Array) -> jax.Array:
+    """Of the finite ones, by their absolute value; nan where there is none."""
+    return jnp.nanmax(jnp.where(jnp.isfinite(values), jnp.abs(values), jnp.nan))
+
+
+def diagnose(
+    found: Inspection,
+    *,
+    step: int,
+    lr: float,
+    losses: Sequence[float],
+    labels: np.ndarray,
+    num_classes: int,
+    pictures: Sequence[str],
+) -> str:
+    """Says what is not finite in a step, and what to try.
+
+    Args:
+      found: when the step was computed once more.
+      step: its number.
+      lr: its learning rate.
+      losses: of the steps before it, the last twenty at least.
+      labels: (N, H, W), of the batch or this host's share.
+      num_classes: of the model.
+      pictures: names of those in the batch, or in this host's share.
+
+    Returns:
+      Several lines of text.
+    """
+    wrong_labels = np.unique(labels[(labels != 255) & ((labels < 0) | (labels >= num_classes))])
+    bad = {what: [name for name, good in flags.items() if not good] for what, flags in found.finite.items()}
+    loss, norm = float(found.loss), float(found.gradient_norm)
+    recent = losses[-20:]
+    rising = len(recent) >= 4 and np.mean(recent[-2:]) > 2 * np.median(recent)
+    lines = [
+        f"step {step} gave a loss or a gradient that is no number (loss {loss:g}, learning rate {lr:g}); "
+        "its update was not made, and the weights before it are saved",
+        f"  losses before it: {', '.join(f'{value:.4g}' for value in losses[-6:]) or 'none'}",
+        f"  pictures in its batch: {', '.join(pictures[:8])}{', ...' if len(pictures) > 8 else ''}",
+    ]
+    if rising:
+        lines.append(
+            f"  the loss was rising: the median of the last {len(recent)} is {np.median(recent):.4g}"
+        )
+    if wrong_labels.size:
+        lines.append(f"  labels beyond the {num_classes} classes: {', '.join(map(str, wrong_labels[:8]))}")
+    for name, largest in found.largest.items():
+        lines.append(f'  largest logit of "{name}": {largest:.4g}')
+    lines.append(f"  norm of the gradients, as far as finite: {norm:.4g}")
+    for what, names in bad.items():
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            of = len(found.finite[what])
+            lines.append(
+                f"  not finite among the {what}: {', '.join(names[:3])}{more} ({len(names)} of {of})"
+            )
+    if np.isfinite(loss) and not any(bad.values()):
+        lines.append("  computed once more, loss, logits and gradients are finite")
+    if wrong_labels.size:
+        advice = "mend the labels of these pictures"
+    elif bad["parameters"] and len(losses):
+        advice = "the update before it was too large: try a lower --lr, a longer --warmup, or --clip 1"
+    elif bad["parameters"]:
+        advice = "start from other weights: those given are not finite"
+    elif rising or norm > 1e3:
+        advice = "training diverges: try a lower --lr, a longer --warmup, or --clip 1"
+    else:
+        advice = (
+            "try a lower --lr, --clip 1, or, if it ran in bfloat16, --dtype float32; look at the pictures"
+        )
+    return "\n".join([*lines, f"  what to do: {advice}"])

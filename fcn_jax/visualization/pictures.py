@@ -1,0 +1,168 @@
+"""Pictures of a result: palette image, overlay, heat map, and the three side by side.
+
+Text and lines grow with the picture. Legend and colour bar lie in the corner where they hide least, and are
+left out where they would not fit.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from fcn_jax.categories import voc_palette
+from fcn_jax.images import open_image
+from fcn_jax.visualization.panels import colour_bar, legend, place_panel, side_by_side
+
+_INFERNO = "0000041b0c414a0c6b781c6da52c60cf4446ed6925fb9b06f7d13dfcffa4"
+"""Matplotlib's "inferno" (CC0) at ten even steps: lightness rises evenly, also for the colour-blind."""
+
+
+def label_image(labels: np.ndarray) -> Image.Image:
+    """Makes a palette image of labels; saved as PNG it keeps the indices and shows PASCAL VOC's colours.
+
+    Args:
+      labels: (H, W) uint8.
+
+    Returns:
+      A Pillow image of mode P with 256 colours.
+
+    Raises:
+      ValueError: labels of another dtype or rank.
+    """
+    if labels.dtype != np.uint8 or labels.ndim != 2:
+        raise ValueError(f"expected uint8 labels (H, W), got {labels.dtype} {labels.shape}")
+    image = Image.fromarray(labels)
+    image.putpalette(voc_palette(256).tobytes())
+    return image
+
+
+def overlay(
+    image,
+    labels: np.ndarray,
+    categories: Sequence[str] = (),
+    *,
+    alpha: float = 0.5,
+    background: int | None = 0,
+) -> Image.Image:
+    """Paints classes over a picture, with white lines where they meet.
+
+    Args:
+      image: what `fcn_jax.images.open_image` takes.
+      labels: (H, W) uint8, of the picture's size.
+      categories: names by index, for a legend of the classes found, the largest first; none without names.
+      alpha: opacity of the paint, in [0, 1].
+      background: the class left unpainted, or None.
+
+    Returns:
+      A Pillow RGB image of the picture's size.
+
+    Raises:
+      ValueError: the sizes differ, or see `label_image`.
+    """
+    image = open_image(image)
+    _check_size(image, labels)
+    painted = Image.blend(image, label_image(labels).convert("RGB"), alpha)
+    image.paste(painted, mask=_mask(labels != background))
+    image.paste("white", mask=_mask(_boundaries(labels, thickness=max(1, round(min(image.size) / 300)))))
+    if categories:
+        panel = legend(labels, categories, voc_palette(256), background, image.size)
+        place_panel(image, panel, busy=labels != background)
+    return image
+
+
+def heatmap(image, probability: np.ndarray, name: str = "") -> Image.Image:
+    """Lays a probability over a picture in grey: dark where it is 0, bright yellow where it is 1.
+
+    Args:
+      image: what `fcn_jax.images.open_image` takes.
+      probability: (H, W) float in [0, 1], of the picture's size.
+      name: of the class, written at the colour bar.
+
+    Returns:
+      A Pillow RGB image of the picture's size.
+
+    Raises:
+      ValueError: the sizes differ.
+    """
+    image = open_image(image)
+    _check_size(image, probability)
+    colours = _inferno()
+    heat = Image.fromarray(np.rint(probability.clip(0, 1) * 255).astype(np.uint8))
+    heat.putpalette(colours.tobytes())
+    image = Image.blend(image.convert("L").convert("RGB"), heat.convert("RGB"), 0.6)
+    place_panel(image, colour_bar(colours, name, image.size), busy=probability)
+    return image
+
+
+def figure(
+    image,
+    labels: np.ndarray,
+    categories: Sequence[str] = (),
+    *,
+    heat: np.ndarray | None = None,
+    heat_name: str | None = None,
+    title: str | None = None,
+    background: int | None = 0,
+) -> Image.Image:
+    """Draws picture, overlay and heat map side by side with captions, each 400 to 800 pixels long.
+
+    Args:
+      image: what `fcn_jax.images.open_image` takes.
+      labels: (H, W) uint8, of the picture's size.
+      categories: names by index, for the legend.
+      heat: (H, W) float in [0, 1], of the picture's size; None leaves the third picture out.
+      heat_name: the class it belongs to.
+      title: caption of the picture.
+      background: the class left unpainted, or None.
+
+    Returns:
+      A Pillow RGB image.
+
+    Raises:
+      ValueError: see `overlay` and `heatmap`.
+    """
+    image = open_image(image)
+    _check_size(image, labels)
+    scale = np.clip(max(image.size), 400, 800) / max(image.size)
+    size = tuple(max(1, round(edge * scale)) for edge in image.size)
+    image = image.resize(size, Image.Resampling.BICUBIC)
+    labels = np.asarray(label_image(labels).resize(size, Image.Resampling.NEAREST))
+    panes = [
+        (title or "picture", image),
+        ("classes", overlay(image, labels, categories, background=background)),
+    ]
+    if heat is not None:
+        heat = Image.fromarray(heat.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
+        caption = f"probability of {heat_name}" if heat_name else "probability"
+        panes.append((caption, heatmap(image, np.asarray(heat), heat_name or "")))
+    return side_by_side(panes)
+
+
+def _inferno() -> np.ndarray:
+    """(256, 3) uint8."""
+    anchors = np.frombuffer(bytes.fromhex(_INFERNO), np.uint8).reshape(-1, 3)
+    steps = np.linspace(0, 255, len(anchors))
+    channels = [np.interp(np.arange(256), steps, channel) for channel in anchors.T]
+    return np.rint(np.stack(channels, axis=1)).astype(np.uint8)
+
+
+def _check_size(image: Image.Image, values: np.ndarray) -> None:
+    if values.shape != (image.height, image.width):
+        size = image.height, image.width
+        raise ValueError(f"expected values (H, W) of the picture's {size}, got {values.shape}")
+
+
+def _mask(chosen: np.ndarray) -> Image.Image:
+    return Image.fromarray(chosen.astype(np.uint8) * 255)
+
+
+def _boundaries(labels: np.ndarray, thickness: int) -> np.ndarray:
+    """Marks a line, `thickness` wide, where labels that far apart differ."""
+    edges = np.zeros(labels.shape, bool)
+    height, width = (edge - thickness for edge in labels.shape)
+    half = thickness // 2
+    if width > 0:
+        edges[:, half : half + width] |= labels[:, :width] != labels[:, thickness:]
+    if height > 0:
+        edges[half : half + height] |= labels[:height] != labels[thickness:]
+    return edges

@@ -1,0 +1,158 @@
+"""One HTTP request that carries a partial file further."""
+
+import contextlib
+import http.client
+import re
+import shutil
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from fcn_jax.weights.download.progress import Moved
+
+SILENCE_SECONDS = 30.0  # a server that says nothing for so long has stalled
+SLOWEST = 1024  # bytes a second over SILENCE_SECONDS: below this it has stalled too, drop by drop
+LONGEST_WAIT = 60.0  # seconds; a server's Retry-After is heard up to here
+LARGEST = 4 << 30  # bytes; no published network comes near, an endless answer would fill the disk
+_CHUNK = 1 << 18
+_PASSING = {408, 425, 429}  # these client errors pass with time, as those of the server (5xx) may
+
+
+class Fault(Exception):
+    """The transfer failed in a way that may pass: trying again makes sense.
+
+    Attributes:
+      wait: the seconds the server asked to wait, or None.
+    """
+
+    def __init__(self, reason: str, wait: float | None = None):
+        super().__init__(reason)
+        self.wait = wait
+
+
+class Refusal(Exception):
+    """The transfer failed in a way that trying again would not mend."""
+
+
+class Transfer:
+    """Brings the file at `url` into `part`, in as many requests as it takes.
+
+    Args:
+      url: an http or https address; redirects are followed, proxies are taken from the environment.
+      part: where the bytes gather. What it holds already is kept, and only the rest asked for.
+      size: the file's length, if known.
+      moved: told about each piece that came.
+    """
+
+    def __init__(self, url: str, part: Path, size: int | None, moved: Moved):
+        self.url, self.part, self.size, self.moved = url, part, size, moved
+        self.etag: str | None = None
+
+    def attempt(self) -> None:
+        """Makes one request and appends what it brings; returns when nothing is missing.
+
+        Raises:
+          Fault: the connection or the server failed; what came stays in `part`.
+          Refusal: the server will not give this file.
+          OSError: `part` cannot be written.
+        """
+        start = self.part.stat().st_size if self.part.exists() else 0
+        request = urllib.request.Request(self.url, headers={"User-Agent": "fcn_jax"})
+        if start:
+            request.add_header("Range", f"bytes={start}-")
+            if self.etag:  # the rest of the same file, or else all of the new one
+                request.add_header("If-Range", self.etag)
+        with _open(request) as response:
+            start, total = self._extent(response, start)
+            self._receive(response, start, total)
+
+    def _start_over(self, reason: str) -> None:
+        self.part.unlink(missing_ok=True)
+        raise Fault(f"{reason}; starting from the first byte")
+
+    def _extent(self, response: http.client.HTTPResponse, start: int) -> tuple[int, int | None]:
+        """Reads from the headers which byte comes first and how many the whole file has."""
+        if response.status == 206:
+            span = re.fullmatch(
+                r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip()
+            )
+            if not span or int(span[1]) != start:
+                self._start_over(f"the server sent another part than the one after byte {start}")
+            total = None if span[2] == "*" else int(span[2])
+        elif response.status == 200:
+            length = response.headers.get("Content-Length", "")
+            start, total = 0, int(length) if length.isdecimal() else None
+        elif response.status == 416 and start:
+            self._start_over("the server has no bytes after those kept from before")
+        else:
+            raise _unwelcome(response)
+        if self.size is not None and total not in (None, self.size):
+            raise Fault(f"the server announced a file of {total:,} bytes, expected {self.size:,}")
+        if total is None:
+            total = self.size
+        etag = response.headers.get("ETag", "")
+        # A weak one (W/"...") does not promise equal bytes.
+        self.etag = etag if etag.startswith('"') else None
+        return start, total
+
+    def _receive(self, response: http.client.HTTPResponse, start: int, total: int | None) -> None:
+        with self.part.open("ab" if start else "wb") as file:
+            free = shutil.disk_usage(self.part.parent).free
+            if total is not None and total - start > free:
+                raise Refusal(
+                    f"{(total - start) / 2**20:,.1f} MiB are still to come and "
+                    f"{self.part.parent} has {free / 2**20:,.1f} MiB free; "
+                    "make room, or let FCN_JAX_CACHE name another folder"
+                )
+            here = mark = start
+            mark_time, limit = time.monotonic(), self.size or LARGEST
+            while (total is None or here < total) and here <= limit:
+                with _network():
+                    piece = response.read1(_CHUNK)
+                if not piece:
+                    break
+                file.write(piece)
+                here += len(piece)
+                self.moved(here, total)
+                elapsed = time.monotonic() - mark_time
+                if elapsed > SILENCE_SECONDS:
+                    if here - mark < SLOWEST * elapsed:
+                        raise Fault(f"only {here - mark:,} bytes came in {elapsed:.0f} s")
+                    mark, mark_time = here, time.monotonic()
+        if here > limit:
+            self._start_over(f"the server sent more than {limit:,} bytes")
+        if total is not None and here != total:
+            raise Fault(f"the connection ended after {here:,} of {total:,} bytes")
+
+
+def _open(request: urllib.request.Request) -> http.client.HTTPResponse | urllib.error.HTTPError:
+    with _network():
+        try:
+            return urllib.request.urlopen(request, timeout=SILENCE_SECONDS)
+        except urllib.error.HTTPError as answer:  # an answer like any other; the caller reads its status
+            return answer
+
+
+@contextlib.contextmanager
+def _network() -> Iterator[None]:
+    """Turns what the network can raise into Fault and Refusal, apart from the OSErrors of the disk."""
+    try:
+        yield
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error  # URLError wraps the error that says something
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            raise Refusal(f"the server's certificate was not accepted ({reason})") from error
+        if isinstance(reason, TimeoutError):
+            raise Fault(f"the server was silent for {SILENCE_SECONDS:g} s") from error
+        raise Fault(f"the connection failed ({str(reason) or type(reason).__name__})") from error
+
+
+def _unwelcome(response: http.client.HTTPResponse | urllib.error.HTTPError) -> Fault | Refusal:
+    reason = f"the server answered HTTP {response.status} {response.reason}"
+    if response.status < 500 and response.status not in _PASSING:
+        return Refusal(reason)
+    wait = response.headers.get("Retry-After", "")
+    return Fault(reason, wait=min(float(wait), LONGEST_WAIT) if wait.isdecimal() else None)

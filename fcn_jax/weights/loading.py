@@ -1,0 +1,253 @@
+"""Weights between files and models.
+
+    account = load_weights(model, "fcn_resnet50_coco-1167a1af.pth")
+    save_weights(model, "trained.safetensors")
+
+`weights_converter` reads and writes the files; here its arrays meet the variables of a model.
+"""
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import jax
+import numpy as np
+from flax import nnx
+
+from fcn_jax.errors import CheckpointError, SettingError, WrongTypeError
+from fcn_jax.meta import WeightsMeta
+from fcn_jax.models.arrays import named_variables
+from fcn_jax.models.model import SegmentationModel
+from fcn_jax.transforms import CaffeSegmentation, Preset
+from weights_converter import Account, Conversion, ModelSpec, load_model_file, save_model_file
+from weights_converter.account import settle
+from weights_converter.conversion import to_ours
+
+AUX = "aux_classifier."
+Source = str | os.PathLike | Mapping[str, np.ndarray]
+"""A checkpoint file, or a state_dict in memory."""
+
+
+def read_weights(source: Source, *, strict: bool = True) -> Conversion:
+    """Reads a checkpoint file, or takes arrays in memory, into our names and layouts.
+
+    Raises:
+      CheckpointError: the file cannot be read, or the tensors are of no known architecture.
+    """
+    return (
+        to_ours(source, strict=strict)
+        if isinstance(source, Mapping)
+        else load_model_file(source, strict=strict)
+    )
+
+
+def load_weights(
+    model: SegmentationModel,
+    path: Source,
+    *,
+    strict: bool = True,
+    aux: Literal["require", "drop", "keep"] = "require",
+    head: Literal["require", "replace"] = "require",
+) -> Account:
+    """Fills a model from a checkpoint, in any format and any names that `weights_converter` knows.
+
+    Nothing is changed unless everything fits. Numbers are cast to the dtypes of the model. Its transforms,
+    and with the head its categories and palette, become those of the file.
+
+    Args:
+      model: a model of the file's architecture, from one of the builders.
+      path: `.pth`, `.pt`, `.caffemodel` or `.safetensors`; or {name: array}, a state_dict in memory. A file
+        of the paper's next coarser network starts this one's training: what only the model has starts anew.
+      strict: every array of the file must have its place and every variable its array. Otherwise what is
+        missing keeps its value and what is unexpected is left, both named in the account; shapes must be
+        equal even so.
+      aux: "require" wants the auxiliary head in both or in neither; "drop" leaves out the file's, for a model
+        without one; "keep" leaves the model's as it is.
+      head: "require" wants as many classes in the file as in the model; "replace" leaves what depends on the
+        classes as it is in the model, the score layers and the upsamplings of scores: the start of training
+        for other classes.
+
+    Returns:
+      What became of every array of the file and every variable of the model.
+
+    Raises:
+      CheckpointError: the file cannot be read or does not fit; the message says in what.
+      SettingError: an unknown value of `aux` or `head`.
+      WrongTypeError: no model of this package.
+    """
+    check_model(model)
+    return fill(model, read_weights(path, strict=strict), strict=strict, aux=aux, head=head)
+
+
+def fill(
+    model: SegmentationModel,
+    conversion: Conversion,
+    *,
+    strict: bool = True,
+    aux: Literal["require", "drop", "keep"] = "require",
+    head: Literal["require", "replace"] = "require",
+) -> Account:
+    """Fills a model with what was read; see `load_weights`."""
+    _check_choice("aux", aux, ("require", "drop", "keep"))
+    _check_choice("head", head, ("require", "replace"))
+    starts = conversion.spec.name == model.coarser
+    if not starts:
+        hint = f"its training can start from a file of {model.coarser}" if model.coarser else None
+        conversion = conversion.of(model.spec.name, hint)
+    if strict:
+        _check_same_heads(model.spec, conversion, aux, head)
+    variables, arrays = named_variables(model), conversion.params
+    dropped, fresh = dict(conversion.dropped), {}
+
+    def leave_out(prefixes: tuple[str, ...], why: str) -> None:
+        dropped.update({name: why for name in arrays if name.startswith(prefixes)})
+        fresh.update({name: why for name in variables if name.startswith(prefixes)})
+
+    if aux != "require":
+        leave_out((AUX,), f'aux="{aux}"')
+    if head == "replace":
+        leave_out(model.class_layers, 'head="replace"')
+    begun = []
+    if starts:
+        begun = [name for name in variables if name not in arrays and name not in fresh]
+        fresh.update({name: f"{conversion.spec.name} does not have it; it starts anew" for name in begun})
+        dropped.update(
+            {name: f"{model.spec.name} does not have it" for name in arrays if name not in variables}
+        )
+    wanted = {name: variable.shape for name, variable in variables.items() if name not in fresh}
+    came = {name: array for name, array in arrays.items() if name not in dropped}
+    try:
+        account = settle(wanted, came, "the model", strict=strict)
+        meta = _meta_of(model, conversion)
+    except CheckpointError as error:
+        raise error.about(conversion.path) from None
+
+    assign({name: variables[name] for name in account.loaded}, came)
+    if starts and head == "require":
+        model.start_layers(begun)
+    model.update_meta(transforms=meta.transforms or model.meta.transforms)
+    if head == "require":
+        model.update_meta(
+            categories=meta.categories or model.meta.categories, palette=meta.palette or model.meta.palette
+        )
+    return Account(account.loaded, dropped | account.dropped, fresh | account.fresh)
+
+
+def load_backbone(model: SegmentationModel, source: Source) -> tuple[Account, Conversion]:
+    """Fills `model.backbone` from an ImageNet classifier's checkpoint, whose last layer is dropped.
+
+    Returns:
+      What became of every array and every variable, and what was read.
+
+    Raises:
+      CheckpointError: the file cannot be read, is no classifier, or one of another depth or width.
+    """
+    conversion, expected = read_weights(source), model.backbone_spec
+    if conversion.spec != expected:
+        raise CheckpointError(
+            expected=f"a backbone, {expected}", got=str(conversion.spec), path=conversion.path
+        )
+    variables = named_variables(model.backbone)
+    assign(variables, conversion.params)
+    loaded = tuple(f"backbone.{name}" for name in variables)
+    fresh = {name: "not part of a backbone" for name in named_variables(model) if name not in loaded}
+    return Account(loaded, dict(conversion.dropped), fresh), conversion
+
+
+def save_weights(
+    model: SegmentationModel,
+    path: str | os.PathLike,
+    *,
+    categories: Sequence[str] | None = None,
+    transforms: Preset | None = None,
+) -> None:
+    """Writes the weights of a model: `.safetensors` (ours), or `.pth` / `.pt` for PyTorch.
+
+    The file appears whole or not at all, and is read back and compared first. A safetensors file also has the
+    model's spec and its `meta`: transforms, categories, palette.
+
+    Args:
+      model: any model of the builders.
+      path: the file to write.
+      categories: class names, stored in a safetensors file; the model's own if not given.
+      transforms: the preset that pictures go through, likewise.
+
+    Raises:
+      CheckpointError: an unknown suffix, or a file that cannot be written.
+      SettingError: more or fewer categories than classes. Nothing is written.
+      WrongTypeError: `model` is no model of this package, or `transforms` no preset.
+    """
+    check_model(model)
+    meta = model.meta
+    if categories is not None:
+        meta = dataclasses.replace(meta, categories=tuple(categories))
+    if transforms is not None:
+        if not isinstance(transforms, Preset):
+            raise WrongTypeError(
+                subject="transforms", expected="a preset of fcn_jax.transforms", got=repr(transforms)
+            )
+        meta = dataclasses.replace(meta, transforms=transforms)
+    meta.check(model.spec.num_classes)
+    metadata = meta.to_metadata()
+    if meta.transforms is not None:
+        metadata["preset"] = "caffe" if isinstance(meta.transforms, CaffeSegmentation) else "torchvision"
+    arrays = {name: np.asarray(variable[...]) for name, variable in named_variables(model).items()}
+    save_model_file(path, arrays, model.spec, metadata)
+
+
+def assign(variables: Mapping[str, nnx.Variable], arrays: Mapping[str, np.ndarray]) -> None:
+    """Gives each variable a copy of the array of its name, in the variable's dtype."""
+    for name, variable in variables.items():
+        # NumPy's copy, always: a file's arrays are mapped, and JAX may share the memory of an aligned one.
+        # `jnp.array` would copy too, by a program that it compiles for each shape.
+        variable.set_value(jax.device_put(np.array(arrays[name], variable.dtype, order="C")))
+
+
+def check_model(model: SegmentationModel) -> None:
+    """Raises WrongTypeError unless it is a model of this package."""
+    if not isinstance(model, SegmentationModel):
+        raise WrongTypeError(
+            expected="a model of fcn_jax",
+            got=type(model).__name__,
+            hint="the model comes first, then the path",
+        )
+
+
+def read_meta(conversion: Conversion) -> WeightsMeta:
+    """Reads what a file of our own knows of its weights' data.
+
+    Raises:
+      CheckpointError: it makes no sense.
+    """
+    try:
+        return WeightsMeta.from_metadata(conversion.metadata, conversion.spec.num_classes)
+    except SettingError as error:
+        raise CheckpointError(f"its metadata are not as expected: {error}", conversion.path) from error
+
+
+def _meta_of(model: SegmentationModel, conversion: Conversion) -> WeightsMeta:
+    """What the file says, and the usual transforms where it only tells which images its weights expect."""
+    meta = read_meta(conversion)
+    if meta.transforms is None and conversion.preset is not None:
+        return dataclasses.replace(meta, transforms=model.default_transforms(conversion.preset))
+    return meta
+
+
+def _check_same_heads(expected: ModelSpec, conversion: Conversion, aux: str, head: str) -> None:
+    found, hint = conversion.spec, None
+    if found.num_classes != expected.num_classes and head == "require":
+        hint = 'build the model with as many classes, or pass head="replace"'
+    elif found.aux_loss and not expected.aux_loss and aux == "require":
+        hint = 'pass aux="drop", or build the model with aux_loss=True'
+    elif expected.aux_loss and not found.aux_loss and aux != "keep":
+        hint = 'pass aux="keep" to leave the model\'s aux_classifier as it is'
+    elif expected.aux_loss and aux == "drop":
+        hint = 'aux="drop" is for a model without aux_classifier: pass aux="keep" to leave this one as it is'
+    if hint:
+        raise CheckpointError(f"the model is {expected}, the file {found}", conversion.path, hint=hint)
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise SettingError(subject=name, expected=f"one of {', '.join(map(repr, choices))}", got=repr(value))

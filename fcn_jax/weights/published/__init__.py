@@ -1,0 +1,1 @@
+"""The published weights as data: names, files, digests, categories, scores."""

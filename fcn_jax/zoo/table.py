@@ -1,0 +1,79 @@
+"""The models as data: a row for each name."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from fcn_jax.models import fcn, skip_fcn
+from fcn_jax.models.model import SegmentationModel
+from fcn_jax.weights import WeightsEnum, get_model_weights
+from weights_converter import ModelSpec
+from weights_converter.spec import PUBLISHED_WIDTHS
+
+
+class Entry(NamedTuple):
+    """One model.
+
+    Attributes:
+      name: of its builder.
+      network: its class.
+      create: makes it from a spec, with random weights.
+      random: its spec where the caller says nothing else.
+      published: the spec of the published weights, known before they are fetched.
+      weights, weights_backbone: the published weights of the model and of its backbone.
+      options: the fields of the spec that its builder takes.
+      coarser: the model whose weights start the training of this one.
+    """
+
+    name: str
+    network: type[SegmentationModel]
+    create: Callable[..., SegmentationModel]
+    random: ModelSpec
+    published: ModelSpec
+    weights: type[WeightsEnum]
+    weights_backbone: type[WeightsEnum]
+    options: tuple[str, ...]
+    coarser: str | None = None
+
+
+def _torchvision(name: str, backbone: str) -> Entry:
+    random = ModelSpec(name=name, num_classes=21)
+    return Entry(
+        name=name,
+        network=fcn.FCN,
+        create=fcn.create,
+        random=random,
+        published=ModelSpec(name=name, num_classes=21, aux_loss=True),
+        weights=get_model_weights(name),
+        weights_backbone=get_model_weights(backbone),
+        options=("num_classes", "aux_loss"),
+    )
+
+
+def _paper(name: str, backbone: str) -> Entry:
+    features, fc_features = PUBLISHED_WIDTHS[backbone]
+    spec = ModelSpec(name=name, num_classes=21, features=features, fc_features=fc_features)
+    return Entry(
+        name=name,
+        network=skip_fcn.SkipFCN,
+        create=skip_fcn.create,
+        random=spec,
+        published=spec,
+        weights=get_model_weights(name),
+        weights_backbone=get_model_weights(backbone),
+        options=("num_classes", "features", "fc_features", "learn_upsampling"),
+        coarser=skip_fcn.VARIANTS[name].coarser,
+    )
+
+
+MODELS = {
+    entry.name: entry
+    for entry in (
+        _torchvision("fcn_resnet50", "resnet50"),
+        _torchvision("fcn_resnet101", "resnet101"),
+        _paper("fcn32s_vgg16", "vgg16"),
+        _paper("fcn16s_vgg16", "vgg16"),
+        _paper("fcn8s_vgg16", "vgg16"),
+        _paper("fcn8s_atonce_vgg16", "vgg16"),
+        _paper("fcn32s_alexnet", "caffenet"),
+    )
+}

@@ -1,0 +1,80 @@
+"""Bilinear resizing against its definition, written as a loop over pixels."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fcn_jax.models.upsampling import bilinear_taps, resize_bilinear
+
+SIZES = [
+    ((5, 7), (33, 47)),
+    ((33, 47), (5, 7)),
+    ((1, 1), (4, 3)),
+    ((6, 9), (1, 1)),
+    ((4, 4), (4, 9)),
+    ((3, 2), (3, 2)),
+]
+
+
+def resize_by_definition(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    h, w, channels = image.shape
+    result = np.zeros((*size, channels))
+    for row in range(size[0]):
+        for column in range(size[1]):
+            y = max((row + 0.5) * h / size[0] - 0.5, 0)
+            x = max((column + 0.5) * w / size[1] - 0.5, 0)
+            top, left = min(int(y), h - 1), min(int(x), w - 1)
+            bottom, right = min(top + 1, h - 1), min(left + 1, w - 1)
+            dy, dx = y - top, x - left
+            upper = (1 - dx) * image[top, left] + dx * image[top, right]
+            lower = (1 - dx) * image[bottom, left] + dx * image[bottom, right]
+            result[row, column] = (1 - dy) * upper + dy * lower
+    return result
+
+
+@pytest.mark.parametrize(("size_in", "size_out"), SIZES)
+@pytest.mark.usefixtures("float64")
+def test_equals_the_definition(size_in, size_out):
+    maps = np.random.RandomState(0).standard_normal((2, *size_in, 3))
+    resized = resize_bilinear(jnp.asarray(maps), size_out)
+    expected = np.stack([resize_by_definition(image, size_out) for image in maps])
+    np.testing.assert_allclose(resized, expected, rtol=0, atol=1e-14)  # seen: 9e-16
+
+
+def test_computes_in_float32_for_half_precision_maps():
+    maps = jnp.asarray(np.random.RandomState(0).standard_normal((1, 4, 5, 3)), jnp.bfloat16)
+    resized = resize_bilinear(maps, (33, 47))
+    assert resized.dtype == jnp.float32
+    np.testing.assert_array_equal(resized, resize_bilinear(maps.astype(jnp.float32), (33, 47)))
+
+
+def test_the_same_size_changes_nothing_but_the_dtype():
+    maps = jnp.ones((1, 4, 5, 3), jnp.bfloat16)
+    assert resize_bilinear(maps, (4, 5)).dtype == jnp.float32
+
+
+@pytest.mark.usefixtures("float64")
+def test_the_gradient_is_the_transpose():
+    maps, cotangent = (
+        np.random.RandomState(i).standard_normal(s) for i, s in enumerate([(1, 4, 6, 2), (1, 9, 5, 2)])
+    )
+    _, pullback = jax.vjp(lambda x: resize_bilinear(x, (9, 5)), jnp.asarray(maps))
+    forward = np.vdot(resize_bilinear(jnp.asarray(maps), (9, 5)), cotangent)
+    np.testing.assert_allclose(np.vdot(maps, pullback(jnp.asarray(cotangent))[0]), forward, rtol=1e-13)
+
+
+@pytest.mark.parametrize(("size_in", "size_out"), [(1, 7), (7, 1), (65, 520), (520, 65), (9, 9)])
+def test_the_taps_stay_inside(size_in, size_out):
+    low, high, weight = bilinear_taps(size_in, size_out)
+    assert low.shape == high.shape == weight.shape == (size_out,)
+    assert (low >= 0).all()
+    assert (high < size_in).all()
+    assert ((weight >= 0) & (weight <= 1)).all()
+
+
+def test_says_what_it_wants():
+    with pytest.raises(ValueError, match=r"expected maps \(N, h, w, C\), got shape \(4, 5, 3\)"):
+        resize_bilinear(jnp.ones((4, 5, 3)), (8, 10))
+    with pytest.raises(ValueError, match="sizes of at least 1, got input 4 and output 0"):
+        resize_bilinear(jnp.ones((1, 4, 5, 3)), (0, 10))

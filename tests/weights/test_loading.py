@@ -1,0 +1,197 @@
+"""Weights between files and models: what is loaded, dropped, kept, and refused."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import fcn_jax
+from fcn_jax.weights.loading import named_variables
+from fcn_jax.zoo.torchvision import create
+from tests.seeded import seeded_state_dict
+from weights_converter import CheckpointError, load_model_file, read_checkpoint, write_torch_zip
+
+
+def state_dict(num_classes: int = 5, aux: bool = True, name: str = "fcn_resnet50") -> dict[str, np.ndarray]:
+    return dict(seeded_state_dict(name, num_classes, aux))
+
+
+@pytest.fixture
+def build():
+    """Builds a model filled with ones, quickly: any variable that keeps its value can be told."""
+
+    def build_ones(num_classes: int = 5, aux: bool = True) -> fcn_jax.FCN:
+        model = nnx.eval_shape(
+            lambda: create((3, 4, 6, 3), num_classes=num_classes, aux_loss=aux, rngs=nnx.Rngs(0))
+        )
+        for variable in named_variables(model).values():
+            variable.set_value(jnp.ones(variable.shape, variable.dtype))
+        return model
+
+    return build_ones
+
+
+def values(model) -> dict[str, np.ndarray]:
+    return {name: np.asarray(variable[...]) for name, variable in named_variables(model).items()}
+
+
+def test_every_variable_is_filled_with_its_own_array(build):
+    model, tensors = build(), state_dict()
+    report = fcn_jax.load_weights(model, tensors)
+    assert set(report.loaded) == set(named_variables(model))
+    assert report.dropped == report.fresh == {}
+    got = values(model)
+    for ours, theirs, axes in [
+        ("backbone.conv1.kernel", "backbone.conv1.weight", (2, 3, 1, 0)),
+        ("backbone.layer3.0.downsample.conv.kernel", "backbone.layer3.0.downsample.0.weight", (2, 3, 1, 0)),
+        ("backbone.layer4.2.bn2.scale", "backbone.layer4.2.bn2.weight", (0,)),
+        ("backbone.layer4.2.bn2.bias", "backbone.layer4.2.bn2.bias", (0,)),
+        ("backbone.layer4.2.bn2.mean", "backbone.layer4.2.bn2.running_mean", (0,)),
+        ("backbone.layer4.2.bn2.var", "backbone.layer4.2.bn2.running_var", (0,)),
+        ("aux_classifier.score.bias", "aux_classifier.4.bias", (0,)),
+    ]:
+        np.testing.assert_array_equal(got[ours], tensors[theirs].transpose(axes).astype(np.float32))
+
+
+def test_a_file_keeps_every_number_both_ways(build, tmp_path):
+    model = build()
+    fcn_jax.load_weights(model, state_dict())
+    expected = values(model)
+    for file in ("model.safetensors", "model.pth"):
+        fcn_jax.save_weights(model, tmp_path / file)
+        other = build()
+        fcn_jax.load_weights(other, tmp_path / file)
+        got = values(other)
+        assert got.keys() == expected.keys()
+        assert all(np.array_equal(got[name], expected[name]) for name in expected)
+    assert set(read_checkpoint(tmp_path / "model.pth")) == set(state_dict())
+
+
+def test_a_file_of_our_own_says_what_it_is(build, tmp_path):
+    path = tmp_path / "model.safetensors"
+    fcn_jax.save_weights(build(2), path, categories=["road", "sky"])
+    metadata = load_model_file(path).metadata
+    assert metadata["format"] == "fcn_jax"
+    assert metadata["model"] == "fcn_resnet50"
+    assert metadata["num_classes"] == "2"
+    assert metadata["categories"] == '["road", "sky"]'
+
+
+def test_what_could_not_be_loaded_again_is_not_saved(build, tmp_path):
+    with pytest.raises(ValueError, match="expected 5 categories, one for each class, got 1"):
+        fcn_jax.save_weights(build(), tmp_path / "model.safetensors", categories=["a"])
+    with pytest.raises(TypeError, match=r"expected a model, an nnx.Module, got str; the model comes first"):
+        fcn_jax.save_weights("model.safetensors", build())
+    with pytest.raises(TypeError, match="the model comes first"):
+        fcn_jax.load_weights("model.safetensors", build())
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_report_is_short_to_read(build):
+    report = fcn_jax.load_weights(build(aux=False), state_dict(), aux="drop")
+    assert repr(report) == "LoadReport(272 loaded, 7 dropped, 0 fresh; preset 'torchvision')"
+
+
+def test_loading_copies_so_that_a_file_may_change_later(build, tmp_path):
+    tensors = state_dict()
+    memory = np.empty(16 + 5, np.float32)
+    start = -memory.ctypes.data // 4 % 16  # JAX shares only what begins at a multiple of 64 bytes
+    bias = memory[start : start + 5]
+    bias[:] = np.arange(5)
+    tensors["classifier.4.bias"] = bias
+    model = build()
+    fcn_jax.load_weights(model, tensors)
+    bias[:] = -1
+    np.testing.assert_array_equal(model.classifier.score.bias[...], np.arange(5))
+
+
+def test_aux_may_be_dropped(build):
+    model = build(aux=False)
+    with pytest.raises(
+        CheckpointError, match=r"without aux_classifier.*with aux_classifier\); pass aux=\"drop\""
+    ):
+        fcn_jax.load_weights(model, state_dict())
+    report = fcn_jax.load_weights(model, state_dict(), aux="drop")
+    assert len(report.dropped) == 7
+    assert report.dropped["aux_classifier.score.bias"] == 'aux="drop"'
+    assert report.fresh == {}
+
+
+def test_aux_may_keep_its_values(build):
+    model = build()
+    with pytest.raises(CheckpointError, match='pass aux="keep"'):
+        fcn_jax.load_weights(model, state_dict(aux=False))
+    with pytest.raises(
+        CheckpointError, match='aux="drop" is for a model without aux_classifier: pass aux="keep"'
+    ):
+        fcn_jax.load_weights(model, state_dict(), aux="drop")
+    for tensors in (state_dict(aux=False), state_dict()):
+        report = fcn_jax.load_weights(model, tensors, aux="keep")
+        assert len(report.fresh) == 7
+        assert (values(model)["aux_classifier.conv.kernel"] == 1).all()
+
+
+def test_the_head_may_be_replaced_for_another_class_count(build):
+    model = build(num_classes=9)
+    with pytest.raises(CheckpointError, match=r"is fcn_resnet50 \(9 classes.*\(5 classes.*head=\"replace\""):
+        fcn_jax.load_weights(model, state_dict())
+    report = fcn_jax.load_weights(model, state_dict(), head="replace")
+    scores = {
+        f"{head}.score.{leaf}" for head in ("classifier", "aux_classifier") for leaf in ("kernel", "bias")
+    }
+    assert set(report.fresh) == set(report.dropped) == scores
+    assert (values(model)["classifier.score.kernel"] == 1).all()
+    assert not (values(model)["classifier.conv.kernel"] == 1).any()
+
+
+def test_an_account_that_does_not_close_names_all_and_changes_nothing(build):
+    model, tensors = build(), state_dict()
+    del tensors["backbone.layer2.3.bn1.running_mean"], tensors["classifier.0.weight"]
+    with pytest.raises(CheckpointError, match="no architecture known"):
+        fcn_jax.load_weights(model, tensors)
+    tensors["classifier.0.weight"] = np.ones((512, 2048, 3, 1), np.float32)
+    tensors["surplus"] = np.ones(3, np.float32)
+    tensors["backbone.bn1.bias"] = np.ones(64, np.int8)
+    with pytest.raises(CheckpointError) as caught:
+        fcn_jax.load_weights(model, tensors)
+    for part in (
+        "missing (1): backbone.layer2.3.bn1.running_mean",
+        "unexpected (1): surplus",
+        "classifier.0.weight: expected float (512, 2048, 3, 3), got float32 (512, 2048, 3, 1)",
+        "backbone.bn1.bias: expected float (64,), got int8 (64,)",
+    ):
+        assert part in str(caught.value)
+    assert all((array == 1).all() for array in values(model).values())
+
+
+def test_strict_false_reports_what_it_let_pass_but_not_other_shapes(build):
+    model, tensors = build(), state_dict()
+    del tensors["backbone.layer2.3.bn1.running_mean"]
+    tensors["surplus"] = np.ones(3, np.float32)
+    report = fcn_jax.load_weights(model, tensors, strict=False)
+    assert report.fresh == {"backbone.layer2.3.bn1.mean": "strict=False: not in the file"}
+    assert report.dropped == {"surplus": "strict=False: no place for it"}
+    with pytest.raises(
+        CheckpointError, match=r"classifier.score.bias: expected float \(7,\), got float64 \(5,\)"
+    ):
+        fcn_jax.load_weights(build(7), state_dict(), strict=False)
+
+
+def test_other_architectures_are_refused_with_advice(build):
+    with pytest.raises(CheckpointError, match="of fcn_resnet50, got those of fcn_resnet101"):
+        fcn_jax.load_weights(build(), state_dict(name="fcn_resnet101"))
+    with pytest.raises(CheckpointError, match="a classifier's file fills a backbone"):
+        fcn_jax.load_weights(build(), dict(seeded_state_dict("resnet50", None)))
+    with pytest.raises(ValueError, match="aux: expected one of 'require', 'drop', 'keep', got 'maybe'"):
+        fcn_jax.load_weights(build(), state_dict(), aux="maybe")
+
+
+def test_errors_name_the_file(build, tmp_path):
+    path = tmp_path / "other.pth"
+    write_torch_zip(path, {"features.0.weight": np.ones((4, 3, 3, 3), np.float32)})
+    with pytest.raises(CheckpointError, match=r"other\.pth: .*no architecture known.*features\.0\.weight"):
+        fcn_jax.load_weights(build(), path)
+    with pytest.raises(CheckpointError, match=r"nowhere\.pth"):
+        fcn_jax.load_weights(build(), tmp_path / "nowhere.pth")
+    with pytest.raises(CheckpointError, match=r"expected a name that ends in one of .safetensors.*got '.h5'"):
+        fcn_jax.save_weights(build(), tmp_path / "model.h5")

@@ -1,0 +1,118 @@
+"""What a network is, in a few words that a file can carry."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from weights_converter.errors import SettingError
+
+LearnUpsampling = Literal["none", "intermediate"]
+PUBLISHED_WIDTHS = {
+    "vgg16": ((64, 128, 256, 512, 512), 4096),
+    "caffenet": ((96, 256, 384, 384, 256), 4096),
+}
+"""{trunk of the paper's networks: (features, fc_features)}."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """What a network is: enough to build it, and nothing of its weights. Carried by models and by files.
+
+    Attributes:
+      name: the builder's name, as `fcn_jax.get_model` takes it; or, of an ImageNet classifier whose layers
+        make a backbone, "resnet50", "resnet101", "vgg16" or "caffenet".
+      num_classes: of the segmentation; None for a classifier.
+      aux_loss: whether there is an auxiliary head.
+      features: widths of the five blocks of one of the paper's trunks; None for networks of one width only.
+      fc_features: width of fc6 and fc7, likewise.
+      learn_upsampling: of the paper's networks: which upsamplings are parameters, rather than fixed. Weights
+        of other programs do not tell; they are read as "none".
+      in_channels: of the images.
+
+    Raises:
+      SettingError: a value of another kind, or out of its range.
+    """
+
+    name: str
+    num_classes: int | None = None
+    aux_loss: bool = False
+    features: tuple[int, ...] | None = None
+    fc_features: int | None = None
+    learn_upsampling: LearnUpsampling = "none"
+    in_channels: int = 3
+
+    def __post_init__(self):
+        widths = self.features if self.features is not None else ()
+        numbers = {
+            "num_classes": self.num_classes,
+            "fc_features": self.fc_features,
+            "in_channels": self.in_channels,
+        }
+        for field, value in (*numbers.items(), *(("features", width) for width in widths)):
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+                raise SettingError(subject=field, expected="a number of at least 1", got=repr(value))
+        if self.learn_upsampling not in ("none", "intermediate"):
+            raise SettingError(
+                subject="learn_upsampling",
+                expected="'none' or 'intermediate'",
+                got=repr(self.learn_upsampling),
+            )
+
+    def __str__(self) -> str:
+        """Says it in words: "fcn_resnet50 (21 classes, with aux_classifier)"."""
+        facts = ["an ImageNet classifier" if self.num_classes is None else f"{self.num_classes} classes"]
+        if self.features is None and self.num_classes is not None:
+            facts.append(f"{'with' if self.aux_loss else 'without'} aux_classifier")
+        if self.features is not None and (self.features, self.fc_features) not in PUBLISHED_WIDTHS.values():
+            facts.append(f"widths {', '.join(map(str, (*self.features, self.fc_features)))}")
+        if self.in_channels != 3:
+            facts.append(f"{self.in_channels} channels in")
+        return f"{self.name} ({', '.join(facts)})"
+
+    def to_json(self) -> str:
+        """Gives the spec as one line of JSON; fields that have their default are left out."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        return json.dumps({name: value for name, value in fields.items() if value != defaults[name]})
+
+    @staticmethod
+    def from_json(text: str) -> "ModelSpec":
+        """Reads what `to_json` wrote.
+
+        Raises:
+          SettingError: it is something else, or has a field that this version does not know.
+        """
+        try:
+            fields = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise SettingError(subject="spec", expected="JSON", got=repr(text[:80])) from error
+        return ModelSpec(**_checked(fields))
+
+
+_KINDS = {
+    "name": str,
+    "num_classes": int,
+    "aux_loss": bool,
+    "features": list,
+    "fc_features": int,
+    "learn_upsampling": str,
+    "in_channels": int,
+}
+
+
+def _checked(fields: Any) -> Mapping[str, Any]:
+    if not isinstance(fields, dict) or "name" not in fields:
+        raise SettingError(subject="spec", expected='an object with a "name"', got=repr(fields)[:80])
+    unknown = [name for name in fields if name not in _KINDS]
+    if unknown:
+        raise SettingError(
+            subject="spec",
+            expected=f"the fields {', '.join(_KINDS)}",
+            got=", ".join(map(repr, unknown[:8])),
+            hint="read the file with the version of fcn_jax that wrote it",
+        )
+    for name, value in fields.items():
+        if not isinstance(value, _KINDS[name]):
+            raise SettingError(subject=f"spec: {name}", expected=_KINDS[name].__name__, got=repr(value)[:80])
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
