@@ -23,13 +23,9 @@ from weights_converter import load_model_file
 def torchvision_side(checkpoint: str):
     """Gives a function from an image to torchvision's logits (H, W, C), also at the image's size."""
     torchvision = import_torchvision()
-    architecture = load_model_file(checkpoint).architecture
+    spec = load_model_file(checkpoint).spec
     model = torchvision.models.get_model(
-        architecture.model_name,
-        weights=None,
-        weights_backbone=None,
-        num_classes=architecture.num_classes,
-        aux_loss=architecture.aux,
+        spec.name, weights=None, weights_backbone=None, num_classes=spec.num_classes, aux_loss=spec.aux_loss
     )
     model.load_state_dict(torch.load(checkpoint, weights_only=True), strict=True)
     model.eval()
@@ -42,7 +38,7 @@ def torchvision_side(checkpoint: str):
         resized = torch.nn.functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)
         return (np.moveaxis(each[0].numpy(), 0, -1) for each in (logits, resized))
 
-    return architecture.model_name, run
+    return spec.name, run
 
 
 def main() -> None:

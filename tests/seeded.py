@@ -8,21 +8,23 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from weights_converter import ModelSpec
 from weights_converter.tables import paper, torchvision
-from weights_converter.tables.layer import SOURCE, Architecture, Layer
+from weights_converter.tables.layer import SOURCE, Layer
 
 
 @functools.cache
 def seeded_state_dict(model_name: str, num_classes: int | None, aux: bool = True) -> dict[str, np.ndarray]:
     """Draws a state_dict of torchvision's, float64, with random batch-norm rows of all four kinds."""
-    return _draw(torchvision.layers(Architecture(model_name, num_classes, aux)))
+    return _draw(torchvision.layers(ModelSpec(name=model_name, num_classes=num_classes, aux_loss=aux)))
 
 
 @functools.cache
 def seeded_paper_state_dict(model_name: str, num_classes: int = 5) -> dict[str, np.ndarray]:
     """Draws a state_dict of a narrow network of the paper, float64, its upsamplings dense and random."""
-    widths = (6, 8, 10, 12, 14, 16) if model_name == "fcn32s_alexnet" else (4, 6, 8, 10, 12, 16)
-    return _draw(paper.fcn_layers(Architecture(model_name, num_classes, False, widths)))
+    features = (6, 8, 10, 12, 14) if model_name == "fcn32s_alexnet" else (4, 6, 8, 10, 12)
+    spec = ModelSpec(name=model_name, num_classes=num_classes, features=features, fc_features=16)
+    return _draw(paper.fcn_layers(spec))
 
 
 def _draw(layers: Iterable[Layer]) -> dict[str, np.ndarray]:
