@@ -13,9 +13,11 @@ demo: $(DEMO)/ready
 test: $(TEST)/ready
 	$(TEST)/bin/python -m pytest
 
-lint: $(TEST)/ready
+# Pyright asks the first python on the PATH where packages lie, and the network for its newest version unless told not to.
+lint: $(TEST)/lint-ready
 	$(TEST)/bin/ruff check .
 	$(TEST)/bin/ruff format --check .
+	PATH="$(CURDIR)/$(TEST)/bin:$$PATH" PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(TEST)/bin/pyright
 
 $(DEMO)/ready: requirements/demo.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed, this is " + sys.version'
@@ -29,6 +31,10 @@ $(TEST)/ready: requirements/demo.txt requirements/test.txt pyproject.toml
 	$(PYTHON) -m venv --clear $(TEST)
 	$(TEST)/bin/pip install --quiet --disable-pip-version-check -r requirements/test.txt
 	$(TEST)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+$(TEST)/lint-ready: $(TEST)/ready requirements/lint.txt
+	$(TEST)/bin/pip install --quiet --disable-pip-version-check -r requirements/lint.txt
 	touch $@
 
 clean:
