@@ -18,11 +18,12 @@ import jax
 import numpy as np
 import optax
 from flax import nnx
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFilter
 
 import fcn_jax
 from fcn_jax.categories import voc_palette
 from fcn_jax.visualization import label_image
+from fcn_jax.visualization.lettering import INK, PALE, font, legend_lines
 from fcn_jax.weights.loading import named_variables
 
 # Settings
@@ -43,7 +44,7 @@ WIDTHS = {"features": (8, 16, 32, 48, 48), "fc_features": 96}
 STEPS = {"fcn32s_vgg16": 500, "fcn16s_vgg16": 250, "fcn8s_vgg16": 250}
 BATCH, LEARNING_RATE = 2, 1.5e-3
 TITLES = {"fcn32s_vgg16": "FCN-32s", "fcn16s_vgg16": "FCN-16s", "fcn8s_vgg16": "FCN-8s"}
-INK, PALE, GAP, HEADER = (40, 40, 44), (110, 110, 116), 16, 58
+GAP, HEADER = 16, 58
 
 
 # Data
@@ -153,7 +154,7 @@ def show(labels: np.ndarray) -> list[Image.Image]:
 
 def draw_page(columns: list[tuple[str, str, list[Image.Image]]]) -> Image.Image:
     """Lays out scenes under their captions, the classes' colours below; in 256 colours, for a small file."""
-    large, small = ImageFont.load_default(19), ImageFont.load_default(15)
+    large, small = font(19), font(15)
     width, height = GAP + (SIZE + GAP) * len(columns), HEADER + (SIZE + GAP) * SHOWN + 34
     page = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(page)
@@ -163,12 +164,8 @@ def draw_page(columns: list[tuple[str, str, list[Image.Image]]]) -> Image.Image:
         draw.text((left + SIZE / 2, 42), subtitle, PALE, small, anchor="mm")
         for row, scene in enumerate(scenes):
             page.paste(scene, (left, HEADER + (SIZE + GAP) * row))
-    lengths = [24 + round(small.getlength(name)) + 28 for name in CATEGORIES]
-    left, middle = (width - sum(lengths) + 28) // 2, height - 26
-    for name, colour, length in zip(CATEGORIES, voc_palette(len(CATEGORIES)).tolist(), lengths, strict=True):
-        draw.rounded_rectangle((left, middle - 8, left + 16, middle + 8), 3, tuple(colour))
-        draw.text((left + 24, middle), name, INK, small, anchor="lm")
-        left += length
+    legend = legend_lines(enumerate(CATEGORIES), voc_palette(len(CATEGORIES)), small, width)
+    page.paste(legend, ((width - legend.width) // 2, height - 26 - legend.height // 2))
     return page.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE)
 
 

@@ -30,7 +30,7 @@ from fcn_jax.datasets import Cached, DatasetError, open_dataset
 from fcn_jax.datasets.augmentation import Augmentation, Jitter
 from fcn_jax.datasets.batches import Batches
 from fcn_jax.datasets.dataset import fingerprint
-from fcn_jax.evaluation import Evaluator
+from fcn_jax.evaluation import Evaluator, write_sheet
 from fcn_jax.models.arrays import Structure, fill_model
 from fcn_jax.training.checkpointing.checkpoints import Checkpoints
 from fcn_jax.training.checkpointing.manifest import CheckpointsError
@@ -51,7 +51,6 @@ from fcn_jax.training.reports.curves import draw_curves
 from fcn_jax.training.reports.diagnosis import diagnose, inspect
 from fcn_jax.training.reports.progress import progress_bar
 from fcn_jax.training.reports.records import Records, best_step, earlier_scores, read_records
-from fcn_jax.training.reports.sheet import draw_sheet
 from fcn_jax.training.resume import check_goes_on, open_output
 from fcn_jax.training.setup import build_model, build_optimizer
 from fcn_jax.training.state import create_state, evaluated_arrays
@@ -199,12 +198,9 @@ def train(config: Config) -> int:
                 save_weights(model, output / "best.safetensors")
             records.eval(done, scoring | scores.to_dict())
             bar.scores(done, scores)
-            rows = []
-            for index in evenly(len(val_set), SHEET_ROWS):
-                sample = evaluator.scored(val_set[index])
-                rows.append((val_set.name(index), *sample, evaluator.labels(sample.image)))
             (output / "sheets").mkdir(exist_ok=True)
-            draw_sheet(rows, val_set.categories, val_set.palette, output / "sheets" / f"step{done:07d}.png")
+            shown = evenly(len(val_set), SHEET_ROWS)
+            write_sheet(evaluator, val_set, shown, output / "sheets" / f"step{done:07d}.png")
             draw_curves(read_records(output / "metrics.jsonl"), output / "curves.png")
 
         def take_weights() -> None:

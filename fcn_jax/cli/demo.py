@@ -16,7 +16,7 @@ import fcn_jax
 from fcn_jax.datasets import Scenes, open_dataset
 from fcn_jax.datasets.augmentation import Augmentation
 from fcn_jax.datasets.batches import Batches
-from fcn_jax.evaluation import Evaluator
+from fcn_jax.evaluation import Evaluator, write_sheet
 from fcn_jax.evaluation.metrics import format_scores
 from fcn_jax.meta import palette_of
 from fcn_jax.models.arrays import Structure, fill_model
@@ -39,7 +39,6 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"--steps: expected at least 1, got {options.steps}")
     try:
         from fcn_jax.training.reports.curves import draw_curves
-        from fcn_jax.training.reports.sheet import draw_sheet
     except ImportError as error:
         raise ValueError(f"the demo trains, for which a package is missing ({error})") from error
     output = Path(options.output)
@@ -59,10 +58,7 @@ def run(options: argparse.Namespace) -> int:
     fcn_jax.save_weights(model, weights)
     last = {"kind": "eval", "step": options.steps, **scores.to_dict()}
     draw_curves([*records, last], output / "curves.png")
-    rows = [
-        (unseen.name(index), *unseen[index], evaluator.labels(unseen[index].image)) for index in range(SHOWN)
-    ]
-    draw_sheet(rows, unseen.categories, unseen.palette, output / "sheet.png")
+    write_sheet(evaluator, unseen, range(SHOWN), output / "sheet.png")
 
     segmenter = fcn_jax.Segmenter(fcn_jax.load_model(weights))
     for index in range(SHOWN):

@@ -2,5 +2,6 @@
 
 from fcn_jax.evaluation.evaluator import Evaluator, check_categories
 from fcn_jax.evaluation.metrics import ConfusionMatrix, Scores, format_scores
+from fcn_jax.evaluation.sheet import write_sheet
 
-__all__ = ["ConfusionMatrix", "Evaluator", "Scores", "check_categories", "format_scores"]
+__all__ = ["ConfusionMatrix", "Evaluator", "Scores", "check_categories", "format_scores", "write_sheet"]

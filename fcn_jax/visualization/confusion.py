@@ -5,8 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-INK, PALE, EMPTY = (40, 40, 44), (110, 110, 116), (236, 236, 238)
+from fcn_jax.errors import ArrayError
+from fcn_jax.visualization.lettering import INK, PALE, font, shorten
+
+EMPTY = (236, 236, 238)
 LIGHT, DARK = np.array((240, 245, 252)), np.array((20, 70, 140))
+LONGEST_NAME = 300  # pixels
 
 
 def confusion_picture(counts: np.ndarray, categories: Sequence[str]) -> Image.Image:
@@ -20,24 +24,25 @@ def confusion_picture(counts: np.ndarray, categories: Sequence[str]) -> Image.Im
       A Pillow RGB image. A class that does not occur has a grey row.
 
     Raises:
-      ValueError: the matrix is not square, or has not as many rows as there are names.
+      ArrayError: the matrix is not square, or has not as many rows as there are names.
     """
     counts = np.asarray(counts)
     if counts.shape != (len(categories),) * 2:
-        raise ValueError(f"expected counts ({len(categories)}, {len(categories)}), got {counts.shape}")
+        raise ArrayError(expected=f"counts ({len(categories)}, {len(categories)})", got=str(counts.shape))
     totals = counts.sum(1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     cell = 44 if len(categories) <= 24 else 24
-    font, small = ImageFont.load_default(14), ImageFont.load_default(12)
-    margin = 20 + round(max(font.getlength(name) for name in categories))
-    side = cell * len(categories)
+    typeface, small = font(14), font(12)
+    names = [shorten(name, typeface, LONGEST_NAME) for name in categories]
+    margin = 20 + round(max(typeface.getlength(name) for name in names))
+    side = cell * len(names)
     page = Image.new("RGB", (margin + side + 20, margin + side + 40), "white")
     draw = ImageDraw.Draw(page)
-    for row, name in enumerate(categories):
+    for row, name in enumerate(names):
         middle = margin + row * cell + cell / 2
-        draw.text((margin - 8, middle), name, INK, font, anchor="rm")
-        _write_upwards(page, name, font, (round(middle), margin - 8))
-        for column in range(len(categories)):
+        draw.text((margin - 8, middle), name, INK, typeface, anchor="rm")
+        _write_upwards(page, name, typeface, (round(middle), margin - 8))
+        for column in range(len(names)):
             share = shares[row, column]
             left, top = margin + column * cell, margin + row * cell
             colour = tuple(np.rint(LIGHT + (DARK - LIGHT) * share).astype(int).tolist())
@@ -51,8 +56,10 @@ def confusion_picture(counts: np.ndarray, categories: Sequence[str]) -> Image.Im
     return page
 
 
-def _write_upwards(page: Image.Image, text: str, font: ImageFont.FreeTypeFont, foot: tuple[int, int]) -> None:
-    strip = Image.new("RGB", (round(font.getlength(text)) + 2, 18), "white")
-    ImageDraw.Draw(strip).text((0, 9), text, INK, font, anchor="lm")
+def _write_upwards(
+    page: Image.Image, text: str, typeface: ImageFont.FreeTypeFont, foot: tuple[int, int]
+) -> None:
+    strip = Image.new("RGB", (round(typeface.getlength(text)) + 2, 18), "white")
+    ImageDraw.Draw(strip).text((0, 9), text, INK, typeface, anchor="lm")
     turned = strip.transpose(Image.Transpose.ROTATE_90)
     page.paste(turned, (foot[0] - turned.width // 2, foot[1] - turned.height))

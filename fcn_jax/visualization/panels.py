@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from fcn_jax.visualization.lettering import INK, font, legend_entries, one_line, shorten
+
 _PANEL = (20, 20, 24, 200)
-_INK = (255, 255, 255, 255)
+_WHITE = (255, 255, 255, 255)
 _MAX_ROWS = 10
 
 
@@ -29,20 +31,20 @@ def legend(
     Returns:
       An RGBA image, or None if nothing was found.
     """
-    pixels = sum(np.bincount(row, minlength=256) for row in labels)
+    pixels = np.zeros(256, np.int64)
+    for row in labels:  # bincount makes a 64-bit copy
+        pixels += np.bincount(row, minlength=256)
     found = np.argsort(-pixels, kind="stable").tolist()
     found = [index for index in found if pixels[index] and index != background]
     if not found:
         return None
     rows = [
-        (index, _name(index, categories), _percent(pixels[index] / labels.size))
-        for index in found[:_MAX_ROWS]
+        (index, name, "" if index is None else _percent(pixels[index] / labels.size))
+        for index, name in legend_entries(found, categories, _MAX_ROWS)
     ]
-    if len(found) > _MAX_ROWS:
-        rows.append((None, f"and {len(found) - _MAX_ROWS} more", ""))
-    em, font = _font(picture_size)
-    name_width = max(font.getlength(name) for _, name, _ in rows)
-    share_width = max(font.getlength(share) for _, _, share in rows)
+    em, typeface = _font(picture_size)
+    name_width = max(typeface.getlength(name) for _, name, _ in rows)
+    share_width = max(typeface.getlength(share) for _, _, share in rows)
     line = round(1.5 * em)
     width = round(0.8 * em + 1.5 * em + name_width + em + share_width + 0.8 * em)
     panel, draw = _new_panel(width, round(0.8 * em) + line * len(rows), em)
@@ -54,11 +56,11 @@ def legend(
             draw.rectangle(
                 (left, middle - half, left + 2 * half, middle + half),
                 fill=(*colours[index].tolist(), 255),
-                outline=_INK,
+                outline=_WHITE,
                 width=max(1, em // 14),
             )
-        draw.text((2.3 * em, middle), name, _INK, font, anchor="lm")
-        draw.text((width - 0.8 * em, middle), share, _INK, font, anchor="rm")
+        draw.text((2.3 * em, middle), name, _WHITE, typeface, anchor="lm")
+        draw.text((width - 0.8 * em, middle), share, _WHITE, typeface, anchor="rm")
     return panel
 
 
@@ -73,20 +75,20 @@ def colour_bar(colours: np.ndarray, name: str, picture_size: tuple[int, int]) ->
     Returns:
       An RGBA image.
     """
-    name = _one_line(name)
-    em, font = _font(picture_size)
+    name = one_line(name)
+    em, typeface = _font(picture_size)
     margin, bar = round(0.7 * em), (round(9 * em), round(0.9 * em))
-    width = 2 * margin + max(bar[0], round(font.getlength(name)))
+    width = 2 * margin + max(bar[0], round(typeface.getlength(name)))
     top = margin + (round(1.5 * em) if name else 0)
     panel, draw = _new_panel(width, top + bar[1] + round(1.7 * em) + margin // 2, em)
     if name:
-        draw.text((margin, margin), name, _INK, font, anchor="lt")
+        draw.text((margin, margin), name, _WHITE, typeface, anchor="lt")
     strip = Image.fromarray(colours[None]).resize(bar, Image.Resampling.BILINEAR)
     panel.paste(strip, (margin, top))
-    draw.rectangle((margin, top, margin + bar[0], top + bar[1]), outline=_INK, width=max(1, em // 14))
+    draw.rectangle((margin, top, margin + bar[0], top + bar[1]), outline=_WHITE, width=max(1, em // 14))
     below = top + bar[1] + round(0.4 * em)
     for share, anchor in ((0, "lt"), (0.5, "mt"), (1, "rt")):
-        draw.text((margin + share * bar[0], below), f"{share:.0%}", _INK, font, anchor=anchor)
+        draw.text((margin + share * bar[0], below), f"{share:.0%}", _WHITE, typeface, anchor=anchor)
     return panel
 
 
@@ -117,7 +119,7 @@ def side_by_side(panes: Sequence[tuple[str, Image.Image]]) -> Image.Image:
     """Puts pictures of one size in a row on white, each above its caption."""
     width, height = panes[0][1].size
     em = max(14, round(min(width, height) / 26))
-    font = ImageFont.load_default(em)
+    typeface = font(em)
     gap = em
     page = Image.new("RGB", (gap + (width + gap) * len(panes), gap + height + round(2.4 * em)), "white")
     draw = ImageDraw.Draw(page)
@@ -125,13 +127,13 @@ def side_by_side(panes: Sequence[tuple[str, Image.Image]]) -> Image.Image:
         left = gap + (width + gap) * number
         page.paste(pane, (left, gap))
         middle = (left + width / 2, gap + height + 1.2 * em)
-        draw.text(middle, _shorten(caption, font, width), (40, 40, 44), font, anchor="mm")
+        draw.text(middle, shorten(caption, typeface, width), INK, typeface, anchor="mm")
     return page
 
 
 def _font(picture_size: tuple[int, int]) -> tuple[int, ImageFont.FreeTypeFont]:
     em = max(11, round(min(picture_size) / 26))
-    return em, ImageFont.load_default(em)
+    return em, font(em)
 
 
 def _new_panel(width: int, height: int, em: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
@@ -141,24 +143,5 @@ def _new_panel(width: int, height: int, em: int) -> tuple[Image.Image, ImageDraw
     return panel, draw
 
 
-def _name(index: int, categories: Sequence[str]) -> str:
-    if index < len(categories):
-        return _one_line(categories[index])
-    return "void" if index == 255 else f"class {index}"
-
-
 def _percent(share: float) -> str:
     return f"{share:.0%}" if share >= 0.01 else "< 1%"
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _shorten(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
-    text = _one_line(text)
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "...") > width:
-        text = text[:-1]
-    return text + "..."

@@ -1,4 +1,4 @@
-"""Pictures of a result: palette image, overlay, heat map, and the three side by side.
+"""Pictures of a result: label image, overlay, heat map, and the three side by side.
 
 Text and lines grow with the picture. Legend and colour bar lie in the corner where they hide least, and are
 left out where they would not fit.
@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from fcn_jax.categories import voc_palette
+from fcn_jax.errors import ArrayError
 from fcn_jax.images import open_image
 from fcn_jax.visualization.panels import colour_bar, legend, place_panel, side_by_side
 
@@ -17,22 +18,23 @@ _INFERNO = "0000041b0c414a0c6b781c6da52c60cf4446ed6925fb9b06f7d13dfcffa4"
 """Matplotlib's "inferno" (CC0) at ten even steps: lightness rises evenly, also for the colour-blind."""
 
 
-def label_image(labels: np.ndarray) -> Image.Image:
-    """Makes a palette image of labels; saved as PNG it keeps the indices and shows PASCAL VOC's colours.
+def label_image(labels: np.ndarray, *, colours: np.ndarray | None = None) -> Image.Image:
+    """Makes a palette image of labels; a PNG of it keeps the indices and shows the colours.
 
     Args:
       labels: (H, W) uint8.
+      colours: (256, 3) uint8 by label; PASCAL VOC's if not given.
 
     Returns:
       A Pillow image of mode P with 256 colours.
 
     Raises:
-      ValueError: labels of another dtype or rank.
+      ArrayError: labels or colours of another dtype or shape.
     """
     if labels.dtype != np.uint8 or labels.ndim != 2:
-        raise ValueError(f"expected uint8 labels (H, W), got {labels.dtype} {labels.shape}")
+        raise ArrayError(expected="uint8 labels (H, W)", got=f"{labels.dtype} {labels.shape}")
     image = Image.fromarray(labels)
-    image.putpalette(voc_palette(256).tobytes())
+    image.putpalette(_checked_colours(colours).tobytes())
     return image
 
 
@@ -43,6 +45,7 @@ def overlay(
     *,
     alpha: float = 0.5,
     background: int | None = 0,
+    colours: np.ndarray | None = None,
 ) -> Image.Image:
     """Paints classes over a picture, with white lines where they meet.
 
@@ -52,20 +55,22 @@ def overlay(
       categories: names by index, for a legend of the classes found, the largest first; none without names.
       alpha: opacity of the paint, in [0, 1].
       background: the class left unpainted, or None.
+      colours: (256, 3) uint8 by label; PASCAL VOC's if not given.
 
     Returns:
       A Pillow RGB image of the picture's size.
 
     Raises:
-      ValueError: the sizes differ, or see `label_image`.
+      ArrayError: the sizes differ, or see `label_image`.
     """
     image = open_image(image)
     _check_size(image, labels)
-    painted = Image.blend(image, label_image(labels).convert("RGB"), alpha)
+    colours = _checked_colours(colours)
+    painted = Image.blend(image, label_image(labels, colours=colours).convert("RGB"), alpha)
     image.paste(painted, mask=_mask(labels != background))
     image.paste("white", mask=_mask(_boundaries(labels, thickness=max(1, round(min(image.size) / 300)))))
     if categories:
-        panel = legend(labels, categories, voc_palette(256), background, image.size)
+        panel = legend(labels, categories, colours, background, image.size)
         place_panel(image, panel, busy=labels != background)
     return image
 
@@ -76,21 +81,21 @@ def heatmap(image, probability: np.ndarray, name: str = "") -> Image.Image:
     Args:
       image: what `fcn_jax.images.open_image` takes.
       probability: (H, W) float in [0, 1], of the picture's size.
-      name: of the class, written at the colour bar.
+      name: of the class, written above the colour bar.
 
     Returns:
       A Pillow RGB image of the picture's size.
 
     Raises:
-      ValueError: the sizes differ.
+      ArrayError: the sizes differ.
     """
     image = open_image(image)
     _check_size(image, probability)
-    colours = _inferno()
+    scale = _inferno()
     heat = Image.fromarray(np.rint(probability.clip(0, 1) * 255).astype(np.uint8))
-    heat.putpalette(colours.tobytes())
+    heat.putpalette(scale.tobytes())
     image = Image.blend(image.convert("L").convert("RGB"), heat.convert("RGB"), 0.6)
-    place_panel(image, colour_bar(colours, name, image.size), busy=probability)
+    place_panel(image, colour_bar(scale, name, image.size), busy=probability)
     return image
 
 
@@ -103,6 +108,7 @@ def figure(
     heat_name: str | None = None,
     title: str | None = None,
     background: int | None = 0,
+    colours: np.ndarray | None = None,
 ) -> Image.Image:
     """Draws picture, overlay and heat map side by side with captions, each 400 to 800 pixels long.
 
@@ -111,15 +117,16 @@ def figure(
       labels: (H, W) uint8, of the picture's size.
       categories: names by index, for the legend.
       heat: (H, W) float in [0, 1], of the picture's size; None leaves the third picture out.
-      heat_name: the class it belongs to.
+      heat_name: the class that `heat` belongs to.
       title: caption of the picture.
       background: the class left unpainted, or None.
+      colours: (256, 3) uint8 by label; PASCAL VOC's if not given.
 
     Returns:
       A Pillow RGB image.
 
     Raises:
-      ValueError: see `overlay` and `heatmap`.
+      ArrayError: see `overlay` and `heatmap`.
     """
     image = open_image(image)
     _check_size(image, labels)
@@ -129,7 +136,7 @@ def figure(
     labels = np.asarray(label_image(labels).resize(size, Image.Resampling.NEAREST))
     panes = [
         (title or "picture", image),
-        ("classes", overlay(image, labels, categories, background=background)),
+        ("classes", overlay(image, labels, categories, background=background, colours=colours)),
     ]
     if heat is not None:
         heat = Image.fromarray(heat.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
@@ -146,10 +153,18 @@ def _inferno() -> np.ndarray:
     return np.rint(np.stack(channels, axis=1)).astype(np.uint8)
 
 
+def _checked_colours(colours: np.ndarray | None) -> np.ndarray:
+    if colours is None:
+        return voc_palette(256)
+    if colours.shape != (256, 3) or colours.dtype != np.uint8:
+        raise ArrayError(subject="colours", expected="uint8 (256, 3)", got=f"{colours.dtype} {colours.shape}")
+    return colours
+
+
 def _check_size(image: Image.Image, values: np.ndarray) -> None:
     if values.shape != (image.height, image.width):
         size = image.height, image.width
-        raise ValueError(f"expected values (H, W) of the picture's {size}, got {values.shape}")
+        raise ArrayError(expected=f"values (H, W) of the picture's {size}", got=str(values.shape))
 
 
 def _mask(chosen: np.ndarray) -> Image.Image:

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from fcn_jax.categories import voc_palette
+from fcn_jax.errors import ArrayError, SettingError
 from fcn_jax.visualization import figure, heatmap, label_image, overlay
 
 
@@ -22,8 +23,8 @@ def test_palette_of_pascal_voc():
 
 @pytest.mark.parametrize("num_classes", [0, 257])
 def test_palette_size(num_classes):
-    with pytest.raises(ValueError, match=f"expected 1 to 256 classes, got {num_classes}"):
-        palette(num_classes)
+    with pytest.raises(SettingError, match=f"num_classes: expected 1 to 256, got {num_classes}"):
+        voc_palette(num_classes)
 
 
 def test_label_image_keeps_every_index_through_png(tmp_path):
@@ -37,8 +38,30 @@ def test_label_image_keeps_every_index_through_png(tmp_path):
 
 @pytest.mark.parametrize("labels", [np.zeros((3, 3), int), np.zeros((1, 3, 3), np.uint8)])
 def test_label_image_refuses(labels):
-    with pytest.raises(ValueError, match=r"expected uint8 labels \(H, W\), got (int64|uint8)"):
+    with pytest.raises(ArrayError, match=r"expected uint8 labels \(H, W\), got (int64|uint8)"):
         label_image(labels)
+
+
+def test_a_model_draws_in_its_own_colours():
+    colours = np.random.default_rng(3).integers(0, 256, (256, 3), dtype=np.uint8)
+    image, labels = scene(400, 600)
+    drawn = np.asarray(label_image(labels, colours=colours).convert("RGB"))
+    np.testing.assert_array_equal(drawn, colours[labels])
+    named = overlay(image, labels, ["class"] * 21, alpha=1, colours=colours)
+    np.testing.assert_array_equal(np.asarray(named)[150, 250], colours[12])
+    legend = np.asarray(named)[labels == 0].tolist()  # where nothing is painted but the legend's squares
+    assert legend.count(colours[12].tolist()) > 50
+    assert legend.count(voc_palette(256)[12].tolist()) < 5
+    panes = np.asarray(figure(image, labels, colours=colours)), np.asarray(figure(image, labels))
+    assert not np.array_equal(*panes)
+
+
+@pytest.mark.parametrize("draw", [label_image, lambda labels, **colours: overlay(labels, labels, **colours)])
+@pytest.mark.parametrize("wrong", [np.zeros((21, 3), np.uint8), np.zeros((256, 3), int)])
+def test_colours_of_another_shape_or_dtype(draw, wrong):
+    message = rf"colours: expected uint8 \(256, 3\), got {wrong.dtype} \({len(wrong)}"
+    with pytest.raises(ArrayError, match=message):
+        draw(np.zeros((4, 6), np.uint8), colours=wrong)
 
 
 def scene(height=100, width=150):
@@ -119,7 +142,7 @@ def test_the_heat_map_brightens_evenly_and_keeps_the_pictures_detail():
 def test_sizes_must_agree():
     image = np.zeros((4, 6, 3), np.uint8)
     for draw in (overlay, heatmap, figure):
-        with pytest.raises(ValueError, match=r"\(H, W\) of the picture's \(4, 6\), got \(6, 4\)"):
+        with pytest.raises(ArrayError, match=r"\(H, W\) of the picture's \(4, 6\), got \(6, 4\)"):
             draw(image, np.zeros((6, 4), np.uint8))
 
 
@@ -144,5 +167,5 @@ def test_names_may_be_any_text():
 
 
 def test_the_figure_refuses_other_dtypes():
-    with pytest.raises(ValueError, match=r"expected uint8 labels \(H, W\), got int64"):
+    with pytest.raises(ArrayError, match=r"expected uint8 labels \(H, W\), got int64"):
         figure(np.zeros((4, 6), np.uint8), np.zeros((4, 6), np.int64))

@@ -1,4 +1,4 @@
-"""Curves and sheets: that they can be drawn whatever the run gave, and show what they should."""
+"""Curves: that they can be drawn whatever the run gave, and show what they should."""
 
 import sys
 
@@ -7,9 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from fcn_jax.datasets import Scenes
 from fcn_jax.training.reports.curves import MOST_POINTS, _draw_scores, _thin, draw_curves
-from fcn_jax.training.reports.sheet import MOST_CLASSES, _shown_classes, draw_sheet
 
 
 def records(count):
@@ -79,57 +77,4 @@ def test_curves_without_matplotlib(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r"curves need matplotlib: pip install 'fcn_jax\[train\]'"):
         draw_curves([], tmp_path / "curves.png")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_sheet_shows_truth_and_prediction_in_the_datasets_colours(tmp_path):
-    dataset = Scenes(2, (40, 60))
-    rows = []
-    for index in range(2):
-        image, labels = dataset[index]
-        truth = labels.copy()
-        truth[:5] = 255
-        rows.append((dataset.name(index), image, truth, np.full_like(labels, 2)))
-    draw_sheet(rows, dataset.categories, dataset.palette, tmp_path / "sheet.png")
-    page = np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB"))
-    height = round(320 * 40 / 60)
-    panes = [page[30 : 30 + height, 12 + column * 332 : 332 + column * 332] for column in range(3)]
-    assert (panes[2] == dataset.palette[2]).all()
-    assert (panes[1][:20] == dataset.palette[255]).all()
-    assert not (panes[0] == panes[1]).all()
-    shown = {tuple(colour) for colour in panes[1].reshape(-1, 3).tolist()}
-    assert shown <= {tuple(colour) for colour in dataset.palette.tolist()}
-
-
-def test_the_legend_names_what_occurs():
-    labels = np.array([[0, 1, 40, 255]], np.uint8)
-    rows = [("a", None, labels, labels[:, :2])]
-    assert _shown_classes(rows, ["sky", "road"]) == [(0, "sky"), (1, "road"), (40, "class 40"), (255, "void")]
-    many = np.arange(MOST_CLASSES + 3, dtype=np.uint8)[None]
-    shown = _shown_classes([("a", None, many, many)], [f"c{k}" for k in range(64)])
-    assert shown[-2:] == [(MOST_CLASSES - 1, f"c{MOST_CLASSES - 1}"), (None, "and 3 more")]
-
-
-@pytest.mark.parametrize("size", [(1, 1000), (300, 7), (1, 1)])
-def test_sheets_of_odd_sizes_and_long_names(tmp_path, size):
-    labels = np.zeros(size, np.uint8)
-    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    palette = np.random.default_rng(1).integers(0, 256, (256, 3), dtype=np.uint8)
-    pages = []
-    for name in ("W" * 500, "W" * 400):
-        draw_sheet([(name, image, labels, labels)], ["sky"], palette, tmp_path / "sheet.png")
-        pages.append(np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB")))
-    assert pages[0].shape[0] < 900
-    assert (pages[0][:, -12:] == 255).all()  # the caption ends before the margin
-    np.testing.assert_array_equal(*pages)
-
-
-def test_a_sheet_refuses(tmp_path):
-    image, labels = np.zeros((5, 7, 3), np.uint8), np.zeros((5, 7), np.uint8)
-    palette = np.zeros((256, 3), np.uint8)
-    with pytest.raises(ValueError, match="expected at least one picture for the sheet, got none"):
-        draw_sheet([], ["sky"], palette, tmp_path / "sheet.png")
-    for wrong in ((labels.T, labels), (labels, labels[:-1])):
-        with pytest.raises(ValueError, match=r"dog: expected truth and prediction of the picture's \(5, 7\)"):
-            draw_sheet([("dog", image, *wrong)], ["sky"], palette, tmp_path / "sheet.png")
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,99 @@
+"""A sheet of pictures: picture, truth and prediction side by side, with the colours of the classes."""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from fcn_jax.errors import ArrayError, SettingError
+from fcn_jax.visualization.lettering import INK, PALE, font, legend_entries, legend_lines, shorten
+from weights_converter.files import replacing
+
+WIDTH, GAP, HEADER, CAPTION = 320, 12, 30, 32
+MOST_CLASSES = 24
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SheetRow:
+    """A picture of the sheet.
+
+    Attributes:
+      name: of the picture; it stands below.
+      image: (H, W, 3) uint8.
+      truth: (H, W) uint8 labels.
+      prediction: (H, W) uint8 labels.
+      note: a few words after the name, such as a score.
+    """
+
+    name: str
+    image: np.ndarray
+    truth: np.ndarray
+    prediction: np.ndarray
+    note: str = ""
+
+    def __post_init__(self):
+        if not self.image.shape[:2] == self.truth.shape == self.prediction.shape:
+            raise ArrayError(
+                subject=self.name,
+                expected=f"truth and prediction of the picture's {self.image.shape[:2]}",
+                got=f"{self.truth.shape} and {self.prediction.shape}",
+            )
+
+
+def draw_sheet(
+    rows: Sequence[SheetRow], categories: Sequence[str], colours: np.ndarray, path: str | os.PathLike
+) -> None:
+    """Draws the sheet and writes it as PNG, whole or not at all.
+
+    Args:
+      rows: at least one.
+      categories: names of the classes by index.
+      colours: (256, 3) uint8 by label.
+      path: the file to write.
+
+    Raises:
+      SettingError: no row.
+      OSError: the file cannot be written.
+    """
+    if not rows:
+        raise SettingError(expected="at least one picture for the sheet", got="none")
+    sizes = [_pane_size(row.image) for row in rows]
+    small = font(13)
+    width = GAP + 3 * (WIDTH + GAP)
+    legend = legend_lines(sheet_entries(rows, categories), colours, small, width - 2 * GAP)
+    height = HEADER + sum(height for _, height in sizes) + CAPTION * len(rows) + legend.height + GAP
+    page = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(page)
+    for column, title in enumerate(("picture", "truth", "prediction")):
+        draw.text((GAP + column * (WIDTH + GAP) + WIDTH / 2, HEADER / 2), title, INK, font(17), anchor="mm")
+    top = HEADER
+    for row, size in zip(rows, sizes, strict=True):
+        panes = [Image.fromarray(row.image).resize(size, Image.Resampling.BICUBIC)]
+        for labels in (row.truth, row.prediction):
+            panes.append(Image.fromarray(colours[labels]).resize(size, Image.Resampling.NEAREST))
+        for column, pane in enumerate(panes):
+            page.paste(pane, (GAP + column * (WIDTH + GAP) + (WIDTH - size[0]) // 2, top))
+        note = f": {row.note}" if row.note else ""
+        caption = shorten(row.name, small, width - 2 * GAP - small.getlength(note)) + note
+        draw.text((GAP, top + size[1] + 4), caption, PALE, small)
+        top += size[1] + CAPTION
+    page.paste(legend, (GAP, top))
+    with replacing(path) as temporary:
+        page.save(temporary, optimize=True)
+
+
+def sheet_entries(rows: Sequence[SheetRow], categories: Sequence[str]) -> list[tuple[int | None, str]]:
+    """Gives the legend: the labels that occur in truths or predictions, and their names."""
+    found = np.unique(
+        np.concatenate([np.unique(each) for row in rows for each in (row.truth, row.prediction)])
+    )
+    return legend_entries(found.tolist(), categories, MOST_CLASSES)
+
+
+def _pane_size(image: np.ndarray) -> tuple[int, int]:
+    """(W, H): as wide as the column, or narrower where it would be more than twice as high as wide."""
+    height, width = image.shape[:2]
+    scale = min(WIDTH / width, 2 * WIDTH / height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
