@@ -2,28 +2,23 @@
 
 What is done is what a picture viewer does: EXIF orientation is applied, 16-bit grey is scaled to 8 bits,
 transparency lies on white, of an animation the first frame is taken. An RGB picture passes through unchanged.
+
+What Pillow remarks on a file, on damaged metadata or many pixels, comes out as the warning that Pillow gives.
 """
 
 import os
-import warnings
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from fcn_jax.errors import FCNError, WrongTypeError
+
 PATH = (str, os.PathLike)
 
 
-class ImageError(ValueError):
-    """A picture cannot be read or used.
-
-    The message names the file (where there is one), what came, what was expected and what to try.
-    """
-
-    def __init__(self, reason: str, path: str | os.PathLike | None = None):
-        super().__init__(reason if path is None else f"{os.fspath(path)}: {reason}")
-        self.reason = reason
-        self.path = None if path is None else os.fspath(path)
+class ImageError(FCNError, ValueError):
+    """A picture cannot be read or used."""
 
 
 def open_image(source: str | os.PathLike | Image.Image | np.ndarray) -> Image.Image:
@@ -39,7 +34,7 @@ def open_image(source: str | os.PathLike | Image.Image | np.ndarray) -> Image.Im
     Raises:
       ImageError: the file is missing, damaged or no picture; it holds more than twice
         `PIL.Image.MAX_IMAGE_PIXELS` pixels; the array has another shape or dtype; the picture has no pixels.
-      TypeError: `source` is none of the three.
+      WrongTypeError: `source` is none of the three.
     """
     if isinstance(source, PATH):
         return _open_file(Path(source))
@@ -47,54 +42,56 @@ def open_image(source: str | os.PathLike | Image.Image | np.ndarray) -> Image.Im
         return _to_rgb(source)
     if hasattr(source, "__array__"):
         return _to_rgb(_from_array(np.asarray(source)))
-    raise TypeError(f"expected a path, a Pillow image or an array, got {type(source).__name__}")
+    raise WrongTypeError(expected="a path, a Pillow image or an array", got=type(source).__name__)
 
 
 def _open_file(path: Path) -> Image.Image:
     if path.is_dir():
-        raise ImageError("expected a picture, got a folder; give its pictures one by one, or as a list", path)
+        hint = "give its pictures one by one, or as a list"
+        raise ImageError(path=path, expected="a picture", got="a folder", hint=hint)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # remarks on metadata, or that a picture is large
-            with Image.open(path) as image:
-                return _to_rgb(image)
+        with Image.open(path) as image:
+            return _to_rgb(image)
     except ImageError as error:
-        raise ImageError(error.reason, path) from error.__cause__
+        raise error.about(path) from error.__cause__
     except Image.DecompressionBombError as error:
-        hint = "if you trust the file, crop it first or raise PIL.Image.MAX_IMAGE_PIXELS"
-        raise ImageError(f"{str(error).rstrip('.')}; {hint}", path) from error
+        hint = "if you trust the file, crop it first or raise {PIL.Image.MAX_IMAGE_PIXELS}"
+        raise ImageError(str(error).rstrip("."), path, hint=hint) from error
     except Image.UnidentifiedImageError as error:
-        raise ImageError("expected an image file, got something Pillow does not recognise", path) from error
+        got = "something Pillow does not recognise"
+        raise ImageError(path=path, expected="an image file", got=got) from error
     except OSError as error:
         raise ImageError(f"cannot be read: {error.strerror or error}", path) from error
+    except Warning:  # Pillow's, where somebody made errors of them
+        raise
     except Exception as error:  # on damaged files Pillow's decoders raise almost anything
         raise ImageError(f"cannot be decoded: {type(error).__name__}: {error}", path) from error
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
-    got = f"got {array.dtype} {array.shape}"
+    got = f"{array.dtype} {array.shape}"
     if array.dtype != np.uint8:
         hint = {
-            "f": "; for values in [0, 1] try (255 * array).round().astype(np.uint8)",
-            "b": "; try 255 * array.astype(np.uint8)",
-        }.get(array.dtype.kind, "; scale it to 0..255 and cast")
-        raise ImageError(f"expected a uint8 array, {got}{hint}")
+            "f": "for values in [0, 1] try (255 * array).round().astype(np.uint8)",
+            "b": "try 255 * array.astype(np.uint8)",
+        }.get(array.dtype.kind, "scale it to 0..255 and cast")
+        raise ImageError(expected="a uint8 array", got=got, hint=hint)
     channels_last = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
     if not channels_last:
-        hint = ""
+        hint = None
         if array.ndim == 3 and array.shape[0] in (1, 3, 4):
-            hint = "; channels come last: try array.transpose(1, 2, 0)"
+            hint = "channels come last: try array.transpose(1, 2, 0)"
         elif array.ndim == 4:
-            hint = "; for a batch pass a list: try list(array)"
-        raise ImageError(f"expected an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), {got}{hint}")
+            hint = "for a batch pass a list: try list(array)"
+        raise ImageError(expected="an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)", got=got, hint=hint)
     if array.size == 0:
-        raise ImageError(f"expected at least one pixel, {got}")
+        raise ImageError(expected="at least one pixel", got=got)
     return Image.fromarray(array[..., 0] if array.shape[2:] == (1,) else array)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if 0 in image.size:
-        raise ImageError(f"expected at least one pixel, got {image.size[0]} x {image.size[1]}")
+        raise ImageError(expected="at least one pixel", got=f"{image.width} x {image.height}")
     image = ImageOps.exif_transpose(image)  # always a copy
     if image.mode.startswith("I") or image.mode == "F":
         image = _to_8_bit(image)
@@ -114,11 +111,9 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
     """
     values = np.asarray(image).astype(np.float64)
     low, high = values.min(), values.max()
-    if not (low >= 0 and high <= 65535):  # also catches nan
-        raise ImageError(
-            f"expected grey values from 0 to 65535, got {low:g} to {high:g} in mode {image.mode}; "
-            f"scale them first"
-        )
+    if not (low >= 0 and high <= 65535):  # also catches NaN
+        got = f"{low:g} to {high:g} in mode {image.mode}"
+        raise ImageError(expected="grey values from 0 to 65535", got=got, hint="scale them first")
     full_scale = 65535
     if image.mode == "F":
         full_scale = 1 if high <= 1 else 255 if high <= 255 else 65535

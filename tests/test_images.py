@@ -1,13 +1,18 @@
 """Pictures of every mode, right way up, and one clear error for the rest."""
 
+import pickle
 import struct
+import sys
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from fcn_jax.errors import WrongTypeError
 from fcn_jax.images import ImageError, open_image
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "photos"
@@ -182,7 +187,7 @@ def test_refused(array, message):
 
 @pytest.mark.parametrize("source", [None, 3, b"a.png"])
 def test_other_types(source):
-    with pytest.raises(TypeError, match="expected a path, a Pillow image or an array, got"):
+    with pytest.raises(WrongTypeError, match="expected a path, a Pillow image or an array, got"):
         open_image(source)
 
 
@@ -199,6 +204,7 @@ def test_missing_folder_and_foreign_files(tmp_path):
             open_image(tmp_path / name)
         assert str(tmp_path / name) in str(error.value)
         assert error.value.path == str(tmp_path / name)
+        assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "tiff", "webp", "bmp"])
@@ -219,7 +225,10 @@ def test_every_truncation_is_one_error_or_a_picture(tmp_path, pixels, suffix):
 
 def test_damaged_exif_does_not_hide_the_picture(tmp_path, pixels):
     Image.fromarray(pixels).save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff broken")
-    assert open_image(tmp_path / "a.jpg").size == (5, 7)
+    with pytest.warns(UserWarning, match="Corrupt EXIF data"):
+        assert open_image(tmp_path / "a.jpg").size == (5, 7)
+    with pytest.raises(UserWarning, match="Corrupt EXIF data"):  # a remark that someone made an error
+        open_image(tmp_path / "a.jpg")
 
 
 def png_without_pixels(width, height):
@@ -233,15 +242,30 @@ def png_without_pixels(width, height):
 def test_decompression_bomb(tmp_path):
     path = tmp_path / "bomb.png"
     path.write_bytes(png_without_pixels(60_000, 10_000))
-    with pytest.raises(ImageError, match=r"bomb.png: .*600000000.*raise PIL.Image.MAX_IMAGE_PIXELS"):
+    with pytest.raises(ImageError, match=r"bomb.png: .*600000000.*raise PIL.Image.MAX_IMAGE_PIXELS") as error:
         open_image(path)
+    names = {"PIL.Image.MAX_IMAGE_PIXELS": "--max-pixels"}
+    assert error.value.words(names).endswith("crop it first or raise --max-pixels")
 
 
 def test_a_large_picture_is_no_bomb(tmp_path):
     path = tmp_path / "aerial.png"
-    path.write_bytes(png_without_pixels(10_000, 10_000))  # Pillow would warn
-    with pytest.raises(ImageError, match="truncated"):
+    path.write_bytes(png_without_pixels(10_000, 10_000))
+    with pytest.warns(Image.DecompressionBombWarning), pytest.raises(ImageError, match="truncated"):
         open_image(path)
+
+
+def test_pictures_opened_in_threads_leave_the_warning_filters_alone(pixels, tmp_path):
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    before, interval = list(warnings.filters), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: open_image(tmp_path / "a.png"), range(400)))
+    finally:
+        sys.setswitchinterval(interval)
+        after, warnings.filters[:] = list(warnings.filters), before
+    assert after == before
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the shared pictures are not here")

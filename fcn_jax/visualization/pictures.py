@@ -131,7 +131,7 @@ def figure(
     image = open_image(image)
     _check_size(image, labels)
     scale = np.clip(max(image.size), 400, 800) / max(image.size)
-    size = tuple(max(1, round(edge * scale)) for edge in image.size)
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     image = image.resize(size, Image.Resampling.BICUBIC)
     labels = np.asarray(label_image(labels).resize(size, Image.Resampling.NEAREST))
     panes = [
@@ -139,9 +139,9 @@ def figure(
         ("classes", overlay(image, labels, categories, background=background, colours=colours)),
     ]
     if heat is not None:
-        heat = Image.fromarray(heat.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
+        resized = Image.fromarray(heat.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
         caption = f"probability of {heat_name}" if heat_name else "probability"
-        panes.append((caption, heatmap(image, np.asarray(heat), heat_name or "")))
+        panes.append((caption, heatmap(image, np.asarray(resized), heat_name or "")))
     return side_by_side(panes)
 
 
