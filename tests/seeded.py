@@ -16,7 +16,11 @@ from weights_converter.tables.layer import SOURCE, Layer
 @functools.cache
 def seeded_state_dict(model_name: str, num_classes: int | None, aux: bool = True) -> dict[str, np.ndarray]:
     """Draws a state_dict of torchvision's, float64, with random batch-norm rows of all four kinds."""
-    return _draw(torchvision.layers(ModelSpec(name=model_name, num_classes=num_classes, aux_loss=aux)))
+    return _draw(
+        torchvision.layers(
+            ModelSpec(name=model_name, num_classes=num_classes or 0, aux_loss=aux and bool(num_classes))
+        )
+    )
 
 
 @functools.cache

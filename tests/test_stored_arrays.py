@@ -8,7 +8,7 @@ from flax import nnx
 from PIL import Image
 
 import fcn_jax
-from fcn_jax.weights.loading import named_variables
+from fcn_jax.models.arrays import named_variables
 from fcn_jax.transforms import SemanticSegmentation
 from tests.losses import jax_loss, seeded_labels
 from tests.seeded import seeded_images, seeded_state_dict
@@ -22,7 +22,7 @@ from tests.stored_arrays import (
     picture,
     stored,
 )
-from weights_converter.engine import to_source
+from weights_converter.conversion import to_source
 
 
 def build(name: str) -> fcn_jax.FCN:
@@ -54,9 +54,11 @@ def test_a_step_in_training_mode():
     arrays = {path: np.asarray(variable[...]) for path, variable in named_variables(model).items()}
     found = {".".join(map(str, path)): np.asarray(g[...]) for path, g in nnx.to_flat_state(gradients)}
     for key in STATISTICS:
-        assert_close(to_source(arrays)[key], stored()[f"{name}/{key}"], 1e-12)  # seen: 3e-15
+        assert_close(to_source(arrays, model.spec)[key], stored()[f"{name}/{key}"], 1e-12)  # seen: 3e-15
     for key in GRADIENTS:
-        assert_close(to_source(arrays | found)[key], stored()[f"{name}/{key}"], 1e-10)  # seen: 2e-14
+        assert_close(
+            to_source(arrays | found, model.spec)[key], stored()[f"{name}/{key}"], 1e-10
+        )  # seen: 2e-14
 
 
 def test_preprocessing_is_exactly_equal():

@@ -53,7 +53,7 @@ class Conversion:
             return self
         if model_name in self.twins:
             return replace(self, spec=replace(self.spec, name=model_name), twins=())
-        if self.spec.num_classes is None:
+        if self.spec.is_classifier:
             hint = "a classifier's file fills a backbone"
         raise CheckpointError(
             expected=f"the tensors of {model_name}",

@@ -8,6 +8,8 @@ from typing import Any, Literal
 from weights_converter.errors import SettingError
 
 LearnUpsampling = Literal["none", "intermediate"]
+CLASSIFIERS = ("resnet50", "resnet101", "vgg16", "caffenet")
+"""ImageNet classifiers whose layers make backbones."""
 PUBLISHED_WIDTHS = {
     "vgg16": ((64, 128, 256, 512, 512), 4096),
     "caffenet": ((96, 256, 384, 384, 256), 4096),
@@ -20,22 +22,21 @@ class ModelSpec:
     """What a network is: enough to build it, and nothing of its weights. Carried by models and by files.
 
     Attributes:
-      name: the builder's name, as `fcn_jax.get_model` takes it; or, of an ImageNet classifier whose layers
-        make a backbone, "resnet50", "resnet101", "vgg16" or "caffenet".
-      num_classes: of the segmentation; None for a classifier.
+      name: the builder's name, as `fcn_jax.get_model` takes it; or one of `CLASSIFIERS`.
+      num_classes: classes of the segmentation; 0 for a classifier, whose own classes nothing here needs.
       aux_loss: whether there is an auxiliary head.
       features: widths of the five blocks of one of the paper's trunks; None for networks of one width only.
       fc_features: width of fc6 and fc7, likewise.
-      learn_upsampling: of the paper's networks: which upsamplings are parameters, rather than fixed. Weights
+      learn_upsampling: for the paper's networks: which upsamplings are parameters, rather than fixed. Files
         of other programs do not tell; they are read as "none".
-      in_channels: of the images.
+      in_channels: channels of the images.
 
     Raises:
       SettingError: a value of another kind, or out of its range.
     """
 
     name: str
-    num_classes: int | None = None
+    num_classes: int = 0
     aux_loss: bool = False
     features: tuple[int, ...] | None = None
     fc_features: int | None = None
@@ -43,15 +44,23 @@ class ModelSpec:
     in_channels: int = 3
 
     def __post_init__(self):
-        widths = self.features if self.features is not None else ()
-        numbers = {
-            "num_classes": self.num_classes,
-            "fc_features": self.fc_features,
-            "in_channels": self.in_channels,
-        }
-        for field, value in (*numbers.items(), *(("features", width) for width in widths)):
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        if self.is_classifier and self.num_classes != 0:
+            raise SettingError(
+                subject="num_classes",
+                expected=f"none for the classifier {self.name}",
+                got=repr(self.num_classes),
+            )
+        counts = [("in_channels", self.in_channels)]
+        if not self.is_classifier:
+            counts.append(("num_classes", self.num_classes))
+        if self.fc_features is not None:
+            counts.append(("fc_features", self.fc_features))
+        counts += [("features", width) for width in self.features or ()]
+        for field, value in counts:
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise SettingError(subject=field, expected="a number of at least 1", got=repr(value))
+        if self.features is not None and len(self.features) != 5:
+            raise SettingError(subject="features", expected="widths of 5 blocks", got=repr(self.features))
         if self.learn_upsampling not in ("none", "intermediate"):
             raise SettingError(
                 subject="learn_upsampling",
@@ -59,10 +68,15 @@ class ModelSpec:
                 got=repr(self.learn_upsampling),
             )
 
+    @property
+    def is_classifier(self) -> bool:
+        """Whether it is an ImageNet classifier, rather than a network that segments."""
+        return self.name in CLASSIFIERS
+
     def __str__(self) -> str:
         """Says it in words: "fcn_resnet50 (21 classes, with aux_classifier)"."""
-        facts = ["an ImageNet classifier" if self.num_classes is None else f"{self.num_classes} classes"]
-        if self.features is None and self.num_classes is not None:
+        facts = ["an ImageNet classifier" if self.is_classifier else f"{self.num_classes} classes"]
+        if self.features is None and not self.is_classifier:
             facts.append(f"{'with' if self.aux_loss else 'without'} aux_classifier")
         if self.features is not None and (self.features, self.fc_features) not in PUBLISHED_WIDTHS.values():
             facts.append(f"widths {', '.join(map(str, (*self.features, self.fc_features)))}")

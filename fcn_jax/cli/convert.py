@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
 def _metadata(conversion: Conversion, options: argparse.Namespace) -> dict[str, str]:
     """Says what the tensors cannot: names of classes, and what pictures go through."""
     spec = conversion.spec
-    if spec.num_classes is None:
+    if spec.is_classifier:
         if options.categories:
             raise SettingError(f"{spec} keeps no classes to name", subject="--categories")
         return {}

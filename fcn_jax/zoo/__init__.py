@@ -53,7 +53,7 @@ def load_model(
       CheckpointError: the file cannot be read, is of another model than `model_name`, or of a classifier.
     """
     conversion = read_weights(path)
-    if conversion.spec.num_classes is None:
+    if conversion.spec.is_classifier:
         raise CheckpointError(
             expected=f"weights of a model that segments, one of {', '.join(BUILDERS)}",
             got=str(conversion.spec),

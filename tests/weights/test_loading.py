@@ -6,10 +6,10 @@ import pytest
 from flax import nnx
 
 import fcn_jax
-from fcn_jax.weights.loading import named_variables
-from fcn_jax.zoo.torchvision import create
+from fcn_jax.models.arrays import named_variables
+from fcn_jax.models.fcn import create
 from tests.seeded import seeded_state_dict
-from weights_converter import CheckpointError, load_model_file, read_checkpoint, write_torch_zip
+from weights_converter import CheckpointError, ModelSpec, load_model_file, read_checkpoint, write_torch_zip
 
 
 def state_dict(num_classes: int = 5, aux: bool = True, name: str = "fcn_resnet50") -> dict[str, np.ndarray]:
@@ -21,9 +21,8 @@ def build():
     """Builds a model filled with ones, quickly: any variable that keeps its value can be told."""
 
     def build_ones(num_classes: int = 5, aux: bool = True) -> fcn_jax.FCN:
-        model = nnx.eval_shape(
-            lambda: create((3, 4, 6, 3), num_classes=num_classes, aux_loss=aux, rngs=nnx.Rngs(0))
-        )
+        spec = ModelSpec(name="fcn_resnet50", num_classes=num_classes, aux_loss=aux)
+        model = nnx.eval_shape(lambda: create(spec, rngs=nnx.Rngs(0)))
         for variable in named_variables(model).values():
             variable.set_value(jnp.ones(variable.shape, variable.dtype))
         return model
@@ -37,9 +36,9 @@ def values(model) -> dict[str, np.ndarray]:
 
 def test_every_variable_is_filled_with_its_own_array(build):
     model, tensors = build(), state_dict()
-    report = fcn_jax.load_weights(model, tensors)
-    assert set(report.loaded) == set(named_variables(model))
-    assert report.dropped == report.fresh == {}
+    account = fcn_jax.load_weights(model, tensors)
+    assert set(account.loaded) == set(named_variables(model))
+    assert account.dropped == account.fresh == {}
     got = values(model)
     for ours, theirs, axes in [
         ("backbone.conv1.kernel", "backbone.conv1.weight", (2, 3, 1, 0)),
@@ -72,24 +71,23 @@ def test_a_file_of_our_own_says_what_it_is(build, tmp_path):
     fcn_jax.save_weights(build(2), path, categories=["road", "sky"])
     metadata = load_model_file(path).metadata
     assert metadata["format"] == "fcn_jax"
-    assert metadata["model"] == "fcn_resnet50"
-    assert metadata["num_classes"] == "2"
+    assert metadata["spec"] == '{"name": "fcn_resnet50", "num_classes": 2, "aux_loss": true}'
     assert metadata["categories"] == '["road", "sky"]'
 
 
 def test_what_could_not_be_loaded_again_is_not_saved(build, tmp_path):
-    with pytest.raises(ValueError, match="expected 5 categories, one for each class, got 1"):
+    with pytest.raises(ValueError, match="categories: expected 5, one for each class, got 1"):
         fcn_jax.save_weights(build(), tmp_path / "model.safetensors", categories=["a"])
-    with pytest.raises(TypeError, match=r"expected a model, an nnx.Module, got str; the model comes first"):
+    with pytest.raises(TypeError, match=r"expected a model of fcn_jax, got str; the model comes first"):
         fcn_jax.save_weights("model.safetensors", build())
     with pytest.raises(TypeError, match="the model comes first"):
         fcn_jax.load_weights("model.safetensors", build())
     assert not list(tmp_path.iterdir())
 
 
-def test_the_report_is_short_to_read(build):
-    report = fcn_jax.load_weights(build(aux=False), state_dict(), aux="drop")
-    assert repr(report) == "LoadReport(272 loaded, 7 dropped, 0 fresh; preset 'torchvision')"
+def test_the_account_is_short_to_read(build):
+    account = fcn_jax.load_weights(build(aux=False), state_dict(), aux="drop")
+    assert repr(account) == "Account(272 loaded, 7 dropped, 0 fresh)"
 
 
 def test_loading_copies_so_that_a_file_may_change_later(build, tmp_path):
@@ -111,10 +109,10 @@ def test_aux_may_be_dropped(build):
         CheckpointError, match=r"without aux_classifier.*with aux_classifier\); pass aux=\"drop\""
     ):
         fcn_jax.load_weights(model, state_dict())
-    report = fcn_jax.load_weights(model, state_dict(), aux="drop")
-    assert len(report.dropped) == 7
-    assert report.dropped["aux_classifier.score.bias"] == 'aux="drop"'
-    assert report.fresh == {}
+    account = fcn_jax.load_weights(model, state_dict(), aux="drop")
+    assert len(account.dropped) == 7
+    assert account.dropped["aux_classifier.score.bias"] == 'aux="drop"'
+    assert account.fresh == {}
 
 
 def test_aux_may_keep_its_values(build):
@@ -126,8 +124,8 @@ def test_aux_may_keep_its_values(build):
     ):
         fcn_jax.load_weights(model, state_dict(), aux="drop")
     for tensors in (state_dict(aux=False), state_dict()):
-        report = fcn_jax.load_weights(model, tensors, aux="keep")
-        assert len(report.fresh) == 7
+        account = fcn_jax.load_weights(model, tensors, aux="keep")
+        assert len(account.fresh) == 7
         assert (values(model)["aux_classifier.conv.kernel"] == 1).all()
 
 
@@ -135,11 +133,11 @@ def test_the_head_may_be_replaced_for_another_class_count(build):
     model = build(num_classes=9)
     with pytest.raises(CheckpointError, match=r"is fcn_resnet50 \(9 classes.*\(5 classes.*head=\"replace\""):
         fcn_jax.load_weights(model, state_dict())
-    report = fcn_jax.load_weights(model, state_dict(), head="replace")
+    account = fcn_jax.load_weights(model, state_dict(), head="replace")
     scores = {
         f"{head}.score.{leaf}" for head in ("classifier", "aux_classifier") for leaf in ("kernel", "bias")
     }
-    assert set(report.fresh) == set(report.dropped) == scores
+    assert set(account.fresh) == set(account.dropped) == scores
     assert (values(model)["classifier.score.kernel"] == 1).all()
     assert not (values(model)["classifier.conv.kernel"] == 1).any()
 
@@ -164,13 +162,13 @@ def test_an_account_that_does_not_close_names_all_and_changes_nothing(build):
     assert all((array == 1).all() for array in values(model).values())
 
 
-def test_strict_false_reports_what_it_let_pass_but_not_other_shapes(build):
+def test_strict_false_says_what_it_let_pass_but_not_other_shapes(build):
     model, tensors = build(), state_dict()
     del tensors["backbone.layer2.3.bn1.running_mean"]
     tensors["surplus"] = np.ones(3, np.float32)
-    report = fcn_jax.load_weights(model, tensors, strict=False)
-    assert report.fresh == {"backbone.layer2.3.bn1.mean": "strict=False: not in the file"}
-    assert report.dropped == {"surplus": "strict=False: no place for it"}
+    account = fcn_jax.load_weights(model, tensors, strict=False)
+    assert account.fresh == {"backbone.layer2.3.bn1.mean": "strict=False: not in the file"}
+    assert account.dropped == {"surplus": "strict=False: no place for it"}
     with pytest.raises(
         CheckpointError, match=r"classifier.score.bias: expected float \(7,\), got float64 \(5,\)"
     ):

@@ -6,15 +6,18 @@ import pytest
 from tests.seeded import seeded_paper_state_dict
 from weights_converter import (
     CheckpointError,
+    ModelSpec,
     convert_file,
     load_model_file,
     read_checkpoint,
+    save_conversion,
     save_model_file,
     write_torch_legacy,
 )
-from weights_converter.engine import to_ours
+from weights_converter.conversion import to_ours
 
 NAME = "fcn32s_vgg16"
+SPEC = ModelSpec(name=NAME, num_classes=5, features=(4, 6, 8, 10, 12), fc_features=16)
 
 
 @pytest.fixture
@@ -37,17 +40,13 @@ def test_a_file_survives_the_way_in_and_out(port, tmp_path):
 
 
 def test_our_file_says_where_it_comes_from(port, tmp_path):
-    convert_file(port, tmp_path / "a.safetensors", {"categories": "[]"})
+    save_conversion(load_model_file(port), tmp_path / "a.safetensors", {"categories": "[]"})
     found = load_model_file(tmp_path / "a.safetensors")
     assert found.path == str(tmp_path / "a.safetensors")
-    said = {
-        key: found.metadata[key]
-        for key in ("format", "model", "num_classes", "preset", "source", "categories")
-    }
+    said = {key: found.metadata[key] for key in ("format", "spec", "preset", "source", "categories")}
     assert said == {
         "format": "fcn_jax",
-        "model": NAME,
-        "num_classes": "5",
+        "spec": SPEC.to_json(),
         "preset": "caffe",
         "source": "port.pth",
         "categories": "[]",
@@ -59,12 +58,12 @@ def test_our_file_says_where_it_comes_from(port, tmp_path):
 def test_counters_that_make_no_sense_are_refused(tmp_path, text):
     params = to_ours(seeded_paper_state_dict(NAME)).params
     with pytest.raises(CheckpointError, match="num_batches_tracked is not as expected"):
-        save_model_file(tmp_path / "a.pth", params, {"num_batches_tracked": text})
+        save_model_file(tmp_path / "a.pth", params, SPEC, {"num_batches_tracked": text})
     assert not list(tmp_path.iterdir())
 
 
-def test_a_mere_start_of_training_is_no_file(port, tmp_path):
-    with pytest.raises(CheckpointError, match=r"only a start for fcn16s_vgg16, without .*score_pool4"):
+def test_another_networks_file_is_refused(port, tmp_path):
+    with pytest.raises(CheckpointError, match=f"the tensors of fcn16s_vgg16, got those of {NAME}"):
         convert_file(port, tmp_path / "a.safetensors", model_name="fcn16s_vgg16")
     assert not (tmp_path / "a.safetensors").exists()
 

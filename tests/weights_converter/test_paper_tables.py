@@ -9,6 +9,7 @@ import pytest
 from tests.weights_converter.caffe_files import caffemodel
 from weights_converter import (
     CheckpointError,
+    ModelSpec,
     convert,
     convert_file,
     export,
@@ -20,11 +21,13 @@ from weights_converter import (
     write_torch_zip,
 )
 from weights_converter.__main__ import main
-from weights_converter.engine import describe, recognize, to_ours, to_source
+from weights_converter.conversion import to_ours, to_source
 from weights_converter.tables import FAMILIES, paper
-from weights_converter.tables.layer import OURS, SOURCE, Architecture
+from weights_converter.tables.layer import OURS, SOURCE
 
-VGG, ALEX = (2, 3, 4, 5, 6, 8), (2, 4, 4, 6, 2, 5)
+VGG = {"features": (2, 3, 4, 5, 6), "fc_features": 8}
+ALEX = {"features": (2, 4, 4, 6, 2), "fc_features": 5}
+WIDTHS = {"vgg16": VGG, "caffenet": ALEX}
 NETS = {  # name: narrow widths, published parameters that learn and that are fixed, pairs, upsamplings
     "fcn32s_vgg16": (VGG, 134_346_581, 1_806_336, 16, 1),
     "fcn16s_vgg16": (VGG, 134_357_354, 458_640, 17, 2),
@@ -46,8 +49,8 @@ def drawn(layers, side=SOURCE) -> dict[str, np.ndarray]:
     return tensors
 
 
-def narrow(name: str, num_classes: int = 3) -> Architecture:
-    return Architecture(name, num_classes, False, NETS[name][0])
+def narrow(name: str, num_classes: int = 3) -> ModelSpec:
+    return ModelSpec(name=name, num_classes=num_classes, **NETS[name][0])
 
 
 def port(name: str) -> dict[str, np.ndarray]:
@@ -59,21 +62,23 @@ def authors(name: str) -> dict[str, np.ndarray]:
     """The blobs of the authors' own file."""
     tensors = port(name)
     if name == "fcn8s_atonce_vgg16":
-        tensors["scale_pool4.weight"] = np.full(VGG[3], 0.01, np.float32)
-        tensors["scale_pool3.weight"] = np.full(VGG[2], 0.0001, np.float32)
+        tensors["scale_pool4.weight"] = np.full(5, 0.01, np.float32)
+        tensors["scale_pool3.weight"] = np.full(4, 0.0001, np.float32)
     return tensors
 
 
 def torchvision_vgg16() -> dict[str, np.ndarray]:
-    tensors = drawn(paper.torchvision_layers(Architecture("vgg16", widths=VGG)))
+    tensors = drawn(paper.torchvision_layers(ModelSpec(name="vgg16", **VGG)))
     fc8 = {"classifier.6.weight": np.ones((7, 8), np.float32), "classifier.6.bias": np.ones(7, np.float32)}
     return tensors | fc8
 
 
 def caffe_classifier(name: str) -> dict[str, np.ndarray]:
-    widths = VGG if name == "vgg16" else ALEX
-    tensors = drawn(paper.classifier_layers(Architecture(name, widths=widths)))
-    fc8 = {"fc8.weight": np.ones((7, widths[-1]), np.float32), "fc8.bias": np.ones(7, np.float32)}
+    tensors = drawn(paper.classifier_layers(ModelSpec(name=name, **WIDTHS[name])))
+    fc8 = {
+        "fc8.weight": np.ones((7, WIDTHS[name]["fc_features"]), np.float32),
+        "fc8.bias": np.ones(7, np.float32),
+    }
     return tensors | fc8
 
 
@@ -95,7 +100,7 @@ def same(found, expected):
 @NAMES
 def test_published_parameters_and_entries(name):
     _, learned, fixed, pairs, upscores = NETS[name]
-    rows = list(paper.fcn_layers(Architecture(name, 21)))
+    rows = list(paper.fcn_layers(ModelSpec(name=name, num_classes=21)))
     shapes = source_shapes(rows)
     sizes = {key: int(np.prod(shape)) for key, shape in shapes.items()}
     found = sum(size for key, size in sizes.items() if key.startswith("upscore"))
@@ -106,7 +111,7 @@ def test_published_parameters_and_entries(name):
 
 
 def test_published_shapes():
-    alexnet = source_shapes(paper.fcn_layers(Architecture("fcn32s_alexnet", 21)))
+    alexnet = source_shapes(paper.fcn_layers(ModelSpec(name="fcn32s_alexnet", num_classes=21)))
     assert alexnet["conv1.weight"] == (96, 3, 11, 11)
     assert alexnet["conv2.weight"] == (256, 48, 5, 5)
     assert alexnet["conv3.weight"] == (384, 256, 3, 3)
@@ -114,29 +119,28 @@ def test_published_shapes():
     assert alexnet["conv5.weight"] == (256, 192, 3, 3)
     assert alexnet["fc6.weight"] == (4096, 256, 6, 6)
     assert alexnet["upscore.weight"] == (21, 21, 63, 63)
-    eight = source_shapes(paper.fcn_layers(Architecture("fcn8s_vgg16", 21)))
+    eight = source_shapes(paper.fcn_layers(ModelSpec(name="fcn8s_vgg16", num_classes=21)))
     assert eight["fc6.weight"] == (4096, 512, 7, 7)
     assert eight["score_pool4.weight"] == (21, 512, 1, 1)
     assert eight["score_pool3.weight"] == (21, 256, 1, 1)
     assert eight["upscore8.weight"] == (21, 21, 16, 16)
-    vgg16 = source_shapes(paper.torchvision_layers(Architecture("vgg16")))
+    vgg16 = source_shapes(paper.torchvision_layers(ModelSpec(name="vgg16")))
     assert vgg16["features.28.weight"] == (512, 512, 3, 3)
     assert vgg16["classifier.0.weight"] == (4096, 25088)
     assert vgg16["classifier.3.weight"] == (4096, 4096)
-    assert source_shapes(paper.classifier_layers(Architecture("caffenet")))["fc6.weight"] == (4096, 9216)
+    assert source_shapes(paper.classifier_layers(ModelSpec(name="caffenet")))["fc6.weight"] == (4096, 9216)
 
 
 @NAMES
 def test_the_port_survives_the_way_in_and_out(name):
     tensors = port(name)
-    conversion = to_ours(tensors, model_name=name)
-    assert conversion.architecture == narrow(name)
+    conversion = to_ours(tensors).of(name)
+    assert conversion.spec == narrow(name)
     assert conversion.preset == "caffe"
     assert not conversion.dropped
-    assert not conversion.fresh
-    same(to_source(conversion.params, conversion.counters), tensors)
-    again = to_ours(conversion.params, model_name=name)
-    assert again.architecture == narrow(name)
+    same(to_source(conversion.params, conversion.spec, conversion.counters), tensors)
+    again = to_ours(conversion.params).of(name)
+    assert again.spec == narrow(name)
     assert again.preset is None
     same(export(conversion.params, name), tensors)
     assert convert(tensors, name)[0] == name
@@ -168,16 +172,16 @@ def test_layouts():
 def test_groups_keep_their_inputs():
     tensors = port("fcn32s_alexnet")
     kernel = to_ours(tensors).params["backbone.conv2.kernel"]
-    assert kernel.shape == (5, 5, ALEX[0] // 2, ALEX[1])
+    assert kernel.shape == (5, 5, 1, 4)
     assert kernel[1, 2, 0, 3] == tensors["conv2.weight"][3, 0, 1, 2]
 
 
 @pytest.mark.parametrize("name", ["vgg16", "caffenet"])
 def test_matrices_become_convolutions_channel_slowest(name):
     tensors = caffe_classifier(name)
-    widths, side = (VGG, 7) if name == "vgg16" else (ALEX, 6)
+    side, inputs, outputs = (7, 6, 8) if name == "vgg16" else (6, 2, 5)
     kernel = to_ours(tensors).params["fc6.kernel"]
-    assert kernel.shape == (side, side, widths[4], widths[5])
+    assert kernel.shape == (side, side, inputs, outputs)
     channel, row, column, out = 1, 2, 5, 3
     flat = (channel * side + row) * side + column
     assert kernel[row, column, channel, out] == tensors["fc6.weight"][out, flat]
@@ -190,9 +194,9 @@ def test_the_authors_files(name, form, tmp_path):
     encoding = "legacy" if form == "nested" else "packed"
     path = caffemodel(tmp_path / "f.caffemodel", authors(name), form, encoding)
     conversion = load_model_file(path)
-    assert conversion.architecture == narrow(name)
+    assert conversion.spec == narrow(name)
     assert conversion.preset == "caffe"
-    same(to_source(conversion.params), port(name))
+    same(to_source(conversion.params, conversion.spec), port(name))
     scales = {"scale_pool4.weight": 0.01, "scale_pool3.weight": 0.0001} if "atonce" in name else {}
     expected = {scale: f"is {value}, a constant of the model" for scale, value in scales.items()}
     assert conversion.dropped == expected
@@ -202,13 +206,13 @@ def test_early_names_with_hyphens(tmp_path):
     tensors = {key.replace("_p", "-p").replace("_f", "-f"): a for key, a in port("fcn16s_vgg16").items()}
     assert "score-pool4.weight" in tensors
     path = caffemodel(tmp_path / "f", tensors)
-    assert load_model_file(path).architecture == narrow("fcn16s_vgg16")
+    assert load_model_file(path).spec == narrow("fcn16s_vgg16")
 
 
 @pytest.mark.parametrize("write", [write_torch_zip, write_torch_legacy])
 def test_files_of_the_port(write, tmp_path):
     write(tmp_path / "f.pth", port("fcn16s_vgg16"))
-    assert load_model_file(tmp_path / "f.pth").architecture == narrow("fcn16s_vgg16")
+    assert load_model_file(tmp_path / "f.pth").spec == narrow("fcn16s_vgg16")
 
 
 @pytest.mark.parametrize("reshape", [dict, legacy])
@@ -219,13 +223,13 @@ def test_ilsvrc_files(name, reshape, tmp_path):
     caffemodel(path, tensors, "layers", "packed" if reshape is dict else "legacy")
     same(read_checkpoint(path), reshape(tensors))
     conversion = load_model_file(path)
-    assert conversion.architecture == Architecture(name, widths=VGG if name == "vgg16" else ALEX)
+    assert conversion.spec == ModelSpec(name=name, **WIDTHS[name])
     assert conversion.preset == "caffe"
     assert set(conversion.dropped) == {"fc8.weight", "fc8.bias"}
     assert list(conversion.params)[:2] == [
         f"conv1{'_1' if name == 'vgg16' else ''}.{leaf}" for leaf in ("kernel", "bias")
     ]
-    rows = paper.classifier_layers(conversion.architecture)
+    rows = paper.classifier_layers(conversion.spec)
     assert list(conversion.params) == [row.name(leaf, OURS) for row in rows for leaf in row.kind.leaves]
 
 
@@ -245,7 +249,7 @@ def test_an_ilsvrc_file_already_made_convolutional():
 def test_torchvision_vgg16():
     tensors = torchvision_vgg16()
     conversion = to_ours(tensors)
-    assert conversion.architecture == Architecture("vgg16", widths=VGG)
+    assert conversion.spec == ModelSpec(name="vgg16", **VGG)
     assert conversion.preset == "torchvision"
     assert set(conversion.dropped) == {"classifier.6.weight", "classifier.6.bias"}
     pairs = dict(zip(paper.VGG16_LAYERS, paper.TORCHVISION_NAMES.values(), strict=True))
@@ -253,7 +257,7 @@ def test_torchvision_vgg16():
     assert pairs["conv5_1"] == "features.24"
     for ours, theirs in pairs.items():
         assert np.array_equal(conversion.params[f"{ours}.bias"], tensors[f"{theirs}.bias"])
-    back = to_source(conversion.params)
+    back = to_source(conversion.params, conversion.spec)
     same(back, {name: array for name, array in tensors.items() if "classifier.6" not in name})
 
 
@@ -302,43 +306,45 @@ def test_other_networks_of_the_authors(name):
 
 def test_at_once_or_not_is_the_callers_word():
     tensors = port("fcn8s_vgg16")
-    assert to_ours(tensors).architecture.model_name == "fcn8s_vgg16"
-    assert to_ours(tensors, model_name="fcn8s_atonce_vgg16").architecture.model_name == "fcn8s_atonce_vgg16"
-    assert recognize(tensors, "fcn8s_atonce_vgg16")[0].model_name == "fcn8s_atonce_vgg16"
+    assert to_ours(tensors).spec.name == "fcn8s_vgg16"
+    assert to_ours(tensors).twins == ("fcn8s_atonce_vgg16",)
+    assert to_ours(tensors).of("fcn8s_atonce_vgg16").spec.name == "fcn8s_atonce_vgg16"
     with pytest.raises(
         CheckpointError, match="expected the tensors of fcn8s_vgg16, got those of fcn8s_atonce_vgg16"
     ):
-        to_ours(authors("fcn8s_atonce_vgg16"), model_name="fcn8s_vgg16")
+        to_ours(authors("fcn8s_atonce_vgg16")).of("fcn8s_vgg16")
 
 
 def test_our_files_remember(tmp_path):
     source = caffemodel(tmp_path / "f.caffemodel", authors("fcn8s_atonce_vgg16"))
     convert_file(source, tmp_path / "f.safetensors")
     metadata = read_safetensors(tmp_path / "f.safetensors")[1]
-    assert (metadata["model"], metadata["preset"]) == ("fcn8s_atonce_vgg16", "caffe")
-    assert (metadata["num_classes"], metadata["source"]) == ("3", "f.caffemodel")
+    assert metadata["spec"] == narrow("fcn8s_atonce_vgg16").to_json()
+    assert (metadata["preset"], metadata["source"]) == ("caffe", "f.caffemodel")
     found = load_model_file(tmp_path / "f.safetensors")
-    assert (found.architecture, found.preset) == (narrow("fcn8s_atonce_vgg16"), "caffe")
+    assert (found.spec, found.preset) == (narrow("fcn8s_atonce_vgg16"), "caffe")
     convert_file(tmp_path / "f.safetensors", tmp_path / "again.safetensors")
     assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "f.safetensors").read_bytes()
-    with pytest.raises(CheckpointError, match="the arrays of fcn8s_vgg16, got those of fcn8s_atonce"):
-        load_model_file(tmp_path / "f.safetensors", model_name="fcn8s_vgg16")
+    with pytest.raises(CheckpointError, match="the tensors of fcn8s_vgg16, got those of fcn8s_atonce"):
+        found.of("fcn8s_vgg16")
     convert_file(tmp_path / "f.safetensors", tmp_path / "f.pth")
     same(read_checkpoint(tmp_path / "f.pth"), port("fcn8s_atonce_vgg16"))
 
 
 def test_an_8s_file_of_ours_is_not_at_once(tmp_path):
-    save_model_file(tmp_path / "f.safetensors", to_ours(port("fcn8s_vgg16")).params)
-    with pytest.raises(CheckpointError, match="the arrays of fcn8s_atonce_vgg16, got those of fcn8s_"):
-        load_model_file(tmp_path / "f.safetensors", model_name="fcn8s_atonce_vgg16")
+    save_model_file(tmp_path / "f.safetensors", to_ours(port("fcn8s_vgg16")).params, narrow("fcn8s_vgg16"))
+    with pytest.raises(CheckpointError, match="the tensors of fcn8s_atonce_vgg16, got those of fcn8s_"):
+        load_model_file(tmp_path / "f.safetensors").of("fcn8s_atonce_vgg16")
 
 
 def test_metadata_that_say_something_else(tmp_path):
     params = to_ours(port("fcn8s_vgg16")).params
-    with pytest.raises(CheckpointError, match="the arrays of fcn32s_vgg16, got those of fcn8s_vgg16"):
-        save_model_file(tmp_path / "f.safetensors", params, {"model": "fcn32s_vgg16"})
-    ours = {"format": "fcn_jax", "model": "fcn_resnet50"}
-    with pytest.raises(CheckpointError, match="the arrays of fcn_resnet50, got those of fcn8s_vgg16"):
+    with pytest.raises(
+        CheckpointError, match=r"not those of fcn32s_vgg16 .*\n *missing \(1\): upscore.kernel"
+    ):
+        save_model_file(tmp_path / "f.safetensors", params, narrow("fcn32s_vgg16"))
+    ours = {"format": "fcn_jax", "spec": ModelSpec(name="fcn_resnet50", num_classes=3).to_json()}
+    with pytest.raises(CheckpointError, match="the tensors are not those of fcn_resnet50"):
         to_ours(params, metadata=ours)
     assert to_ours(params, metadata=ours | {"format": "pt"}).preset is None
     with pytest.raises(CheckpointError, match="the preset 'x'"):
@@ -372,61 +378,33 @@ def test_scales_in_other_forms(form):
     to_ours(tensors)
 
 
-# One stage's weights start the next one's training.
+# One network's file is not another's.
 
 
 @pytest.mark.parametrize(
-    ("coarse", "fine", "dropped", "zero", "bilinear"),
+    ("has", "asked"),
     [
-        ("fcn32s_vgg16", "fcn16s_vgg16", ["upscore"], ["score_pool4"], ["upscore2", "upscore16"]),
-        ("fcn16s_vgg16", "fcn8s_vgg16", ["upscore16"], ["score_pool3"], ["upscore8", "upscore_pool4"]),
+        ("fcn32s_vgg16", "fcn16s_vgg16"),
+        ("fcn16s_vgg16", "fcn8s_atonce_vgg16"),
+        ("fcn32s_alexnet", "fcn16s_vgg16"),
+        ("fcn32s_vgg16", "fcn_resnet50"),
     ],
 )
-@pytest.mark.parametrize("ours", [False, True])
-def test_a_stage_starts_from_the_one_before(coarse, fine, dropped, zero, bilinear, ours):
-    tensors, leaf = port(coarse), "kernel" if ours else "weight"
-    before = to_ours(tensors).params
-    conversion = to_ours(before if ours else tensors, model_name=fine)
-    assert conversion.architecture == narrow(fine)
-    assert conversion.dropped == {f"{name}.{leaf}": f"{fine} has no {name}" for name in dropped}
-    fresh = {f"{name}.{part}" for name in zero for part in ("kernel", "bias")}
-    assert set(conversion.fresh) == fresh | {f"{name}.kernel" for name in bilinear}
-    assert all(f"{coarse} has no score_pool" in conversion.fresh[name] for name in fresh)
-    assert all("starts at zero" in conversion.fresh[name] for name in fresh)
-    assert all("starts bilinear" in conversion.fresh[f"{name}.kernel"] for name in bilinear)
-    wanted = {row.name(part, OURS) for row in paper.fcn_layers(narrow(fine)) for part in row.kind.leaves}
-    assert set(conversion.params) | set(conversion.fresh) == wanted
-    assert not set(conversion.params) & set(conversion.fresh)
-    assert all(np.array_equal(array, before[name]) for name, array in conversion.params.items())
-
-
-@pytest.mark.parametrize(
-    ("has", "asked", "hint"),
-    [
-        ("fcn32s_vgg16", "fcn8s_vgg16", "; its training can start from a file of fcn16s_vgg16$"),
-        ("fcn8s_vgg16", "fcn16s_vgg16", "; its training can start from a file of fcn32s_vgg16$"),
-        ("fcn16s_vgg16", "fcn8s_atonce_vgg16", "$"),
-        ("fcn16s_vgg16", "fcn32s_vgg16", "$"),
-        ("fcn32s_alexnet", "fcn16s_vgg16", ""),
-        ("fcn32s_vgg16", "fcn_resnet50", ""),
-    ],
-)
-def test_other_ways_from_net_to_net_are_refused(has, asked, hint):
-    with pytest.raises(CheckpointError, match=f"expected the tensors of {asked}, got those of {has}{hint}"):
-        to_ours(port(has), model_name=asked)
+def test_other_networks_are_refused(has, asked, tmp_path):
+    message = f"expected the tensors of {asked}, got those of {has}"
+    with pytest.raises(CheckpointError, match=f"^{message}; the hint$"):
+        to_ours(port(has)).of(asked, "the hint")
+    with pytest.raises(CheckpointError, match=message):
+        convert(port(has), asked)
+    write_torch_zip(tmp_path / "f.pth", port(has))
+    with pytest.raises(CheckpointError, match=rf"f\.pth: {message}"):
+        convert_file(tmp_path / "f.pth", tmp_path / "f.safetensors", model_name=asked)
+    assert not (tmp_path / "f.safetensors").exists()
 
 
 def test_a_classifier_is_no_fcn():
     with pytest.raises(CheckpointError, match="got those of vgg16; a classifier's file fills a backbone"):
-        to_ours(torchvision_vgg16(), model_name="fcn32s_vgg16")
-
-
-def test_a_start_is_no_file(tmp_path):
-    write_torch_zip(tmp_path / "f.pth", port("fcn32s_vgg16"))
-    with pytest.raises(CheckpointError, match=r"only a start for fcn16s_vgg16, without score_pool4\.kernel"):
-        convert_file(tmp_path / "f.pth", tmp_path / "f.safetensors", model_name="fcn16s_vgg16")
-    with pytest.raises(CheckpointError, match="expected the tensors of fcn16s_vgg16, got those of"):
-        convert(port("fcn32s_vgg16"), "fcn16s_vgg16")
+        to_ours(torchvision_vgg16()).of("fcn32s_vgg16")
 
 
 # The account.
@@ -465,16 +443,6 @@ def test_a_torchvision_bias_has_one_axis():
         to_ours(tensors)
 
 
-def test_descriptions():
-    assert (
-        describe(Architecture("fcn8s_vgg16", 21, False, paper.WIDTHS["vgg16"])) == "fcn8s_vgg16 (21 classes)"
-    )
-    assert describe(narrow("fcn32s_alexnet")) == "fcn32s_alexnet (3 classes, widths 2, 4, 4, 6, 2, 5)"
-    assert describe(to_ours(caffe_classifier("vgg16")).architecture) == (
-        "vgg16 (an ImageNet classifier, widths 2, 3, 4, 5, 6, 8)"
-    )
-
-
 def test_every_file_is_of_one_family():
     files = [port(name) for name in NETS] + [authors("fcn8s_atonce_vgg16"), torchvision_vgg16()]
     files += [caffe_classifier("vgg16"), caffe_classifier("caffenet")]
@@ -482,13 +450,13 @@ def test_every_file_is_of_one_family():
     for file in files:
         shapes = {name: array.shape for name, array in file.items()}
         recognized = [found for family in FAMILIES if (found := family.recognize(shapes))]
-        assert recognized[0][0] == to_ours(file).architecture
+        assert recognized[0][0] == to_ours(file).spec
 
 
 def test_every_flipped_byte_of_a_whole_model_is_found_or_leaves_the_shapes(tmp_path):
     """Caffe's form has no checksum, but names and shapes pass through the table: only numbers can differ."""
-    widths = (2, 2, 2, 2, 2, 1)
-    tensors = drawn(paper.fcn_layers(Architecture("fcn32s_alexnet", 1, False, widths)))
+    spec = ModelSpec(name="fcn32s_alexnet", num_classes=1, features=(2, 2, 2, 2, 2), fc_features=1)
+    tensors = drawn(paper.fcn_layers(spec))
     path = caffemodel(tmp_path / "f", tensors)
     data, shapes = path.read_bytes(), {k: v.shape for k, v in load_model_file(path).params.items()}
     at, skip = 0, []
@@ -517,5 +485,6 @@ def test_the_command(tmp_path, capsys):
     arguments = [str(tmp_path / "f.pth"), str(tmp_path / "g.safetensors"), "--model", "fcn8s_atonce_vgg16"]
     assert main([*arguments, "--preset", "torchvision"]) == 0
     metadata = read_safetensors(tmp_path / "g.safetensors")[1]
-    assert (metadata["model"], metadata["preset"]) == ("fcn8s_atonce_vgg16", "torchvision")
+    assert ModelSpec.from_json(metadata["spec"]) == narrow("fcn8s_atonce_vgg16")
+    assert metadata["preset"] == "torchvision"
     assert json.loads(metadata["num_batches_tracked"]) == {}

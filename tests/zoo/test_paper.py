@@ -7,15 +7,15 @@ import pytest
 from flax import nnx
 
 import fcn_jax
-from fcn_jax.weights.loading import named_variables
+from fcn_jax.models.arrays import named_variables
+from fcn_jax.models.skip_fcn import VARIANTS
 from fcn_jax.transforms import CaffeSegmentation, SemanticSegmentation
-from fcn_jax.zoo.paper import RECIPES
 from tests.seeded import seeded_images, seeded_paper_state_dict, seeded_state_dict
 from tests.weights_converter.caffe_files import caffemodel
 from weights_converter import CheckpointError, save_model_file, write_torch_legacy, write_torch_zip
-from weights_converter.engine import to_ours
+from weights_converter.conversion import to_ours
 
-NAMES = list(RECIPES)
+NAMES = list(VARIANTS)
 PARENTS = [("fcn32s_vgg16", "fcn16s_vgg16"), ("fcn16s_vgg16", "fcn8s_vgg16")]
 WIDTHS = {"features": (4, 6, 8, 10, 12), "fc_features": 16}
 
@@ -73,12 +73,10 @@ def test_every_file_form_gives_the_same_model(name, tmp_path):
 
 def test_the_model_that_a_file_is_of(tmp_path):
     tensors = seeded_paper_state_dict("fcn32s_vgg16")
-    assert fcn_jax.load_model(tensors).variant.name == "fcn32s_vgg16"
+    assert fcn_jax.load_model(tensors).spec.name == "fcn32s_vgg16"
     atonce = fcn_jax.load_model(seeded_paper_state_dict("fcn8s_vgg16"), model_name="fcn8s_atonce_vgg16")
-    assert atonce.variant.name == "fcn8s_atonce_vgg16"
-    with pytest.raises(
-        CheckpointError, match="only a start for the training of fcn16s_vgg16, without score_pool4"
-    ):
+    assert atonce.spec.name == "fcn8s_atonce_vgg16"
+    with pytest.raises(CheckpointError, match="only a start for the training of fcn16s_vgg16"):
         fcn_jax.load_model(tensors, model_name="fcn16s_vgg16")
 
 
@@ -96,11 +94,12 @@ def test_a_stage_starts_with_its_parents_scores(coarse, fine, tmp_path):
     np.testing.assert_array_equal(got[last], bilinear)
 
     other = fcn_jax.get_model(fine, **WIDTHS, num_classes=5)
-    report = fcn_jax.load_weights(other, tensors)
-    assert any(new in path and "starts at zero" in why for path, why in report.fresh.items())
-    assert report.dropped
-    assert set(report.loaded) | set(report.fresh) == set(got)
-    assert all(np.array_equal(got[path], values(other)[path]) for path in report.loaded)
+    account = fcn_jax.load_weights(other, tensors)
+    assert account.fresh[f"{new}.kernel"] == f"{coarse} does not have it; it starts anew"
+    dropped = "upscore" if coarse == "fcn32s_vgg16" else "upscore16"
+    assert account.dropped == {f"{dropped}.kernel": f"{fine} does not have it"}
+    assert set(account.loaded) | set(account.fresh) == set(got)
+    assert all(np.array_equal(got[path], array) for path, array in values(other).items())
 
 
 def test_at_once_is_told_by_name(tmp_path):
@@ -150,8 +149,7 @@ def test_a_classifier_of_caffes_or_torchvisions_fills_the_trunk_and_tells_the_pr
 
 def test_the_preset_travels_with_the_file(tmp_path):
     model = fcn_jax.fcn32s_vgg16(weights=seeded_paper_state_dict("fcn32s_vgg16"))
-    model.transforms = SemanticSegmentation(resize_size=None)
-    model.categories = ("a", "b", "c", "d", "e")
+    model.update_meta(transforms=SemanticSegmentation(resize_size=None), categories=tuple("abcde"))
     fcn_jax.save_weights(model, tmp_path / "net.safetensors")
     again = fcn_jax.fcn32s_vgg16(weights=tmp_path / "net.safetensors")
     assert again.transforms == SemanticSegmentation(resize_size=None)
@@ -161,12 +159,11 @@ def test_the_preset_travels_with_the_file(tmp_path):
 
 def test_loading_into_a_model_takes_over_what_its_pictures_go_through(tmp_path):
     trained = fcn_jax.fcn32s_vgg16(weights=seeded_paper_state_dict("fcn32s_vgg16"))
-    trained.transforms, trained.categories = SemanticSegmentation(resize_size=None), tuple("abcde")
+    trained.update_meta(transforms=SemanticSegmentation(resize_size=None), categories=tuple("abcde"))
     fcn_jax.save_weights(trained, tmp_path / "net.safetensors")
     model = fcn_jax.fcn32s_vgg16(num_classes=5, **WIDTHS)
     assert model.transforms == CaffeSegmentation()
-    report = fcn_jax.load_weights(model, tmp_path / "net.safetensors")
-    assert report.preset == "torchvision"
+    fcn_jax.load_weights(model, tmp_path / "net.safetensors")
     assert model.transforms == SemanticSegmentation(resize_size=None)
     assert model.categories == tuple("abcde")
     fcn_jax.load_weights(model, seeded_paper_state_dict("fcn32s_vgg16"))
@@ -174,11 +171,13 @@ def test_loading_into_a_model_takes_over_what_its_pictures_go_through(tmp_path):
 
 
 def test_a_file_that_makes_no_sense_changes_nothing(tmp_path):
-    params = to_ours(seeded_paper_state_dict("fcn32s_vgg16")).params
-    save_model_file(tmp_path / "net.safetensors", params, {"categories": '["a"]'})
+    found = to_ours(seeded_paper_state_dict("fcn32s_vgg16"))
+    save_model_file(tmp_path / "net.safetensors", found.params, found.spec, {"categories": '["a"]'})
     model = fcn_jax.fcn32s_vgg16(num_classes=5, **WIDTHS)
     before = values(model)
-    with pytest.raises(CheckpointError, match=r"net\.safetensors: its metadata .* expected 5 names, got 1"):
+    with pytest.raises(
+        CheckpointError, match=r"net\.safetensors: its metadata .* categories: expected 5.*, got 1"
+    ):
         fcn_jax.load_weights(model, tmp_path / "net.safetensors")
     assert all(np.array_equal(before[name], array) for name, array in values(model).items())
 
@@ -209,14 +208,14 @@ def test_pictures_are_counted_with_the_border(monkeypatch):
 
 def test_the_head_may_be_replaced_for_another_class_count():
     model = fcn_jax.fcn16s_vgg16(num_classes=3, **WIDTHS)
-    report = fcn_jax.load_weights(model, seeded_paper_state_dict("fcn16s_vgg16"), head="replace")
-    assert {path.partition(".")[0] for path in report.fresh} == {
+    account = fcn_jax.load_weights(model, seeded_paper_state_dict("fcn16s_vgg16"), head="replace")
+    assert {path.partition(".")[0] for path in account.fresh} == {
         "score_fr",
         "score_pool4",
         "upscore2",
         "upscore16",
     }
-    assert all(path.startswith("backbone.") for path in report.loaded)
+    assert all(path.startswith("backbone.") for path in account.loaded)
 
 
 def test_learned_and_fixed_upsamplings_are_loaded_alike():

@@ -11,7 +11,7 @@ from flax import nnx
 
 import fcn_jax
 from fcn_jax import zoo
-from fcn_jax.weights.loading import named_variables
+from fcn_jax.models.arrays import named_variables
 from tests.seeded import seeded_images, seeded_state_dict
 from weights_converter import CheckpointError
 
@@ -32,7 +32,10 @@ def test_parameter_counts_are_the_published_ones(name, aux_loss, parameters):
 
 def test_models_are_listed_and_had_by_name():
     assert fcn_jax.list_models()[:3] == ["fcn_resnet50", "fcn_resnet101", "fcn32s_vgg16"]
-    with pytest.raises(ValueError, match=r"one of fcn_resnet50, fcn_resnet101, .*; got 'fcn_resnet18'"):
+    with pytest.raises(
+        ValueError,
+        match=r"one of fcn_resnet50, fcn_resnet101, .*, got 'fcn_resnet18'; did you mean",
+    ):
         fcn_jax.get_model("fcn_resnet18")
 
 
@@ -179,16 +182,16 @@ def test_a_classifier_gives_its_backbone_only():
     [
         (
             np.ones((8, 8, 3), np.float32),
-            r"got float32 \(8, 8, 3\). For one image add a batch axis: images\[None\]",
+            r"got float32 \(8, 8, 3\); for one image add a batch axis: images\[None\]",
         ),
-        (np.ones((1, 3, 8, 8), np.float32), r"got float32 \(1, 3, 8, 8\). That looks channels-first"),
+        (np.ones((1, 3, 8, 8), np.float32), r"got float32 \(1, 3, 8, 8\); that looks channels-first"),
         (
             np.ones((1, 8, 8, 4), np.float32),
             r"expected images \(N, H, W, 3\), float.*got float32 \(1, 8, 8, 4\)",
         ),
         (
             np.ones((1, 8, 8, 3), np.uint8),
-            r"got uint8 \(1, 8, 8, 3\). Pass pictures through the transforms first",
+            r"got uint8 \(1, 8, 8, 3\); pass pictures through the transforms first",
         ),
         (np.ones((1, 0, 8, 3), np.float32), "which is empty"),
     ],
@@ -199,5 +202,5 @@ def test_images_of_another_kind_are_refused(model, images, message):
 
 
 def test_a_picture_is_no_batch_of_images(model):
-    with pytest.raises(TypeError, match=r"got str. For a picture use fcn_jax.Segmenter\(model\)\(picture\)"):
+    with pytest.raises(TypeError, match=r"got str; for a picture use fcn_jax.Segmenter\(model\)\(picture\)"):
         model("dog.jpg")

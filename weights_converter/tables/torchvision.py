@@ -34,7 +34,7 @@ DROPPED = {
 
 def layers(spec: ModelSpec) -> Iterator[Layer]:
     """Lists every layer of an FCN, or of a backbone by itself, in the order of torchvision's state_dict."""
-    if spec.num_classes is None:
+    if spec.is_classifier:
         yield from _resnet(BLOCKS[spec.name], spec.in_channels, "")
         return
     yield from _resnet(BLOCKS[spec.name.removeprefix("fcn_")], spec.in_channels, "backbone.")
@@ -115,7 +115,7 @@ def _depth(shapes: Mapping[str, tuple[int, ...]], prefix: str) -> str:
 
 
 def _set_aside(spec: ModelSpec, tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
-    if spec.num_classes is not None:
+    if not spec.is_classifier:
         return {}
     return {name: why for name, why in DROPPED.items() if name in tensors}
 
