@@ -4,7 +4,7 @@ import numpy as np
 
 from fcn_jax.errors import SettingError
 
-VOC_CATEGORIES = (
+VOC_CATEGORIES: tuple[str, ...] = (
     "__background__",
     "aeroplane",
     "bicycle",

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from fcn_jax.datasets.dataset import IGNORE_LABEL, Sample
+from fcn_jax.errors import ArrayError, SettingError
 from fcn_jax.transforms import SemanticSegmentation
 
 
@@ -37,7 +38,7 @@ class Jitter:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if not value >= 0:
-                raise ValueError(f"{field.name}: expected a number of at least 0, got {value!r}")
+                raise _wrong(field.name, "a number of at least 0", value)
 
     def __call__(self, image: Image.Image, random: np.random.Generator) -> Image.Image:
         """Changes an RGB picture; `random` is drawn from twice for each value above 0."""
@@ -68,7 +69,7 @@ class Augmentation:
       jitter: changes of light and colour; the recipe has none.
 
     Raises:
-      ValueError: a setting that makes no sense.
+      SettingError: a setting that makes no sense.
     """
 
     base_size: int | None = 520
@@ -79,16 +80,14 @@ class Augmentation:
 
     def __post_init__(self):
         if self.base_size is not None and not _is_length(self.base_size):
-            raise ValueError(f"base_size: expected a length of at least 1, or None, got {self.base_size!r}")
+            raise _wrong("base_size", "a length of at least 1, or None", self.base_size)
         crop = self.crop_size if isinstance(self.crop_size, tuple) else (self.crop_size,) * 2
         if len(crop) != 2 or not all(map(_is_length, crop)):
-            raise ValueError(
-                f"crop_size: expected a length of at least 1, or two as (H, W), got {self.crop_size!r}"
-            )
+            raise _wrong("crop_size", "a length of at least 1, or two as (H, W)", self.crop_size)
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(f"scale: expected (low, high) with 0 < low <= high, got {self.scale!r}")
+            raise _wrong("scale", "(low, high) with 0 < low <= high", self.scale)
         if not 0 <= self.flip <= 1:
-            raise ValueError(f"flip: expected a probability from 0 to 1, got {self.flip!r}")
+            raise _wrong("flip", "a probability from 0 to 1", self.flip)
 
     def __call__(self, image: np.ndarray, labels: np.ndarray, random: np.random.Generator) -> Sample:
         """Makes one picture of `crop_size` and its labels.
@@ -104,9 +103,9 @@ class Augmentation:
           The picture and its labels, new arrays; black and `IGNORE_LABEL` beyond the right and lower border.
 
         Raises:
-          ValueError: other shapes or dtypes.
+          ArrayError: other shapes or dtypes.
         """
-        check(image, labels)
+        check_sample(image, labels)
         base = self.base_size or min(labels.shape)
         low, high = (max(1, int(factor * base)) for factor in self.scale)
         short = _integer(random, low, high)
@@ -121,10 +120,10 @@ class Augmentation:
         picture, label_map = picture.crop(box), label_map.crop(box)
         if self.jitter is not None:
             picture = self.jitter(picture, random)
-        return pad(Sample(np.asarray(picture), np.asarray(label_map)), (height, width))
+        return pad_sample(Sample(np.asarray(picture), np.asarray(label_map)), (height, width))
 
 
-def pad(sample: Sample, size: tuple[int, int]) -> Sample:
+def pad_sample(sample: Sample, size: tuple[int, int]) -> Sample:
     """Extends a picture to the right and downwards: black, and `IGNORE_LABEL` for the labels.
 
     Args:
@@ -143,12 +142,13 @@ def resize_sample(sample: Sample, short: int) -> Sample:
     """Resizes a picture and its labels, the labels to the nearest, until the shorter edge is `short`.
 
     Raises:
-      ValueError: a length below 1, or a picture or labels of another shape or dtype.
+      SettingError: a length below 1.
+      ArrayError: a picture or labels of another shape or dtype.
     """
     if not _is_length(short):
-        raise ValueError(f"expected a length of at least 1 for the shorter edge, got {short!r}")
-    check(*sample)
-    image, labels = _resize(*map(Image.fromarray, sample), short)
+        raise SettingError(expected="a length of at least 1 for the shorter edge", got=repr(short))
+    check_sample(*sample)
+    image, labels = _resize(Image.fromarray(sample.image), Image.fromarray(sample.labels), short)
     return Sample(np.asarray(image), np.asarray(labels))
 
 
@@ -161,13 +161,13 @@ def evaluation_sample(sample: Sample, preparation: str) -> Sample:
         "original" leaves them as they are, as the benchmarks ask.
 
     Raises:
-      ValueError: another word.
+      SettingError: another word.
     """
     if preparation == "recipe":
         return resize_sample(sample, 520)
     if preparation == "original":
         return sample
-    raise ValueError(f'preparation: expected "recipe" or "original", got {preparation!r}')
+    raise _wrong("preparation", '"recipe" or "original"', preparation)
 
 
 def _resize(image: Image.Image, labels: Image.Image, short: int) -> tuple[Image.Image, Image.Image]:
@@ -178,14 +178,18 @@ def _resize(image: Image.Image, labels: Image.Image, short: int) -> tuple[Image.
     )
 
 
-def check(image: np.ndarray, labels: np.ndarray) -> None:
-    """Raises ValueError if these are no picture and its labels, in shape and dtype."""
+def check_sample(image: np.ndarray, labels: np.ndarray) -> None:
+    """Raises ArrayError unless these are a picture and its labels, by shape and dtype."""
     same_size = image.shape == (*labels.shape, 3) and labels.size > 0
     if not same_size or image.dtype != np.uint8 or labels.dtype != np.uint8:
-        raise ValueError(
-            f"expected a picture (H, W, 3) and labels (H, W), both uint8, "
-            f"got {image.dtype} {image.shape} and {labels.dtype} {labels.shape}"
+        raise ArrayError(
+            expected="a picture (H, W, 3) and labels (H, W), both uint8",
+            got=f"{image.dtype} {image.shape} and {labels.dtype} {labels.shape}",
         )
+
+
+def _wrong(setting: str, expected: str, value) -> SettingError:
+    return SettingError(subject=setting, expected=expected, got=repr(value))
 
 
 def _is_length(value) -> bool:

@@ -11,22 +11,19 @@ which is (raw >> 11) / 2^53; the tests hold it to that.
 """
 
 import functools
-from typing import TypedDict
 
 import numpy as np
 
-from fcn_jax.datasets.augmentation import Augmentation, check, pad
+from fcn_jax.datasets.augmentation import Augmentation, check_sample, pad_sample
 from fcn_jax.datasets.dataset import DatasetError, Sample, SegmentationDataset
 from fcn_jax.datasets.stream import BatchStream
+from fcn_jax.errors import ArrayError, SettingError
 
 ORDER, AUGMENTATION = 0, 1  # what random numbers are for: each use has streams of its own
 
 
-class Batch(TypedDict):
-    """images: (N, H, W, 3) uint8, RGB; labels: (N, H, W) uint8, classes or 255."""
-
-    images: np.ndarray
-    labels: np.ndarray
+Batch = dict[str, np.ndarray]
+"""images: (N, H, W, 3) uint8, RGB; labels: (N, H, W) uint8, classes or 255."""
 
 
 class Batches:
@@ -44,7 +41,7 @@ class Batches:
         of all hosts, in order, are the batch of one host alone.
 
     Raises:
-      ValueError: an empty dataset, a batch that cannot be shared evenly, or an argument out of its range.
+      SettingError: an empty dataset, a batch that cannot be shared evenly, or an argument out of its range.
     """
 
     def __init__(
@@ -59,18 +56,16 @@ class Batches:
     ):
         process_index, process_count = share
         if len(dataset) == 0:
-            raise ValueError("expected a dataset with at least one picture, got an empty one")
+            raise SettingError(expected="a dataset with at least one picture", got="an empty one")
         if batch_size < 1:
-            raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
+            raise _wrong("batch_size", "at least 1", batch_size)
         if seed < 0:
-            raise ValueError(f"seed: expected at least 0, got {seed}")
+            raise _wrong("seed", "at least 0", seed)
         if not 0 <= process_index < process_count:
-            raise ValueError(f"share: expected (index, count) with 0 <= index < count, got {share}")
+            raise _wrong("share", "(index, count) with 0 <= index < count", share)
         if batch_size % process_count:
-            raise ValueError(
-                f"batch_size: expected a multiple of the {process_count} hosts, so that each has the same "
-                f"share, got {batch_size}"
-            )
+            expected = f"a multiple of the {process_count} hosts, so that each has the same share"
+            raise _wrong("batch_size", expected, batch_size)
         self.dataset = dataset
         self.batch_size = batch_size
         self.seed = seed
@@ -82,7 +77,7 @@ class Batches:
         """Tells which pictures of the dataset this host's share of a batch has, in order.
 
         Raises:
-          ValueError: a step below 0.
+          SettingError: a step below 0.
         """
         return np.array([self._index(number) for number in self._numbers(step)])
 
@@ -91,21 +86,21 @@ class Batches:
 
         Raises:
           DatasetError: a picture cannot be read, or is not as expected; the message names it.
-          ValueError: a step below 0.
+          SettingError: a step below 0.
         """
         samples = [self._sample(number) for number in self._numbers(step)]
         sizes = [sample.labels.shape for sample in samples]
         if self.augmentation is None:  # the other hosts' pictures may be larger
             others = set(self._numbers(step, whole=True)) - set(self._numbers(step))
             sizes += [self._sample(number).labels.shape for number in sorted(others)]
-        size = tuple(np.max(sizes, axis=0))
-        images, labels = zip(*(pad(sample, size) for sample in samples), strict=True)
+        height, width = np.max(sizes, axis=0).tolist()
+        images, labels = zip(*(pad_sample(sample, (height, width)) for sample in samples), strict=True)
         return {"images": np.stack(images), "labels": np.stack(labels)}
 
     def stream(
         self, first_step: int, last_step: int, *, workers: int = 0, threads: int | None = None
     ) -> BatchStream:
-        """Gives the batches from `first_step` up to, but not with, `last_step`, prepared ahead by Grain.
+        """Gives the batches from `first_step` up to, but not with, `last_step`, prepared ahead.
 
         They are those of `batch`, whatever the numbers of workers and threads. Close the stream, or use it in
         a `with` statement, where it may not run to its end.
@@ -119,15 +114,14 @@ class Batches:
             each core of the machine, divided among the workers, and 16 at most.
 
         Raises:
-          ImportError: Grain is not installed.
-          ValueError: a number out of its range.
+          SettingError: a number out of its range.
           DatasetError: while iterating, see `batch`.
         """
         return BatchStream(self.batch, first_step, last_step, workers=workers, threads=threads)
 
     def _numbers(self, step: int, *, whole: bool = False) -> range:
         if step < 0:
-            raise ValueError(f"step: expected at least 0, got {step}")
+            raise _wrong("step", "at least 0", step)
         process_index, process_count = (0, 1) if whole else self.share
         size = self.batch_size // process_count
         first = step * self.batch_size + process_index * size
@@ -141,13 +135,17 @@ class Batches:
         index = self._index(number)
         sample = self.dataset[index]
         try:
-            check(*sample)
+            check_sample(*sample)
             if self.augmentation is None:
                 return sample
             generator = np.random.Generator(_bits(self.seed, AUGMENTATION, number))
             return self.augmentation(*sample, generator)
-        except ValueError as error:
-            raise DatasetError(f"{self.dataset.name(index)}: {error}") from error
+        except ArrayError as error:
+            raise DatasetError(str(error), subject=self.dataset.name(index)) from error
+
+
+def _wrong(setting: str, expected: str, value) -> SettingError:
+    return SettingError(subject=setting, expected=expected, got=str(value))
 
 
 def _bits(seed: int, use: int, number: int) -> np.random.PCG64:

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+from collections.abc import Callable
 
 from fcn_jax.datasets.camvid import open_camvid
 from fcn_jax.datasets.coco import open_coco
@@ -11,14 +12,14 @@ from fcn_jax.datasets.scenes import Scenes
 from fcn_jax.datasets.split_lists import unknown_split
 from fcn_jax.datasets.voc import open_sbd, open_voc
 
-IN_FOLDERS = {
+IN_FOLDERS: dict[str, Callable[..., SegmentationDataset]] = {
     "voc": open_voc,
     "sbd": open_sbd,
     "coco": open_coco,
     "camvid": open_camvid,
     "folder": open_folder,
 }
-SCENES = {"train": {"count": 400, "seed": 0}, "val": {"count": 100, "seed": 1}}
+SCENES = {"train": (400, 0), "val": (100, 1)}  # how many there are, and the seed that draws them
 
 
 def list_datasets() -> list[str]:
@@ -40,20 +41,26 @@ def open_dataset(
     Raises:
       DatasetError: no dataset has this name (the message lists those there are), the folder is missing, or
         what the dataset itself finds wrong.
-      ImportError: the dataset needs a package that is not installed.
+      MissingPackageError: the dataset needs a package that is not installed.
     """
     if name == "scenes":
         if folder is not None:
             raise DatasetError(
-                f"expected no folder for scenes, which are generated, got {os.fspath(folder)!r}"
+                expected="no folder for scenes, which are generated", got=repr(os.fspath(folder))
             )
         if split not in SCENES:
             raise unknown_split(split, SCENES)
-        return Scenes(**SCENES[split])
+        count, seed = SCENES[os.fspath(split)]
+        return Scenes(count, seed=seed)
     if name not in IN_FOLDERS:
         near = difflib.get_close_matches(name.lower(), list_datasets(), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise DatasetError(f"expected a dataset, one of {', '.join(list_datasets())}; got {name!r}{hint}")
+        raise DatasetError(
+            expected=f"a dataset, one of {', '.join(list_datasets())}",
+            got=repr(name),
+            hint=f"did you mean {near[0]!r}?" if near else None,
+        )
     if folder is None:
-        raise DatasetError(f"expected the folder with the files of {name} (--data-dir DIR), got none")
+        raise DatasetError(
+            expected=f"the folder with the files of {name}", got="none", hint="give it as {folder}"
+        )
     return IN_FOLDERS[name](folder, split)

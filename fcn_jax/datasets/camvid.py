@@ -53,8 +53,9 @@ def open_camvid(folder: str | os.PathLike, split: str | os.PathLike = "train") -
         paths = [folder / part.removeprefix(_PREFIX) for part in line.rstrip(";").split()]
         if len(paths) != 2:
             raise DatasetError(
-                f"{lists.get(os.fspath(split), split)}: expected a picture and its labels on each line "
-                f"(train/a.png trainannot/a.png), got {line!r}"
+                path=lists.get(os.fspath(split), split),
+                expected="a picture and its labels on each line (train/a.png trainannot/a.png)",
+                got=repr(line),
             )
         pairs.append(tuple(paths))
     return FileDataset(pairs, CAMVID_CATEGORIES, void=[VOID], palette=_palette())

@@ -12,13 +12,15 @@ import json
 import os
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fcn_jax.categories import VOC_CATEGORIES, voc_palette
 from fcn_jax.datasets.dataset import IGNORE_LABEL, DatasetError, Sample, check_index
-from fcn_jax.datasets.files import check_present, read_image, reading
+from fcn_jax.datasets.files import check_files_exist, errors_name_the_file, read_image
 from fcn_jax.datasets.split_lists import data_folder, unknown_split
+from fcn_jax.errors import ArrayError, MissingPackageError
 
 COCO_IDS = (0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72)
 """COCO's category ids in the order of VOC's classes; 0, the background, is no id of COCO's."""
@@ -37,7 +39,7 @@ def open_coco(folder: str | os.PathLike, split: str = "train") -> "CocoDataset":
 
     Raises:
       DatasetError: no such folder, split or files, or annotations of another form.
-      ImportError: pycocotools is not installed.
+      MissingPackageError: pycocotools is not installed.
     """
     if split not in SPLITS:
         raise unknown_split(split, SPLITS)
@@ -68,11 +70,11 @@ class CocoDataset:
     def __init__(self, images: Path, annotations: Path, *, filtered: bool):
         self.palette = voc_palette(256)
         self.annotations = annotations
-        with reading(annotations, "COCO's annotations"):
+        with errors_name_the_file(annotations, "COCO's annotations"):
             self._pictures = _pictures(json.loads(annotations.read_bytes()), images, filtered)
         if not self._pictures:
-            raise DatasetError(f"{annotations}: expected pictures with VOC's classes, found none")
-        check_present(path for path, _ in self._pictures)
+            raise DatasetError("expected pictures with VOC's classes, found none", annotations)
+        check_files_exist(path for path, _ in self._pictures)
 
     def __len__(self) -> int:
         return len(self._pictures)
@@ -90,7 +92,7 @@ class CocoDataset:
         """
         path, objects = self._pictures[check_index(index, len(self))]
         image = read_image(path)
-        with reading(self.annotations, f"outlines of objects in {path.name}"):
+        with errors_name_the_file(self.annotations, f"outlines of objects in {path.name}"):
             return Sample(image, draw_labels(json.loads(objects), *image.shape[:2]))
 
 
@@ -105,7 +107,7 @@ def draw_labels(objects: list[tuple[int, list | dict]], height: int, width: int)
       (height, width) uint8: 0 where no object is, 255 where several are.
 
     Raises:
-      ValueError: a run-length encoding of another size.
+      ArrayError: a run-length encoding of another size.
     """
     labels = np.zeros((height, width), np.uint8)
     covered, shared = np.zeros((2, height, width), bool)
@@ -136,18 +138,18 @@ def _pictures(data: dict, images: Path, filtered: bool) -> list[tuple[Path, str]
 def _inside(outline: list | dict, height: int, width: int) -> np.ndarray:
     mask_api = _mask_api()
     encoded = isinstance(outline, dict) and isinstance(outline["counts"], str)
-    mask = mask_api.decode(outline if encoded else mask_api.frPyObjects(outline, height, width))
+    mask = np.asarray(mask_api.decode(outline if encoded else mask_api.frPyObjects(outline, height, width)))
     if mask.shape[:2] != (height, width):
         size = " x ".join(map(str, mask.shape[1::-1]))
-        raise ValueError(f"expected an outline for the picture's {width} x {height}, got one for {size}")
-    return mask.reshape(height, width, -1).any(axis=2)  # one layer for each polygon
+        raise ArrayError(expected=f"an outline for the picture's {width} x {height}", got=f"one for {size}")
+    return np.any(mask.reshape(height, width, -1), axis=2, keepdims=False)  # one layer for each polygon
 
 
-def _mask_api():
+def _mask_api() -> Any:  # its annotations leave out the lists of polygons that it takes
     try:
         from pycocotools import mask
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             "reading COCO's annotations needs pycocotools: pip install 'fcn_jax[coco]'"
         ) from error
     return mask

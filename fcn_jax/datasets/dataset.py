@@ -10,12 +10,14 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from fcn_jax.errors import FCNError
+
 IGNORE_LABEL = 255
 """The label of pixels that neither the loss nor the scores count."""
 
 
-class DatasetError(ValueError):
-    """A dataset is not as expected; the message names the file, what came and what to do."""
+class DatasetError(FCNError, ValueError):
+    """A dataset is not as expected."""
 
 
 class Sample(NamedTuple):

@@ -6,6 +6,7 @@ without the turn that EXIF may ask for, since published labels belong to the sto
 
 import contextlib
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,23 +15,28 @@ from PIL import Image
 
 from fcn_jax.categories import voc_palette
 from fcn_jax.datasets.dataset import IGNORE_LABEL, DatasetError, Sample, check_index
+from fcn_jax.errors import FCNError
 
 _INDEX_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 
 
 @contextlib.contextmanager
-def reading(path: Path, expected: str) -> Iterator[None]:
-    """Turns whatever goes wrong with a file into a DatasetError that names it."""
+def errors_name_the_file(path: Path, expected: str) -> Iterator[None]:
+    """Turns whatever goes wrong while a file is read into a DatasetError that names it.
+
+    Args:
+      path: the file.
+      expected: what it should hold.
+    """
     try:
         yield
-    except DatasetError:
-        raise
+    except DatasetError as error:
+        raise error.about(path) from error.__cause__
     except FileNotFoundError as error:
-        raise DatasetError(f"{path}: expected {expected}, there is no such file") from error
+        raise DatasetError(f"expected {expected}, there is no such file", path) from error
     except Exception as error:  # on damaged files decoders raise almost anything
-        raise DatasetError(
-            f"{path}: cannot be read as {expected}: {type(error).__name__}: {error}"
-        ) from error
+        said = str(error) if isinstance(error, FCNError) else f"{type(error).__name__}: {error}"
+        raise DatasetError(f"cannot be read as {expected}: {said}", path) from error
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -42,7 +48,7 @@ def read_image(path: Path) -> np.ndarray:
     Raises:
       DatasetError: missing or damaged.
     """
-    with reading(path, "a picture"), Image.open(path) as image:
+    with errors_name_the_file(path, "a picture"), Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
 
 
@@ -55,19 +61,41 @@ def read_label_image(path: Path) -> np.ndarray:
     Raises:
       DatasetError: missing, damaged, a picture in colours where indices were expected, or a JPEG.
     """
-    with reading(path, "a label image"), Image.open(path) as image:
+    with errors_name_the_file(path, "a label image"), Image.open(path) as image:
         if image.format == "JPEG":
             raise DatasetError(
-                f"{path}: expected labels in a format that keeps every value, got a JPEG, which blurs them; "
-                f"save the labels as PNG"
+                expected="labels in a format that keeps every value",
+                got="a JPEG, which blurs them",
+                hint="save the labels as PNG",
             )
         if image.mode not in _INDEX_MODES:
             raise DatasetError(
-                f"{path}: expected labels as class indices (a grey or palette image), got a picture in "
-                f"colours (mode {image.mode}); convert its colours to indices first"
+                expected="labels as class indices (a grey or palette image)",
+                got=f"a picture in colours (mode {image.mode})",
+                hint="convert its colours to indices first",
             )
         labels = np.asarray(image)
         return labels.astype(np.uint8) if labels.dtype == bool else labels
+
+
+def read_palette(path: Path) -> np.ndarray | None:
+    """Reads the colours of a label image.
+
+    Returns:
+      (256, 3) uint8 by label, PASCAL VOC's where the file has fewer; None if the image has no palette, or one
+      of nothing but grey, or cannot be read.
+    """
+    with (
+        contextlib.suppress(Exception),
+        Image.open(path) as image,
+    ):  # whoever reads the labels tells what is wrong
+        if image.mode == "P" and image.palette is not None:
+            found = np.frombuffer(image.palette.tobytes(), np.uint8).reshape(-1, len(image.palette.mode))
+            if (found[:, :1] != found[:, :3]).any():
+                colours = voc_palette(256)
+                colours[: len(found)] = found[:256, :3]
+                return colours
+    return None
 
 
 class FileDataset:
@@ -99,11 +127,11 @@ class FileDataset:
         read_labels: Callable[[Path], np.ndarray] = read_label_image,
     ):
         if not pairs:
-            raise DatasetError("expected at least one picture with labels, got none")
+            raise DatasetError(expected="at least one picture with labels", got="none")
         if not 1 <= len(categories) <= IGNORE_LABEL:
-            raise DatasetError(f"expected 1 to {IGNORE_LABEL} categories, got {len(categories)}")
+            raise DatasetError(expected=f"1 to {IGNORE_LABEL} categories", got=str(len(categories)))
         self.pairs = tuple((Path(image), Path(labels)) for image, labels in pairs)
-        check_present(path for pair in self.pairs for path in pair)
+        check_files_exist(path for pair in self.pairs for path in pair)
         self.categories = tuple(categories)
         self.palette = voc_palette(256) if palette is None else palette
         self.void = tuple(void)
@@ -127,8 +155,9 @@ class FileDataset:
         image, labels = self._read_image(image_path), self._read_labels(label_path)
         if labels.shape != image.shape[:2]:
             raise DatasetError(
-                f"{label_path}: expected labels of the picture's size, {image.shape[1]} x {image.shape[0]} "
-                f"({image_path}), got {' x '.join(map(str, labels.shape[::-1]))}"
+                path=label_path,
+                expected=f"labels of the picture's size, {image.shape[1]} x {image.shape[0]} ({image_path})",
+                got=" x ".join(map(str, labels.shape[::-1])),
             )
         unknown = labels == IGNORE_LABEL
         for value in self.void:
@@ -136,33 +165,38 @@ class FileDataset:
         wrong = ~unknown & ((labels < 0) | (labels >= len(self.categories)))
         if wrong.any():
             found = np.unique(labels[wrong])
+            classes = len(self.categories)
             raise DatasetError(
-                f"{label_path}: expected labels from 0 to {len(self.categories) - 1} "
-                f"({len(self.categories)} classes), or {IGNORE_LABEL} for none, got "
-                f"{', '.join(map(str, found[:8]))}{', ...' if len(found) > 8 else ''} "
-                f"in {wrong.sum():,} pixels; correct the file or the list of classes"
+                path=label_path,
+                expected=f"labels from 0 to {classes - 1} ({classes} classes), or {IGNORE_LABEL} for none",
+                got=f"{shown(found, most=8)} in {wrong.sum():,} pixels",
+                hint="correct the file or the list of classes",
             )
         return Sample(image, np.where(unknown, np.uint8(IGNORE_LABEL), labels.astype(np.uint8)))
 
 
-def check_present(paths: Iterable[Path]) -> None:
+def shown(things: Iterable, most: int) -> str:
+    """Lists the first `most` things for a message; "..." where there are more."""
+    things = list(things)
+    return ", ".join(map(str, things[:most])) + (", ..." if len(things) > most else "")
+
+
+def check_files_exist(paths: Iterable[Path]) -> None:
     """Finds out at once, not in the middle of an epoch, that files are missing.
 
     Raises:
       DatasetError: the first few of them, and how many there are.
     """
-    listings: dict[str, set[str]] = {}
-    paths = [(*os.path.split(path), path) for path in paths]
-    for folder in {folder for folder, _, _ in paths}:
+    wanted = [(*os.path.split(path), path) for path in paths]
+    listings: dict[str, set[str]] = defaultdict(set)  # a folder is listed once, however many files it holds
+    for folder in {folder for folder, _, _ in wanted}:
         with contextlib.suppress(OSError):
             listings[folder] = set(os.listdir(folder or "."))
     # A name that is spelled otherwise may still open, where upper and lower case are the same.
-    missing = [
-        path for folder, name, path in paths if name not in listings.get(folder, ()) and not path.is_file()
-    ]
+    missing = [path for folder, name, path in wanted if name not in listings[folder] and not path.is_file()]
     if missing:
-        shown = ", ".join(map(str, missing[:3])) + (", ..." if len(missing) > 3 else "")
+        share = f"{len(missing):,} of the {len(wanted):,} files of this split"
         raise DatasetError(
-            f"{len(missing):,} of the {len(paths):,} files of this split are missing: {shown}; "
-            f"unpack the whole dataset, or list only what is there"
+            f"{share} are missing: {shown(missing, most=3)}",
+            hint="unpack the whole dataset, or list only what is there",
         )

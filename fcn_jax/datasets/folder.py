@@ -3,9 +3,10 @@
     DIR/images/street1.jpg   DIR/labels/street1.png      one pair for each picture, by the name before the dot
     DIR/classes.txt                                      the names of the classes, one a line, index 0 first
 
-A label image is grey or has a palette; its values are class indices, and 255 where no class is known. One
-picture in ten is for validation, chosen by its name. Where DIR holds subfolders with `images` and `labels`
-instead (train, val, ...), these are the splits.
+A label image is grey or has a palette; its values are class indices, and 255 where no class is known. The
+palette of the first label image, if it has one, gives the colours to draw the classes in. One picture in ten
+is for validation, chosen by its name. Where DIR holds subfolders with `images` and `labels` instead (train,
+val, ...), these are the splits.
 """
 
 import hashlib
@@ -17,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from fcn_jax.datasets.dataset import IGNORE_LABEL, DatasetError
-from fcn_jax.datasets.files import FileDataset, read_label_image, reading
+from fcn_jax.datasets.files import FileDataset, errors_name_the_file, read_label_image, read_palette, shown
 from fcn_jax.datasets.split_lists import data_folder, unknown_split
 from fcn_jax.images import ImageError, open_image
 
@@ -53,7 +54,8 @@ def open_folder(
         categories = _read_classes(root / CLASSES)
     elif categories is None:
         categories = _count_classes(root, [labels for pairs in splits.values() for _, labels in pairs])
-    return FileDataset(splits[split], categories, read_image=_read_upright)
+    first = min(labels for pairs in splits.values() for _, labels in pairs)  # the same for every split
+    return FileDataset(splits[split], categories, palette=read_palette(first), read_image=_read_upright)
 
 
 def _parts(root: Path) -> dict[str, Pairs]:
@@ -63,15 +65,18 @@ def _parts(root: Path) -> dict[str, Pairs]:
     ]
     if (root / "images").is_dir() and subfolders:
         raise DatasetError(
-            f"{root}: expected either images or subfolders with images and labels, got images and "
-            f"{', '.join(path.name for path in subfolders)}; move one of them away"
+            path=root,
+            expected="either images or subfolders with images and labels",
+            got=f"images and {', '.join(path.name for path in subfolders)}",
+            hint="move one of them away",
         )
     if (root / "images").is_dir():
         return {"": _pairs(root)}
     if not subfolders:
+        found = ", ".join(sorted(path.name for path in root.iterdir())[:5]) or "nothing"
         raise DatasetError(
-            f"{root}: expected the folders images and labels, or train and val with these two in each, "
-            f"found {', '.join(sorted(path.name for path in root.iterdir())[:5]) or 'nothing'}"
+            f"expected the folders images and labels, or train and val with these two in each, found {found}",
+            root,
         )
     return {path.name: _pairs(path) for path in subfolders}
 
@@ -86,27 +91,26 @@ def _pairs(folder: Path) -> Pairs:
     ]
     if alone:
         raise DatasetError(
-            f"{folder}: expected labels for each picture and a picture for all labels, got {len(alone):,} "
-            f"without: {', '.join(alone[:3])}{', ...' if len(alone) > 3 else ''}"
+            path=folder,
+            expected="labels for each picture and a picture for all labels",
+            got=f"{len(alone):,} without: {shown(alone, most=3)}",
         )
     if not images:
-        raise DatasetError(f"{folder / 'images'}: expected pictures, found none")
+        raise DatasetError("expected pictures, found none", folder / "images")
     return [(images[stem], labels[stem]) for stem in images]
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
     """Pictures by the name before the suffix, in that order; other files and hidden ones are passed over."""
     if not folder.is_dir():
-        raise DatasetError(f"{folder}: expected a folder of pictures, there is none")
+        raise DatasetError("expected a folder of pictures, there is none", folder)
     readable = {suffix for suffix, form in Image.registered_extensions().items() if form in Image.OPEN}
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir(), key=lambda path: path.name):
         if path.suffix.lower() not in readable or path.name.startswith("."):
             continue
         if path.stem in found:
-            raise DatasetError(
-                f"{path}: expected one file of this name, there is {found[path.stem].name} too"
-            )
+            raise DatasetError(f"expected one file of this name, there is {found[path.stem].name} too", path)
         found[path.stem] = path
     return found
 
@@ -114,7 +118,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 def _shared_out(pairs: Pairs, root: Path) -> dict[str, Pairs]:
     """Splits by the hash of each name, so that a picture keeps its split wherever the folder lies."""
     if len(pairs) < 2:
-        raise DatasetError(f"{root}: expected at least two pictures, one of them for validation, got one")
+        raise DatasetError(path=root, expected="at least two pictures, one of them for validation", got="one")
     drawn = sorted(pairs, key=lambda pair: hashlib.sha256(pair[0].stem.encode()).digest())
     chosen = set(drawn[: max(1, round(len(pairs) / VALIDATION_SHARE))])
     return {
@@ -124,11 +128,13 @@ def _shared_out(pairs: Pairs, root: Path) -> dict[str, Pairs]:
 
 
 def _read_classes(path: Path) -> list[str]:
-    with reading(path, "names of classes"):
+    with errors_name_the_file(path, "names of classes"):
         names = [name.strip() for name in path.read_text(encoding="utf-8-sig").strip().splitlines()]
     if not all(names) or len(set(names)) < len(names) or not names:
         raise DatasetError(
-            f"{path}: expected the names of the classes, one a line, each once and none empty, got {names}"
+            path=path,
+            expected="the names of the classes, one a line, each once and none empty",
+            got=str(names),
         )
     return names
 
@@ -137,25 +143,27 @@ def _count_classes(root: Path, label_paths: list[Path]) -> list[str]:
     found = sorted({int(value) for path in label_paths for value in np.unique(read_label_image(path))})
     classes = [value for value in found if value != IGNORE_LABEL]
     if len(classes) < 2 or classes != list(range(len(classes))):
-        hint = "; in a mask of 0 and 255 write 1 in place of 255" if found == [0, IGNORE_LABEL] else ""
         raise DatasetError(
-            f"{root}: expected {CLASSES} with the names of the classes, one a line, or labels 0, 1, 2, ... "
-            f"that leave none out; got no such file and the labels {', '.join(map(str, found[:8]))}"
-            f"{', ...' if len(found) > 8 else ''}{hint}"
+            path=root,
+            expected=f"{CLASSES} with the names of the classes, one a line, "
+            f"or labels 0, 1, 2, ... that leave none out",
+            got=f"no such file and the labels {shown(found, most=8)}",
+            hint="in a mask of 0 and 255 write 1 in place of 255" if found == [0, IGNORE_LABEL] else None,
         )
     return [f"class_{value}" for value in classes]
 
 
 def _read_upright(path: Path) -> np.ndarray:
-    with reading(path, "a picture"), Image.open(path) as image:
+    with errors_name_the_file(path, "a picture"), Image.open(path) as image:
         orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
         if orientation in range(2, 9):
             raise DatasetError(
-                f"{path}: expected a picture that is stored upright, got one that EXIF asks to turn "
-                f"(orientation {orientation}), and its labels may be drawn on either; turn the pixels and "
-                f"remove the tag (PIL.ImageOps.exif_transpose), and see that the labels fit"
+                expected="a picture that is stored upright",
+                got=f"one that EXIF asks to turn (orientation {orientation})",
+                hint="its labels may be drawn on either: turn the pixels, remove the tag "
+                "(PIL.ImageOps.exif_transpose) and see that the labels fit",
             )
         try:
             return np.asarray(open_image(image))
         except ImageError as error:
-            raise DatasetError(f"{path}: {error.reason}") from error
+            raise DatasetError(error.reason, hint=error.hint) from error

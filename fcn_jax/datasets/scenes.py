@@ -52,10 +52,10 @@ class Scenes:
     def __init__(self, count: int, size: tuple[int, int] = (128, 128), seed: int = 0):
         if count < 1 or min(size) < 1 or not 0 <= seed < 2**32:
             raise DatasetError(
-                f"expected at least one scene of at least 1 x 1 and a seed from 0 to 2**32 - 1, "
-                f"got count={count}, size={size}, seed={seed}"
+                expected="at least one scene of at least 1 x 1 and a seed from 0 to 2**32 - 1",
+                got=f"count={count}, size={size}, seed={seed}",
             )
-        self.count, self.size, self.seed = count, tuple(size), seed
+        self.count, self.size, self.seed = count, (size[0], size[1]), seed
         self.palette = _palette()
 
     def __len__(self) -> int:
@@ -76,7 +76,7 @@ class Scenes:
         return draw_scene(
             random,
             self.size,
-            things=random.permutation(THINGS)[:SHOWN],
+            things=random.permutation(THINGS)[:SHOWN].tolist(),
             radius=(0.19 * edge, 0.28 * edge),
             half_width=(0.075 * edge, 0.1 * edge),
             margin=0.15 * edge,

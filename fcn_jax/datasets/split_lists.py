@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from fcn_jax.datasets.dataset import DatasetError
-from fcn_jax.datasets.files import reading
+from fcn_jax.datasets.files import errors_name_the_file
 
 
 def data_folder(folder: str | os.PathLike) -> Path:
@@ -16,7 +16,7 @@ def data_folder(folder: str | os.PathLike) -> Path:
     """
     path = Path(folder).expanduser()
     if not path.is_dir():
-        raise DatasetError(f"{path}: expected the folder of a dataset, there is no such folder")
+        raise DatasetError("expected the folder of a dataset, there is no such folder", path)
     return path
 
 
@@ -34,14 +34,14 @@ def read_list(split: str | os.PathLike, lists: Mapping[str, Path], note: str = "
     path = lists.get(os.fspath(split), Path(split).expanduser())
     if os.fspath(split) not in lists and not path.is_file():
         raise unknown_split(split, lists, f" or the path of a list file{note}")
-    with reading(path, "a list of pictures"):
+    with errors_name_the_file(path, "a list of pictures"):
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     if not lines:
-        raise DatasetError(f"{path}: expected a list of pictures, one a line, got an empty file")
+        raise DatasetError(path=path, expected="a list of pictures, one a line", got="an empty file")
     return lines
 
 
 def unknown_split(split: str | os.PathLike, splits: Iterable[str], also: str = "") -> DatasetError:
     """Makes the error for a split that a dataset does not have; it lists those there are."""
     known = ", ".join(splits) or "none found"
-    return DatasetError(f"expected a split ({known}){also}, got {os.fspath(split)!r}")
+    return DatasetError(expected=f"a split ({known}){also}", got=repr(os.fspath(split)))

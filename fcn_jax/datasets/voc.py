@@ -16,8 +16,9 @@ import numpy as np
 
 from fcn_jax.categories import VOC_CATEGORIES
 from fcn_jax.datasets.dataset import DatasetError
-from fcn_jax.datasets.files import FileDataset, read_label_image, reading
+from fcn_jax.datasets.files import FileDataset, errors_name_the_file, read_label_image
 from fcn_jax.datasets.split_lists import data_folder, read_list
+from fcn_jax.errors import MissingPackageError
 
 
 def open_voc(folder: str | os.PathLike, split: str | os.PathLike = "train") -> FileDataset:
@@ -49,7 +50,7 @@ def open_sbd(folder: str | os.PathLike, split: str | os.PathLike = "train") -> F
 
     Raises:
       DatasetError: no such folder, split or files; see `FileDataset`.
-      ImportError: SciPy is not installed.
+      MissingPackageError: SciPy is not installed.
     """
     _loadmat()
     folder = data_folder(folder)
@@ -72,8 +73,10 @@ def _voc_root(folder: Path) -> Path:
         if (root / "JPEGImages").is_dir():
             return root
     raise DatasetError(
-        f"{folder}: expected VOC2012 (JPEGImages, SegmentationClass, ImageSets) or the folder that holds "
-        f"VOCdevkit/VOC2012, found neither; unpack VOCtrainval_11-May-2012.tar there"
+        "expected VOC2012 (JPEGImages, SegmentationClass, ImageSets) or the folder that holds "
+        "VOCdevkit/VOC2012, found neither",
+        folder,
+        hint="unpack VOCtrainval_11-May-2012.tar there",
     )
 
 
@@ -90,8 +93,10 @@ def _sbd_root(folder: Path) -> Path:
         if (root / "cls").is_dir():
             return root
     raise DatasetError(
-        f"{folder}: expected SBD's dataset (img, cls, train.txt, val.txt) or the folder that holds "
-        f"benchmark_RELEASE/dataset, found neither; unpack benchmark.tgz there"
+        "expected SBD's dataset (img, cls, train.txt, val.txt) or the folder that holds "
+        "benchmark_RELEASE/dataset, found neither",
+        folder,
+        hint="unpack benchmark.tgz there",
     )
 
 
@@ -103,7 +108,7 @@ def _read_labels(path: Path) -> np.ndarray:
     """Reads VOC's labels or SBD's, by the suffix."""
     if path.suffix == ".png":
         return read_label_image(path)
-    with reading(path, "SBD's labels"):
+    with errors_name_the_file(path, "SBD's labels"):
         return _loadmat()(path)["GTcls"][0]["Segmentation"][0]
 
 
@@ -111,5 +116,5 @@ def _loadmat():
     try:
         from scipy.io import loadmat
     except ImportError as error:
-        raise ImportError("reading SBD's labels needs SciPy: pip install 'fcn_jax[sbd]'") from error
+        raise MissingPackageError("reading SBD's labels needs SciPy: pip install 'fcn_jax[sbd]'") from error
     return loadmat

@@ -8,10 +8,11 @@ from fcn_jax.datasets.augmentation import (
     Augmentation,
     Jitter,
     evaluation_sample,
-    pad,
+    pad_sample,
     resize_sample,
 )
 from fcn_jax.datasets.dataset import Sample
+from fcn_jax.errors import ArrayError, SettingError
 from tests.datasets.random_pictures import Told, random_sample
 
 LAST = 1 - 2**-53  # the largest number that a generator gives
@@ -163,7 +164,7 @@ def test_a_saturation_of_nothing_is_grey():
 
 def test_pad_extends_to_the_right_and_downwards():
     sample = random_sample(3, 5)
-    result = pad(sample, (4, 7))
+    result = pad_sample(sample, (4, 7))
     assert_equal(Sample(result.image[:3, :5], result.labels[:3, :5]), *sample)
     assert result.image[3:].sum() == result.image[:, 5:].sum() == 0
     assert (result.labels == 255).sum() == (sample.labels == 255).sum() + 13
@@ -180,9 +181,9 @@ def test_evaluation():
         labels.resize((20, 28), Image.Resampling.NEAREST),
     )
     assert_equal(resize_sample(tall, 20), *map(np.asarray, expected))
-    with pytest.raises(ValueError, match=r'expected "recipe" or "original", got \'resized\''):
+    with pytest.raises(SettingError, match=r'expected "recipe" or "original", got \'resized\''):
         evaluation_sample(sample, "resized")
-    with pytest.raises(ValueError, match=r"at least 1 for the shorter edge, got 0"):
+    with pytest.raises(SettingError, match=r"at least 1 for the shorter edge, got 0"):
         resize_sample(sample, 0)
 
 
@@ -201,12 +202,12 @@ def test_evaluation():
     ],
 )
 def test_settings_that_make_no_sense(settings, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(SettingError, match=message):
         Augmentation(**settings)
 
 
 def test_a_jitter_below_nothing():
-    with pytest.raises(ValueError, match=r"contrast: expected a number of at least 0, got -0.1"):
+    with pytest.raises(SettingError, match=r"contrast: expected a number of at least 0, got -0.1"):
         Jitter(contrast=-0.1)
 
 
@@ -222,7 +223,7 @@ def test_a_jitter_below_nothing():
 )
 def test_other_arrays(image, labels):
     message = r"expected a picture \(H, W, 3\) and labels \(H, W\), both uint8, got "
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArrayError, match=message):
         Augmentation()(image, labels, Told())
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArrayError, match=message):
         resize_sample(Sample(image, labels), 5)

@@ -6,6 +6,7 @@ import pytest
 from fcn_jax.datasets.augmentation import Augmentation
 from fcn_jax.datasets.batches import Batches
 from fcn_jax.datasets.dataset import DatasetError, Sample
+from fcn_jax.errors import SettingError
 from tests.datasets.random_pictures import RandomPictures, assert_same
 
 SMALL = Augmentation(base_size=24, crop_size=(21, 26))
@@ -136,14 +137,14 @@ def test_no_numpy_may_change_a_run():
     ],
 )
 def test_arguments_that_make_no_sense(settings, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(SettingError, match=message):
         Batches(**{"dataset": RandomPictures(7), "batch_size": 6, "seed": 1} | settings)
 
 
 def test_a_step_below_0():
     batches = Batches(RandomPictures(7), batch_size=6, seed=1)
     for function in (batches.batch, batches.indices):
-        with pytest.raises(ValueError, match="step: expected at least 0, got -1"):
+        with pytest.raises(SettingError, match="step: expected at least 0, got -1"):
             function(-1)
 
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from fcn_jax.datasets import DatasetError, Scenes, list_datasets, open_dataset, opening
+from fcn_jax.datasets import DatasetError, Scenes, by_name, list_datasets, open_dataset
 from tests.datasets.made_files import random_image, random_labels, write
 
 
 def test_each_name_opens_its_dataset(monkeypatch):
     for name in ("voc", "sbd", "coco", "camvid", "folder"):
-        monkeypatch.setitem(opening.IN_FOLDERS, name, lambda *arguments, name=name: (name, *arguments))
+        monkeypatch.setitem(by_name.IN_FOLDERS, name, lambda *arguments, name=name: (name, *arguments))
         assert open_dataset(name, "DIR", "val") == (name, "DIR", "val")
         assert open_dataset(name, "DIR") == (name, "DIR", "train")
     assert list_datasets() == ["voc", "sbd", "coco", "camvid", "folder", "scenes"]
@@ -35,12 +35,12 @@ def test_scenes_for_training_and_for_validation_differ():
 )
 def test_an_unknown_name(name, hint):
     ending = f"got {name!r}; did you mean {hint}\\?$" if hint else f"got {name!r}$"
-    with pytest.raises(DatasetError, match=rf"one of voc, sbd, coco, camvid, folder, scenes; {ending}"):
+    with pytest.raises(DatasetError, match=rf"one of voc, sbd, coco, camvid, folder, scenes, {ending}"):
         open_dataset(name)
 
 
 def test_no_folder_where_one_is_needed_and_one_where_none_is():
-    with pytest.raises(DatasetError, match=r"the folder with the files of voc \(--data-dir DIR\), got none"):
+    with pytest.raises(DatasetError, match=r"the folder with the files of voc, got none; give it as folder$"):
         open_dataset("voc")
     with pytest.raises(DatasetError, match=r"no folder for scenes, which are generated, got 'DIR'"):
         open_dataset("scenes", "DIR")

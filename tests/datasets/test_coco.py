@@ -9,6 +9,7 @@ import pytest
 from fcn_jax import VOC_CATEGORIES
 from fcn_jax.datasets import DatasetError, open_coco
 from fcn_jax.datasets.coco import COCO_IDS
+from fcn_jax.errors import MissingPackageError
 from tests.datasets.made_files import random_image, turned, write
 
 pytest.importorskip("pycocotools")
@@ -185,5 +186,5 @@ def test_no_picture_left(tmp_path):
 
 def test_without_pycocotools(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pycocotools", None)
-    with pytest.raises(ImportError, match=r"needs pycocotools: pip install 'fcn_jax\[coco\]'"):
+    with pytest.raises(MissingPackageError, match=r"needs pycocotools: pip install 'fcn_jax\[coco\]'"):
         open_coco(tmp_path)

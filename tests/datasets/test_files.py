@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fcn_jax.categories import voc_palette
 from fcn_jax.datasets import DatasetError, FileDataset
 from fcn_jax.datasets.files import read_image, read_label_image
-from fcn_jax.categories import voc_palette
 from fcn_jax.visualization import label_image
 from tests.datasets.made_files import random_image, random_labels, turned, write
 

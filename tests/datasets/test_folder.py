@@ -4,8 +4,11 @@ import hashlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from fcn_jax.categories import voc_palette
 from fcn_jax.datasets import DatasetError, open_folder
+from fcn_jax.datasets.files import read_palette
 from tests.datasets.made_files import random_image, random_labels, turned, write
 
 NAMES = [f"street {number}.v2" for number in range(23)]
@@ -41,6 +44,42 @@ def test_the_split_follows_from_the_names_alone(tmp_path):
     assert names_of(open_folder(tmp_path / "other", "val")) == chosen
     by_hash = sorted(NAMES, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     assert sorted(chosen) == sorted(by_hash[:2])
+
+
+def colour_labels(path, colours):
+    """Gives a grey label file a palette."""
+    with Image.open(path) as image:
+        labels = Image.fromarray(np.asarray(image))
+    labels.putpalette(np.asarray(colours, np.uint8).tobytes())
+    labels.save(path)
+
+
+def test_the_palette_of_the_first_label_image_gives_the_colours(tmp_path):
+    write_folder(tmp_path, "abc")
+    np.testing.assert_array_equal(open_folder(tmp_path).palette, voc_palette(256))
+    colours = np.random.default_rng(0).integers(0, 256, (256, 3), dtype=np.uint8)
+    colour_labels(tmp_path / "labels" / "c.png", colours)  # not the first
+    np.testing.assert_array_equal(open_folder(tmp_path).palette, voc_palette(256))
+    colour_labels(tmp_path / "labels" / "a.png", colours)
+    for split in ("train", "val"):
+        dataset = open_folder(tmp_path, split)
+        np.testing.assert_array_equal(dataset.palette, colours)
+        for index in range(len(dataset)):
+            expected = random_labels("abc".index(dataset.name(index)), 3, (9, 7))
+            np.testing.assert_array_equal(dataset[index].labels, expected)
+    colour_labels(tmp_path / "labels" / "a.png", np.arange(256)[:, None].repeat(3, axis=1))  # grey after all
+    np.testing.assert_array_equal(open_folder(tmp_path).palette, voc_palette(256))
+
+
+def test_a_short_palette_is_filled_up_and_a_damaged_file_has_none(tmp_path):
+    labels = np.array([[0, 1, 2]], np.uint8)
+    write(tmp_path / "a.png", labels)
+    colour_labels(tmp_path / "a.png", [(10, 20, 30), (40, 50, 60), (70, 80, 90)])
+    colours = read_palette(tmp_path / "a.png")
+    np.testing.assert_array_equal(colours[:3], [(10, 20, 30), (40, 50, 60), (70, 80, 90)])
+    np.testing.assert_array_equal(colours[3:], voc_palette(256)[3:])
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:20])
+    assert read_palette(tmp_path / "a.png") is None
 
 
 def test_few_pictures_still_leave_one_for_validation(tmp_path):
@@ -154,7 +193,7 @@ def test_pictures_that_exif_turns_are_refused(tmp_path, orientation):
     write_folder(tmp_path / "train")
     write(tmp_path / "train" / "images" / "b.png", random_image(1, (9, 7)), exif=turned(orientation))
     with pytest.raises(
-        DatasetError, match=rf"b.png: .* stored upright, .*\(orientation {orientation}\), .* turn"
+        DatasetError, match=rf"b.png: .* stored upright, .*\(orientation {orientation}\); .* turn"
     ):
         open_folder(tmp_path)[1]
 

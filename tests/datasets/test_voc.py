@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from fcn_jax import VOC_CATEGORIES
+from fcn_jax.categories import voc_palette
 from fcn_jax.datasets import DatasetError, open_sbd, open_voc
 from fcn_jax.datasets.voc import _loadmat
-from fcn_jax.categories import voc_palette
+from fcn_jax.errors import MissingPackageError
 from fcn_jax.visualization import label_image
 from tests.datasets.made_files import random_image, random_labels, write
 
@@ -159,9 +160,9 @@ def test_damaged_labels_of_sbd(tmp_path, content):
 
 def test_without_scipy(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "scipy.io", None)
-    with pytest.raises(ImportError, match=r"needs SciPy: pip install 'fcn_jax\[sbd\]'"):
+    with pytest.raises(MissingPackageError, match=r"needs SciPy: pip install 'fcn_jax\[sbd\]'"):
         open_sbd(tmp_path)
-    with pytest.raises(ImportError, match="SciPy"):
+    with pytest.raises(MissingPackageError, match="SciPy"):
         _loadmat()
 
 
