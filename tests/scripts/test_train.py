@@ -163,7 +163,7 @@ def train(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], "expected the folder with the files of folder (--data-dir DIR), got none"),
+        ([], "expected the folder with the files of folder, got none"),
         (["--data-dir", "nowhere"], "nowhere"),
         (["--dataset", "camvit"], "did you mean 'camvid'?"),
         (["--dataset", "scenes", "--batch-size", "9", "--accumulate", "2"], "expected a batch size that"),
