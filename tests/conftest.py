@@ -1,14 +1,32 @@
 """Fixtures of the whole suite."""
 
+import functools
 import gc
 import os
+import shutil
+import tempfile
 
 import jax
 import pytest
 
-# Commands keep what they compiled in the user's cache; in tests they do not, nor do processes that these
-# start.
+# Commands keep compiled programs in the user's cache, but neither in tests nor in processes that tests start.
 os.environ["FCN_JAX_COMPILATION_CACHE"] = "0"
+
+COMPILED = "JAX_COMPILATION_CACHE_DIR"
+
+
+def pytest_configure(config):
+    """Keeps compiled programs in a folder: modules drop theirs from memory, and many compile the same ones.
+
+    The folder lasts for one session, unless JAX_COMPILATION_CACHE_DIR names one. Processes that tests start
+    find it by the environment.
+    """
+    if COMPILED not in os.environ:
+        os.environ[COMPILED] = tempfile.mkdtemp(prefix="fcn_jax-compiled-")
+        config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(COMPILED), ignore_errors=True))
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    jax.config.update("jax_compilation_cache_dir", os.environ[COMPILED])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 @pytest.fixture
@@ -20,8 +38,11 @@ def float64():
 
 
 @pytest.fixture(autouse=True, scope="module")
-def bounded_memory():
-    """Lets go of what a module's tests have compiled, which together would take many gigabytes."""
+def bounded_memory(request):
+    """Drops what a module's tests have compiled and cached; all modules' together take many gigabytes."""
     yield
+    for value in vars(request.module).values():
+        if isinstance(value, functools._lru_cache_wrapper) and value.__module__ == request.module.__name__:
+            value.cache_clear()
     jax.clear_caches()
     gc.collect()

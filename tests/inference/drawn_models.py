@@ -11,7 +11,7 @@ PAPER = ("fcn32s_vgg16", "fcn16s_vgg16", "fcn8s_vgg16", "fcn8s_atonce_vgg16", "f
 NAMES = ("fcn_resnet50", *PAPER)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=len(NAMES))
 def drawn_model(name: str, dtype: str = "float64"):
     """Builds it with 5 classes; the ResNet also has its auxiliary head. Float64 needs JAX's 64 bits."""
     weights = seeded_paper_state_dict(name) if name in PAPER else seeded_state_dict(name, 5)
