@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -21,16 +22,34 @@ class WeightsMeta:
       transforms: prepares a picture for the model; None if that is not known.
       categories: names of the C classes by index; None if they are not known.
       palette: C colours (red, green, blue) of the classes, from 0 to 255; None for PASCAL VOC's.
+
+    Raises:
+      SettingError: names that are no text, or colours that are none.
     """
 
     transforms: Preset | None = None
     categories: tuple[str, ...] | None = None
     palette: tuple[Colour, ...] | None = None
 
+    def __post_init__(self):
+        if self.categories is not None:
+            if isinstance(self.categories, str) or not all(isinstance(name, str) for name in self.categories):
+                raise SettingError(
+                    subject="categories", expected="a list of names", got=repr(self.categories)[:80]
+                )
+            object.__setattr__(self, "categories", tuple(self.categories))
+        if self.palette is not None:
+            if not all(map(_is_colour, self.palette)):
+                raise SettingError(
+                    subject="palette",
+                    expected="a list of colours [r, g, b] from 0 to 255",
+                    got=repr(self.palette)[:80],
+                )
+            object.__setattr__(self, "palette", tuple(map(tuple, self.palette)))
+
     def check(self, num_classes: int) -> None:
         """Raises SettingError unless names and colours are as many as the classes."""
-        for field in ("categories", "palette"):
-            values = getattr(self, field)
+        for field, values in (("categories", self.categories), ("palette", self.palette)):
             if values is not None and len(values) != num_classes:
                 raise SettingError(
                     subject=field, expected=f"{num_classes}, one for each class", got=f"{len(values)}"
@@ -70,30 +89,13 @@ class WeightsMeta:
           SettingError: it makes no sense, or is of another number of classes.
         """
         found = {
-            name: _parsed(name, metadata[name])
-            for name in ("transforms", "categories", "palette")
+            name: _parsed(name, metadata[name], kind)
+            for name, kind in (("transforms", dict), ("categories", list), ("palette", list))
             if name in metadata
         }
-        transforms, categories, palette = (
-            found.get(name) for name in ("transforms", "categories", "palette")
-        )
-        if transforms is not None:
-            transforms = _preset(transforms)
-        if categories is not None:
-            if not isinstance(categories, list) or not all(isinstance(name, str) for name in categories):
-                raise SettingError(
-                    subject="categories", expected="a list of names", got=repr(categories)[:80]
-                )
-            categories = tuple(categories)
-        if palette is not None:
-            if not isinstance(palette, list) or not all(map(_is_colour, palette)):
-                raise SettingError(
-                    subject="palette",
-                    expected="a list of colours [r, g, b] from 0 to 255",
-                    got=repr(palette)[:80],
-                )
-            palette = tuple(map(tuple, palette))
-        meta = WeightsMeta(transforms=transforms, categories=categories, palette=palette)
+        if "transforms" in found:
+            found["transforms"] = _preset(found["transforms"])
+        meta = WeightsMeta(**found)
         meta.check(num_classes)
         return meta
 
@@ -103,22 +105,21 @@ def palette_of(colours: np.ndarray, num_classes: int) -> tuple[Colour, ...]:
     return tuple((int(red), int(green), int(blue)) for red, green, blue in colours[:num_classes])
 
 
-def _parsed(name: str, text: str):
+def _parsed(name: str, text: str, kind: type) -> Any:
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise SettingError(subject=name, expected="JSON", got=repr(text[:80])) from error
+    if not isinstance(value, kind):
+        what = {dict: "an object with the settings of a preset", list: "a list"}[kind]
+        raise SettingError(subject=name, expected=what, got=repr(value)[:80])
+    return value
 
 
-def _preset(settings) -> Preset:
-    if not isinstance(settings, dict):
-        raise SettingError(
-            subject="transforms", expected="an object with the settings of a preset", got=repr(settings)[:80]
-        )
+def _preset(settings: dict[str, Any]) -> Preset:
     try:
         transforms = Preset.from_dict(settings)
-        transforms.check()
-    except (ValueError, TypeError) as error:
+    except SettingError as error:
         raise SettingError(f"transforms: {error}") from error
     if isinstance(transforms, ImageClassification):
         raise SettingError(
@@ -127,9 +128,9 @@ def _preset(settings) -> Preset:
     return transforms
 
 
-def _is_colour(value) -> bool:
+def _is_colour(value: object) -> bool:
     return (
-        isinstance(value, list)
+        isinstance(value, list | tuple)
         and len(value) == 3
-        and all(isinstance(part, int) and 0 <= part <= 255 for part in value)
+        and all(type(part) is int and 0 <= part <= 255 for part in value)
     )

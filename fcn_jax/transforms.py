@@ -7,10 +7,14 @@ Source: `torchvision.transforms._presets`, torchvision 0.28.
 """
 
 import dataclasses
+import math
+from numbers import Real
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
 
+from fcn_jax.errors import SettingError
 from fcn_jax.images import open_image
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -18,70 +22,29 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 CAFFE_MEAN_BGR = (104.00698793, 116.66876762, 122.67891434)
 
 
-class Preset:
-    """What the presets share: they can be written to a file's metadata and read back.
-
-    Each also has `output_size((H, W))`, the size of the array that a picture becomes, and
-    `normalize(pixels)`: from 8-bit RGB (..., H, W, 3), a NumPy or a JAX array, to the float32
-    that the model reads. It is what the preset does after resizing, for whoever resizes otherwise; in a
-    compiled function the division is rounded differently now and then.
-    """
-
-    def to_dict(self) -> dict:
-        """Gives the settings as JSON can hold them: {"name": "SemanticSegmentation", ...}."""
-        settings = dataclasses.asdict(self)
-        return {"name": type(self).__name__} | {
-            key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()
-        }
-
-    def check(self) -> None:
-        """Raises ValueError or TypeError if the settings, from a file perhaps, cannot prepare a picture."""
-        size = getattr(self, "resize_size", None)
-        if size is not None and not (isinstance(size, int) and size > 0):
-            raise ValueError(f"resize_size: expected a length of at least 1, or None, got {size!r}")
-        for name in ("mean", "std"):
-            values = getattr(self, name, (0.0, 0.0, 0.0))
-            if len(values) != 3 or not all(isinstance(value, int | float) for value in values):
-                raise ValueError(f"{name}: expected three numbers, got {values!r}")
-
-    @staticmethod
-    def from_dict(settings: dict) -> "Preset":
-        """Makes the preset that `to_dict` described.
-
-        Raises:
-          ValueError: the name or the settings are not those of a preset.
-        """
-        presets = {preset.__name__: preset for preset in Preset.__subclasses__()}
-        name = settings.get("name")
-        if name not in presets:
-            raise ValueError(f"expected the name of a preset, one of {sorted(presets)}, got {name!r}")
-        expected = [field.name for field in dataclasses.fields(presets[name])]
-        given = {key: value for key, value in settings.items() if key != "name"}
-        if sorted(given) != sorted(expected):
-            raise ValueError(f"expected the settings {expected} for {name}, got {list(given)}")
-        return presets[name](
-            **{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
-        )
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SemanticSegmentation(Preset):
-    """Shorter edge to `resize_size`, then (value / 255 - mean) / std, channel by channel.
+class Preset:
+    """Prepares pictures for a model. Its settings can be written to a file's metadata and read back.
 
     Attributes:
-      resize_size: length of the shorter edge, or None to keep the size. The longer edge is
-        int(resize_size * long / short).
-      mean: of red, green and blue, on a scale of 0 to 1.
-      std: likewise.
+      origin: "torchvision" or "caffe", the program whose networks expect such images.
+      resizes: whether `with_resize` can choose a size.
+
+    Raises:
+      SettingError: a setting that cannot prepare a picture.
     """
 
-    resize_size: int | None = 520
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    origin: ClassVar[str] = "torchvision"
+    resizes: ClassVar[bool] = False
 
-    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Tells (H, W) of the array that a picture of (H, W) becomes."""
-        return size if self.resize_size is None else _shorter_edge_to(self.resize_size, size)
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, list):
+                object.__setattr__(self, field.name, tuple(value))
+            expected = _amiss(field, value)
+            if expected:
+                raise SettingError(subject=field.name, expected=expected, got=repr(value)[:80])
 
     def __call__(self, image) -> np.ndarray:
         """Prepares one picture.
@@ -95,6 +58,104 @@ class SemanticSegmentation(Preset):
         Raises:
           ImageError: see `open_image`.
         """
+        raise NotImplementedError
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Tells (H, W) of the array that a picture of (H, W) becomes."""
+        raise NotImplementedError
+
+    def normalize(self, pixels):
+        """Does what the preset does after resizing, for whoever resizes otherwise.
+
+        In a compiled function the division is rounded differently now and then.
+
+        Args:
+          pixels: (..., H, W, 3) 8-bit RGB, a NumPy or a JAX array.
+
+        Returns:
+          float32 of the same shape, as the model reads it.
+        """
+        raise NotImplementedError
+
+    def with_resize(self, size: int | None) -> "Preset":
+        """Gives the same preset with another length of the shorter edge; None keeps pictures at their size.
+
+        Raises:
+          SettingError: a length, for a preset that does not resize.
+        """
+        if size is None:
+            return self
+        raise SettingError(
+            subject="resize_size",
+            expected=f"None, since {type(self).__name__} takes pictures as they are",
+            got=repr(size),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Gives the settings as JSON can hold them: {"name": "SemanticSegmentation", ...}."""
+        settings = dataclasses.asdict(self)
+        return {"name": type(self).__name__} | {
+            key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()
+        }
+
+    @staticmethod
+    def from_dict(settings: dict[str, Any]) -> "Preset":
+        """Makes the preset that `to_dict` described.
+
+        Raises:
+          SettingError: the name or the settings are not those of a preset.
+        """
+        presets = {preset.__name__: preset for preset in Preset.__subclasses__()}
+        name = settings.get("name")
+        if not isinstance(name, str) or name not in presets:
+            raise SettingError(expected=f"the name of a preset, one of {sorted(presets)}", got=repr(name))
+        expected = [field.name for field in dataclasses.fields(presets[name])]
+        given = {key: value for key, value in settings.items() if key != "name"}
+        if sorted(given) != sorted(expected):
+            raise SettingError(expected=f"the settings {expected} for {name}", got=str(list(given)))
+        return presets[name](**given)
+
+
+def _amiss(field: dataclasses.Field, value: object) -> str | None:
+    """Says what a setting should be, if it is something else."""
+    if field.name in ("mean", "std"):
+        numbers = value if isinstance(value, list | tuple) else ()
+        good = len(numbers) == 3 and all(
+            isinstance(number, Real) and math.isfinite(number) and (field.name == "mean" or number > 0)
+            for number in numbers
+        )
+        return None if good else f"three numbers{' above 0' if field.name == 'std' else ''}"
+    optional = field.type is not int
+    good = (value is None and optional) or (type(value) is int and value > 0)
+    return None if good else f"a length of at least 1{', or None' if optional else ''}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SemanticSegmentation(Preset):
+    """Shorter edge to `resize_size`, then (value / 255 - mean) / std, channel by channel.
+
+    Attributes:
+      resize_size: length of the shorter edge, or None to keep the size. The longer edge is
+        int(resize_size * long / short).
+      mean: of red, green and blue, on a scale of 0 to 1.
+      std: likewise.
+    """
+
+    resizes: ClassVar[bool] = True
+    resize_size: int | None = 520
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def with_resize(self, size: int | None) -> "SemanticSegmentation":
+        """See `Preset`."""
+        return dataclasses.replace(self, resize_size=size)
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """See `Preset`."""
+        return size if self.resize_size is None else _shorter_edge_to(self.resize_size, size)
+
+    def __call__(self, image) -> np.ndarray:
+        """See `Preset`."""
         image = open_image(image)
         image = _resize(image, self.output_size((image.height, image.width)))
         return self.normalize(np.asarray(image))
@@ -121,21 +182,11 @@ class ImageClassification(Preset):
     std: tuple[float, float, float] = IMAGENET_STD
 
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Tells (H, W) of the array that a picture of (H, W) becomes: always the crop's."""
+        """See `Preset`: it is always the crop's."""
         return self.crop_size, self.crop_size
 
     def __call__(self, image) -> np.ndarray:
-        """Prepares one picture.
-
-        Args:
-          image: what `fcn_jax.images.open_image` takes.
-
-        Returns:
-          (crop_size, crop_size, 3) float32.
-
-        Raises:
-          ImageError: see `open_image`.
-        """
+        """See `Preset`."""
         image = open_image(image)
         image = _resize(image, _shorter_edge_to(self.resize_size, (image.height, image.width)))
         return self.normalize(np.asarray(_center_crop(image, self.crop_size)))
@@ -147,7 +198,7 @@ class ImageClassification(Preset):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CaffeSegmentation(Preset):
-    """Channels to blue, green, red; minus their mean. No scaling, no resizing: the paper's nets see it all.
+    """Channels to blue, green, red, minus their mean. No scaling and no resizing.
 
     Attributes:
       mean: of blue, green and red, on a scale of 0 to 255.
@@ -155,24 +206,15 @@ class CaffeSegmentation(Preset):
     Source: the inference script released with the paper.
     """
 
+    origin: ClassVar[str] = "caffe"
     mean: tuple[float, float, float] = CAFFE_MEAN_BGR
 
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Tells (H, W) of the array that a picture of (H, W) becomes: the same."""
+        """See `Preset`: a picture keeps its size."""
         return size
 
     def __call__(self, image) -> np.ndarray:
-        """Prepares one picture.
-
-        Args:
-          image: what `fcn_jax.images.open_image` takes.
-
-        Returns:
-          (H, W, 3) float32, blue first, from about -123 to 151.
-
-        Raises:
-          ImageError: see `open_image`.
-        """
+        """See `Preset`; blue comes first, from about -123 to 151."""
         return self.normalize(np.asarray(open_image(image)))
 
     def normalize(self, pixels):

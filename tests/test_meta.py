@@ -43,7 +43,7 @@ def test_a_data_sets_colours_become_a_palette():
     ("field", "value", "message"),
     [
         ("categories", ["road"], "categories: expected 2, one for each class, got 1"),
-        ("categories", "road", "categories: expected a list of names, got 'road'"),
+        ("categories", "road", "categories: expected a list, got .road."),
         ("categories", ["road", 3], "categories: expected a list of names"),
         ("palette", [[1, 2, 3]], "palette: expected 2, one for each class, got 1"),
         ("palette", [[1, 2, 3], [1, 2]], r"palette: expected a list of colours \[r, g, b\] from 0 to 255"),

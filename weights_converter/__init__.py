@@ -9,7 +9,14 @@ from weights_converter.account import Account
 from weights_converter.api import convert, export
 from weights_converter.conversion import Conversion
 from weights_converter.errors import CheckpointError, FCNError, SettingError
-from weights_converter.model_file import convert_file, load_model_file, save_conversion, save_model_file
+from weights_converter.model_file import (
+    Source,
+    convert_file,
+    load_model_file,
+    read_weights,
+    save_conversion,
+    save_model_file,
+)
 from weights_converter.readers import read_caffemodel, read_checkpoint, read_safetensors
 from weights_converter.spec import ModelSpec
 from weights_converter.writers import write_safetensors, write_torch_legacy, write_torch_zip
@@ -21,6 +28,7 @@ __all__ = [
     "FCNError",
     "ModelSpec",
     "SettingError",
+    "Source",
     "convert",
     "convert_file",
     "export",
@@ -28,6 +36,7 @@ __all__ = [
     "read_caffemodel",
     "read_checkpoint",
     "read_safetensors",
+    "read_weights",
     "save_conversion",
     "save_model_file",
     "write_safetensors",

@@ -1,4 +1,4 @@
-"""The account of a load: every array that came is used or dropped, every array that is wanted filled or fresh."""
+"""The account of a load: what came is used or dropped, what is wanted is filled or fresh."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -26,7 +26,7 @@ class Conversion:
       twins: other networks of the same tensors, one of which it may be as well: the checkpoint does not tell.
       preset: the images that the weights expect, "caffe" (BGR from 0 to 255 minus the mean) or "torchvision"
         (RGB normalized); None where neither names nor metadata tell.
-      metadata: what the file said of itself, if it was safetensors.
+      metadata: what the file said of itself, if it was one of ours.
       path: the file that was read, if it was one.
     """
 
@@ -87,8 +87,9 @@ def to_ours(
         raise SettingError(
             subject="preset", expected=f"one of {', '.join(map(repr, PRESETS))}", got=repr(preset)
         )
-    metadata = dict(metadata or {})
-    said = metadata if metadata.get("format") == "fcn_jax" else {}
+    said = dict(metadata or {})
+    if said.get("format") != "fcn_jax":
+        said = {}
     (family, spec, side), twins = _identify(tensors, said)
     layers = list(family.layers(spec))
     dropped, counters, came = {}, None, dict(tensors)
@@ -98,7 +99,8 @@ def to_ours(
         came = {name: array for name, array in came.items() if name not in dropped}
         if family.legacy_shapes:
             came |= _without_legacy_axes(layers, came)
-    account = settle(_shapes(layers, side), came, str(spec), strict=strict)
+    what = f"{spec}, as its metadata say" if "spec" in said else str(spec)
+    account = settle(_shapes(layers, side), came, what, strict=strict)
     params = {}
     for layer in layers:
         for leaf in layer.kind.leaves:
@@ -106,7 +108,7 @@ def to_ours(
             if array is not None:
                 params[layer.name(leaf, OURS)] = layer.to_ours(leaf, array) if side == SOURCE else array
     preset = _preset(family, side, said, preset)
-    return Conversion(spec, params, dropped | account.dropped, counters, twins, preset, metadata)
+    return Conversion(spec, params, dropped | account.dropped, counters, twins, preset, said)
 
 
 def to_source(

@@ -51,14 +51,15 @@ class FCNError(Exception):
         """Gives the whole message.
 
         Args:
-          names: {argument: what to call it} for the arguments that a hint names; by default as they are.
+          names: {argument: what to call it} for the arguments that the subject or the hint names; by default
+            as they are.
         """
-        lead = "".join(f"{part}: " for part in (self.path, self.subject) if part is not None)
+        names = names or {}
+        subject = None if self.subject is None else names.get(self.subject, self.subject)
+        lead = "".join(f"{part}: " for part in (self.path, subject) if part is not None)
         text = f"{lead}{self.reason}"
         if self.hint is not None:
-            text += "; " + re.sub(
-                r"\{([\w.]+)\}", lambda found: (names or {}).get(found[1], found[1]), self.hint
-            )
+            text += "; " + re.sub(r"\{([\w.]+)\}", lambda found: names.get(found[1], found[1]), self.hint)
         return text
 
     def about(self, path: str | os.PathLike | None) -> "FCNError":

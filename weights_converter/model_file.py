@@ -28,8 +28,24 @@ from weights_converter.readers import read_with_metadata
 from weights_converter.spec import ModelSpec
 from weights_converter.writers import write_safetensors, write_torch_zip
 
+Source = str | os.PathLike | Mapping[str, np.ndarray]
+"""A checkpoint file, or a state_dict in memory."""
 SAFETENSORS_SUFFIX = ".safetensors"
 TORCH_SUFFIXES = (".pth", ".pt")
+
+
+def read_weights(source: Source, *, strict: bool = True, preset: str | None = None) -> Conversion:
+    """Reads a checkpoint file, or takes a state_dict in memory, into the names and layouts of fcn_jax.
+
+    Args:
+      source: what `load_model_file` or `to_ours` takes, and the rest as there.
+
+    Raises:
+      CheckpointError: the file cannot be read, or the tensors are of no known architecture.
+    """
+    if isinstance(source, Mapping):
+        return to_ours(source, strict=strict, preset=preset)
+    return load_model_file(source, strict=strict, preset=preset)
 
 
 def load_model_file(path: str | os.PathLike, *, strict: bool = True, preset: str | None = None) -> Conversion:

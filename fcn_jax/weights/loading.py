@@ -8,7 +8,7 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import jax
@@ -19,27 +19,11 @@ from fcn_jax.errors import CheckpointError, SettingError, WrongTypeError
 from fcn_jax.meta import WeightsMeta
 from fcn_jax.models.arrays import named_variables
 from fcn_jax.models.model import SegmentationModel
-from fcn_jax.transforms import CaffeSegmentation, Preset
-from weights_converter import Account, Conversion, ModelSpec, load_model_file, save_model_file
+from fcn_jax.transforms import Preset
+from weights_converter import Account, Conversion, ModelSpec, Source, read_weights, save_model_file
 from weights_converter.account import settle
-from weights_converter.conversion import to_ours
 
-AUX = "aux_classifier."
-Source = str | os.PathLike | Mapping[str, np.ndarray]
-"""A checkpoint file, or a state_dict in memory."""
-
-
-def read_weights(source: Source, *, strict: bool = True) -> Conversion:
-    """Reads a checkpoint file, or takes arrays in memory, into our names and layouts.
-
-    Raises:
-      CheckpointError: the file cannot be read, or the tensors are of no known architecture.
-    """
-    return (
-        to_ours(source, strict=strict)
-        if isinstance(source, Mapping)
-        else load_model_file(source, strict=strict)
-    )
+AUX = ("aux_classifier.",)
 
 
 def load_weights(
@@ -99,46 +83,41 @@ def fill(
         _check_same_heads(model.spec, conversion, aux, head)
     variables, arrays = named_variables(model), conversion.params
     dropped, fresh = dict(conversion.dropped), {}
-
-    def leave_out(prefixes: tuple[str, ...], why: str) -> None:
-        dropped.update({name: why for name in arrays if name.startswith(prefixes)})
-        fresh.update({name: why for name in variables if name.startswith(prefixes)})
-
-    if aux != "require":
-        leave_out((AUX,), f'aux="{aux}"')
-    if head == "replace":
-        leave_out(model.class_layers, 'head="replace"')
-    begun = []
     if starts:
-        begun = [name for name in variables if name not in arrays and name not in fresh]
-        fresh.update({name: f"{conversion.spec.name} does not have it; it starts anew" for name in begun})
-        dropped.update(
-            {name: f"{model.spec.name} does not have it" for name in arrays if name not in variables}
+        fresh |= _beginning(
+            variables, model.new_layers, f"{conversion.spec.name} does not have it; it starts anew"
         )
+        dropped |= {name: f"{model.spec.name} does not have it" for name in arrays if name not in variables}
+    left_out = []
+    if aux != "require":
+        left_out.append((AUX, f'aux="{aux}"'))
+    if head == "replace":
+        left_out.append((model.class_layers, 'head="replace"'))
+    for beginnings, why in left_out:
+        dropped |= _beginning(arrays, beginnings, why)
+        fresh |= _beginning(variables, beginnings, why)
     wanted = {name: variable.shape for name, variable in variables.items() if name not in fresh}
     came = {name: array for name, array in arrays.items() if name not in dropped}
     try:
         account = settle(wanted, came, "the model", strict=strict)
-        meta = _meta_of(model, conversion)
+        meta = _meta_after(model, conversion, with_classes=head == "require")
     except CheckpointError as error:
         raise error.about(conversion.path) from None
 
     assign({name: variables[name] for name in account.loaded}, came)
     if starts and head == "require":
-        model.start_layers(begun)
-    model.update_meta(transforms=meta.transforms or model.meta.transforms)
-    if head == "require":
-        model.update_meta(
-            categories=meta.categories or model.meta.categories, palette=meta.palette or model.meta.palette
-        )
+        model.start_new_layers()
+    model.meta = meta
     return Account(account.loaded, dropped | account.dropped, fresh | account.fresh)
 
 
-def load_backbone(model: SegmentationModel, source: Source) -> tuple[Account, Conversion]:
+def load_backbone(model: SegmentationModel, source: Source) -> Account:
     """Fills `model.backbone` from an ImageNet classifier's checkpoint, whose last layer is dropped.
 
+    The model's transforms become those that go with the classifier.
+
     Returns:
-      What became of every array and every variable, and what was read.
+      What became of every array of the file and every variable of the model.
 
     Raises:
       CheckpointError: the file cannot be read, is no classifier, or one of another depth or width.
@@ -150,9 +129,10 @@ def load_backbone(model: SegmentationModel, source: Source) -> tuple[Account, Co
         )
     variables = named_variables(model.backbone)
     assign(variables, conversion.params)
+    model.update_meta(transforms=model.default_transforms(conversion.preset))
     loaded = tuple(f"backbone.{name}" for name in variables)
     fresh = {name: "not part of a backbone" for name in named_variables(model) if name not in loaded}
-    return Account(loaded, dict(conversion.dropped), fresh), conversion
+    return Account(loaded, dict(conversion.dropped), fresh)
 
 
 def save_weights(
@@ -191,7 +171,7 @@ def save_weights(
     meta.check(model.spec.num_classes)
     metadata = meta.to_metadata()
     if meta.transforms is not None:
-        metadata["preset"] = "caffe" if isinstance(meta.transforms, CaffeSegmentation) else "torchvision"
+        metadata["preset"] = meta.transforms.origin
     arrays = {name: np.asarray(variable[...]) for name, variable in named_variables(model).items()}
     save_model_file(path, arrays, model.spec, metadata)
 
@@ -226,12 +206,29 @@ def read_meta(conversion: Conversion) -> WeightsMeta:
         raise CheckpointError(f"its metadata are not as expected: {error}", conversion.path) from error
 
 
-def _meta_of(model: SegmentationModel, conversion: Conversion) -> WeightsMeta:
-    """What the file says, and the usual transforms where it only tells which images its weights expect."""
-    meta = read_meta(conversion)
-    if meta.transforms is None and conversion.preset is not None:
-        return dataclasses.replace(meta, transforms=model.default_transforms(conversion.preset))
+def _meta_after(model: SegmentationModel, conversion: Conversion, with_classes: bool) -> WeightsMeta:
+    """Gives what the model's record becomes: what the file says, and where it is silent, as it was.
+
+    Names and colours of classes go together. A file that only tells which images its weights expect gets the
+    model's usual transforms for such images.
+    """
+    said, meta = read_meta(conversion), model.meta
+    transforms = said.transforms
+    if transforms is None and conversion.preset is not None:
+        transforms = model.default_transforms(conversion.preset)
+    if transforms is not None:
+        meta = dataclasses.replace(meta, transforms=transforms)
+    if with_classes and (said.categories or said.palette):
+        meta = dataclasses.replace(meta, categories=said.categories, palette=said.palette)
+    try:
+        meta.check(model.spec.num_classes)
+    except SettingError as error:
+        raise CheckpointError(f"its metadata do not fit the model: {error}") from error
     return meta
+
+
+def _beginning(names: Iterable[str], beginnings: tuple[str, ...], why: str) -> dict[str, str]:
+    return {name: why for name in names if name.startswith(beginnings)}
 
 
 def _check_same_heads(expected: ModelSpec, conversion: Conversion, aux: str, head: str) -> None:

@@ -4,13 +4,16 @@ import difflib
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
+from flax import nnx
+
 from fcn_jax.errors import CheckpointError, SettingError
 from fcn_jax.models.model import SegmentationModel
-from fcn_jax.weights.loading import Source, read_weights
 from fcn_jax.zoo.build import build_filled
 from fcn_jax.zoo.paper import fcn8s_atonce_vgg16, fcn8s_vgg16, fcn16s_vgg16, fcn32s_alexnet, fcn32s_vgg16
 from fcn_jax.zoo.table import MODELS
 from fcn_jax.zoo.torchvision import fcn_resnet50, fcn_resnet101
+from weights_converter import Source, read_weights
 
 BUILDERS: dict[str, Callable[..., SegmentationModel]] = {
     "fcn_resnet50": fcn_resnet50,
@@ -39,19 +42,26 @@ def get_model(name: str, **config: Any) -> SegmentationModel:
 
 
 def load_model(
-    path: Source, *, model_name: str | None = None, rngs=None, dtype=None, **config: Any
+    path: Source,
+    *,
+    model_name: str | None = None,
+    rngs: nnx.Rngs | None = None,
+    dtype: Any = None,
+    param_dtype: Any = jnp.float32,
 ) -> SegmentationModel:
     """Builds the model that a checkpoint is of, filled with it, in evaluation mode.
 
     Args:
-      path: what the builders take as `weights`, but for names of published weights.
+      path: a checkpoint file, or {name: array} in memory.
       model_name: where the file does not tell: "fcn8s_atonce_vgg16" for the PyTorch port's file.
-      config: as the builders take it: `num_classes` and the like, which must be those of the file, `rngs`,
-        `dtype`, `param_dtype`.
+      rngs, dtype, param_dtype: as the builders take them.
 
     Raises:
       CheckpointError: the file cannot be read, is of another model than `model_name`, or of a classifier.
+      SettingError: no model has the name `model_name`.
     """
+    if model_name is not None:
+        check_name(model_name)
     conversion = read_weights(path)
     if conversion.spec.is_classifier:
         raise CheckpointError(
@@ -59,20 +69,17 @@ def load_model(
             got=str(conversion.spec),
             path=conversion.path,
         )
-    if model_name is not None:
-        check_name(model_name)
-        if MODELS[model_name].coarser == conversion.spec.name:
-            raise CheckpointError(
-                f"holds only a start for the training of {model_name}",
-                conversion.path,
-                hint=f"leave the model's name out to use it as the {conversion.spec.name} that it is, or train "
-                f"fcn_jax.{model_name}(weights=...)",
-            )
+    if model_name is not None and MODELS[model_name].coarser == conversion.spec.name:
+        raise CheckpointError(
+            f"holds only a start for the training of {model_name}",
+            conversion.path,
+            hint=f"leave {{model_name}} out to use it as the {conversion.spec.name} that it is, or train "
+            f"fcn_jax.{model_name}(weights=...)",
+        )
     conversion = conversion.of(model_name)
-    entry = MODELS[conversion.spec.name]
-    asked = {name: value for name, value in config.items() if name in entry.options and value is not None}
-    settings = {name: value for name, value in config.items() if name not in entry.options}
-    return build_filled(entry, asked, conversion, rngs, {"dtype": dtype, **settings})
+    return build_filled(
+        MODELS[conversion.spec.name], conversion, rngs=rngs, dtype=dtype, param_dtype=param_dtype
+    )
 
 
 def check_name(name: str) -> None:

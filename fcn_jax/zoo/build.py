@@ -10,14 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 from flax import nnx
 
 from fcn_jax.errors import SettingError
 from fcn_jax.models.model import SegmentationModel
 from fcn_jax.weights import WeightsEnum, fetch
-from fcn_jax.weights.loading import Source, fill, load_backbone, read_weights
+from fcn_jax.weights.loading import fill, load_backbone
 from fcn_jax.zoo.table import Entry
-from weights_converter import Conversion, ModelSpec
+from weights_converter import Conversion, ModelSpec, Source, read_weights
 
 # How to get what was asked for all the same, by the name of the argument.
 ADVICE = {
@@ -47,44 +48,43 @@ def build(
     """
     settings = {"dtype": dtype, "param_dtype": param_dtype}
     asked = {name: value for name, value in asked.items() if value is not None}
-    weights = verified("weights", weights, entry.weights)
-    if weights is not None:
-        if isinstance(weights, WeightsEnum):  # known without the file: a contradiction costs no download
-            _check_asked(asked, entry.published, repr(weights))
-        conversion = read_weights(_fetched(weights, progress))
-        model = build_filled(entry, asked, conversion, rngs, settings)
-        if isinstance(weights, WeightsEnum) and model.categories is None:
-            model.update_meta(categories=weights.meta["categories"])
+    settings = {"rngs": rngs, "dtype": dtype, "param_dtype": param_dtype}
+    source = verified("weights", weights, entry.weights)
+    if source is not None:
+        if isinstance(source, WeightsEnum):  # known without the file: a contradiction costs no download
+            _check_asked(asked, entry.published, repr(source))
+        model = build_filled(entry, read_weights(_fetched(source, progress)), asked, **settings)
+        if isinstance(source, WeightsEnum) and model.categories is None:
+            model.update_meta(categories=source.meta["categories"])
         return model
-    model = entry.create(dataclasses.replace(entry.random, **asked), rngs=rngs or nnx.Rngs(0), **settings)
-    preset = None
+    spec = dataclasses.replace(entry.random, **asked)
+    model = entry.create(spec, **settings | {"rngs": rngs or nnx.Rngs(0)})
+    model.update_meta(transforms=model.default_transforms(None))
     backbone = verified("weights_backbone", weights_backbone, entry.weights_backbone)
     if backbone is not None:
-        preset = load_backbone(model, _fetched(backbone, progress))[1].preset
-    model.update_meta(transforms=model.default_transforms(preset))
+        load_backbone(model, _fetched(backbone, progress))
     model.eval()
     return model
 
 
 def build_filled(
     entry: Entry,
-    asked: dict[str, Any],
     conversion: Conversion,
+    asked: Mapping[str, Any] | None = None,
+    *,
     rngs: nnx.Rngs | None = None,
-    settings: Mapping[str, Any] | None = None,
+    dtype: Any = None,
+    param_dtype: Any = jnp.float32,
 ) -> SegmentationModel:
-    """Builds a model filled with what was read, in evaluation mode."""
+    """Builds a model filled with what was read, in evaluation mode; see `build`."""
     if conversion.spec.name != entry.coarser:
-        conversion = conversion.of(
-            entry.name, f"its training can start from {entry.coarser}" if entry.coarser else None
-        )
-    learn = (
-        asked.pop("learn_upsampling", None) or conversion.spec.learn_upsampling
-    )  # no matter of the tensors
-    _check_asked(asked, conversion.spec, str(conversion.spec))
-    spec = dataclasses.replace(conversion.spec, name=entry.name, learn_upsampling=learn)
+        hint = f"its training can start from {entry.coarser}" if entry.coarser else None
+        conversion = conversion.of(entry.name, hint)
+    learn = {name: value for name, value in (asked or {}).items() if name == "learn_upsampling"}
+    _check_asked(asked or {}, conversion.spec, str(conversion.spec))
+    spec = dataclasses.replace(conversion.spec, name=entry.name, **learn)
     # Shapes without numbers, to be filled: drawing random weights first would take many times as long.
-    model = nnx.eval_shape(lambda: entry.create(spec, rngs=_same_key(), **(settings or {})))
+    model = nnx.eval_shape(lambda: entry.create(spec, rngs=_same_key(), dtype=dtype, param_dtype=param_dtype))
     fill(model, conversion)
     if model.transforms is None:
         model.update_meta(transforms=model.default_transforms(None))
@@ -96,7 +96,7 @@ def build_filled(
 
 
 class _SameKey(nnx.RngStream):
-    """For shapes alone: to count keys while tracing takes time with the square of the layers."""
+    """For shapes alone. To count keys while tracing takes time with the square of the layers: 1.4 s more."""
 
     def __call__(self):
         return self.key[...]
@@ -108,10 +108,10 @@ def _same_key() -> nnx.Rngs:
     return rngs
 
 
-def _check_asked(asked: dict[str, Any], has: ModelSpec, what: str) -> None:
+def _check_asked(asked: Mapping[str, Any], has: ModelSpec, what: str) -> None:
     for name, value in asked.items():
         found = getattr(has, name)
-        if name != "learn_upsampling" and found != value:
+        if name != "learn_upsampling" and found != value:  # which does not change any tensor
             raise SettingError(
                 f"{name}={value} was asked for, but {what} has {name}={found}",
                 hint=f"leave {name} out, or {ADVICE.get(name, 'build without weights')}",
@@ -134,8 +134,8 @@ def verified(argument: str, weights, published: type[WeightsEnum]) -> WeightsEnu
         if not Path(weights).exists():
             names = ", ".join(published.__members__)
             raise SettingError(
-                f"there is no file {weights!r}; expected a checkpoint file, or the name of published weights, "
-                f"one of {names}",
+                f"there is no file {weights!r}; expected a checkpoint file, or the name of published "
+                f"weights, one of {names}",
                 subject=argument,
             )
         return weights

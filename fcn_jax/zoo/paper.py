@@ -10,9 +10,9 @@ from flax import nnx
 
 from fcn_jax.models.skip_fcn import SkipFCN
 from fcn_jax.weights import WeightsEnum
-from fcn_jax.weights.loading import Source
 from fcn_jax.zoo.build import build
 from fcn_jax.zoo.table import MODELS
+from weights_converter import Source
 from weights_converter.spec import LearnUpsampling
 
 
@@ -94,8 +94,8 @@ Source: the authors' voc-fcn16s.
 """
 
 fcn8s_vgg16 = _builder("fcn8s_vgg16")
-fcn8s_vgg16.__doc__ = """Builds FCN-8s on VGG16, in evaluation mode: pool4 and pool3 add detail. All else as in
-`fcn32s_vgg16`.
+fcn8s_vgg16.__doc__ = """Builds FCN-8s on VGG16, in evaluation mode: pool4 and pool3 add detail. All else as
+in `fcn32s_vgg16`.
 
 Source: the authors' voc-fcn8s.
 """

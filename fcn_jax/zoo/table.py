@@ -20,7 +20,6 @@ class Entry(NamedTuple):
       random: its spec where the caller says nothing else.
       published: the spec of the published weights, known before they are fetched.
       weights, weights_backbone: the published weights of the model and of its backbone.
-      options: the fields of the spec that its builder takes.
       coarser: the model whose weights start the training of this one.
     """
 
@@ -31,21 +30,18 @@ class Entry(NamedTuple):
     published: ModelSpec
     weights: type[WeightsEnum]
     weights_backbone: type[WeightsEnum]
-    options: tuple[str, ...]
     coarser: str | None = None
 
 
 def _torchvision(name: str, backbone: str) -> Entry:
-    random = ModelSpec(name=name, num_classes=21)
     return Entry(
         name=name,
         network=fcn.FCN,
         create=fcn.create,
-        random=random,
+        random=ModelSpec(name=name, num_classes=21),
         published=ModelSpec(name=name, num_classes=21, aux_loss=True),
         weights=get_model_weights(name),
         weights_backbone=get_model_weights(backbone),
-        options=("num_classes", "aux_loss"),
     )
 
 
@@ -60,7 +56,6 @@ def _paper(name: str, backbone: str) -> Entry:
         published=spec,
         weights=get_model_weights(name),
         weights_backbone=get_model_weights(backbone),
-        options=("num_classes", "features", "fc_features", "learn_upsampling"),
         coarser=skip_fcn.VARIANTS[name].coarser,
     )
 

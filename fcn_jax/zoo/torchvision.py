@@ -12,9 +12,9 @@ from flax import nnx
 
 from fcn_jax.models.fcn import FCN
 from fcn_jax.weights import WeightsEnum
-from fcn_jax.weights.loading import Source
 from fcn_jax.zoo.build import build
 from fcn_jax.zoo.table import MODELS
+from weights_converter import Source
 
 
 def _builder(name: str):
@@ -50,9 +50,9 @@ fcn_resnet50 = _builder("fcn_resnet50")
 fcn_resnet50.__doc__ = """Builds the FCN on ResNet-50, in evaluation mode.
 
 Args:
-  weights: a member of `FCN_ResNet50_Weights` or its name ("DEFAULT"), which downloads the published file once;
-    or the path of a checkpoint; or {name: array}, a state_dict in memory; or None for random weights from
-    torchvision's distributions.
+  weights: a member of `FCN_ResNet50_Weights` or its name ("DEFAULT"), which downloads the published file
+    once; or the path of a checkpoint; or {name: array}, a state_dict in memory; or None for random weights
+    from torchvision's distributions.
   progress: shows a bar while downloading.
   num_classes: 21 if not given, or as many as `weights` have.
   aux_loss: adds the auxiliary head; off if not given, or as `weights` have it.
@@ -63,9 +63,9 @@ Args:
   param_dtype: of the parameters.
 
 Returns:
-  A model that maps images (N, H, W, 3) to {"out": logits (N, H, W, num_classes)}, and "aux" alike. Its `spec`
-  says what it is; its `transforms` prepare a picture for it; its `categories` are those its weights came with,
-  or None.
+  A model that maps images (N, H, W, 3) to {"out": logits (N, H, W, num_classes)}, and "aux" alike. Its
+  `spec` says what it is; its `transforms` prepare a picture for it; its `categories` are those its weights
+  came with, or None.
 
 Raises:
   SettingError: `num_classes` or `aux_loss` contradicts the weights, or `weights` names nothing.
