@@ -1,9 +1,9 @@
 """3x3 convolution by Winograd's algorithm F(4x4, 3x3): 36 multiplications where the sum takes 144.
 
-A tile of 6x6 pixels becomes 36 numbers, one for each pair of evaluation points; convolving multiplies them
-by the kernel's; 16 outputs come out of the products. Transforming costs a few additions for each channel
-that goes in or out, and multiplying is for each pair of them, so it pays where there are many. The points
-0, 1, -1, 2, -1/2 and infinity keep rounding errors near those of the direct sum.
+A tile of 6x6 pixels becomes 36 numbers, one for each pair of evaluation points. Convolving multiplies them by
+those of the kernel, and the products become 16 outputs. Transforming costs a few additions for each input and
+output channel, while multiplications are saved for each pair of them: it pays where channels are many. The
+points 0, 1, -1, 2, -1/2 and infinity keep rounding errors near those of the direct sum.
 
 Source: Lavin and Gray, "Fast algorithms for convolutional neural networks" (2015); the matrices are
 constructed as by Toom and Cook: a product of polynomials from its values at points.
@@ -23,11 +23,15 @@ PIECE = 2**14  # taps of so many pairs of channels stay in a cache while they ar
 
 
 def _matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Constructs (from inputs (6, 6), from taps (6, 3), to outputs (4, 6)) of the one-dimensional algorithm.
+    """Constructs the one-dimensional algorithm: matrices that read inputs and taps, and one for the outputs.
 
-    Multiplying polynomials by their values at the points is a full convolution of 4 by 3 numbers. Its
-    transpose is the correlation of 6 inputs with 3 taps: what evaluated the 4 numbers now gives the outputs,
-    and what interpolated the product now reads the inputs.
+    A product of two polynomials, of 4 and of 3 coefficients, is a full convolution of the coefficients. It
+    can be computed from the values of both at 6 points: evaluate, multiply, interpolate. The transpose of
+    that is the correlation of 6 inputs with 3 taps. The transposed interpolation reads the inputs, and the
+    transposed evaluation of the 4 coefficients gives the outputs.
+
+    Returns:
+      from inputs (6, 6), from taps (6, 3), to outputs (4, 6); float64.
     """
 
     def evaluate(length: int) -> list[list[Fraction]]:
@@ -41,7 +45,7 @@ def _matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         others = [other for other in POINTS if other != point]
         interpolate.append([*_product([[-other, Fraction(1)] for other in others]), Fraction(0)])
         # What makes it 1 at that one goes to the taps, which are transformed once.
-        scale = 1 / math.prod(point - other for other in others)
+        scale = Fraction(1) / math.prod(point - other for other in others)
         from_taps[index] = [value * scale for value in from_taps[index]]
     interpolate.append(_product([[-point, Fraction(1)] for point in POINTS]))
     return (

@@ -1,13 +1,12 @@
 """A model's predictions over a dataset, counted into one confusion matrix.
 
 At size "original" a picture goes through `Segmenter`, and its labels are scored at their own size. At size
-"recipe" picture and labels are first resized to a shorter edge of 520 pixels and scored at that size:
-torchvision's evaluation.
+"recipe", that of torchvision's training recipe, picture and labels are first resized to a shorter edge of 520
+pixels and scored at that size.
 
 Source: torchvision's `references/segmentation/train.py` (`evaluate`).
 """
 
-import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
@@ -16,8 +15,12 @@ from flax import nnx
 
 from fcn_jax.datasets.augmentation import evaluation_sample
 from fcn_jax.datasets.dataset import DatasetError, Sample, SegmentationDataset
+from fcn_jax.errors import SettingError
 from fcn_jax.evaluation.metrics import ConfusionMatrix
-from fcn_jax.inference import Segmenter
+from fcn_jax.inference import Segmentation, Segmenter
+from fcn_jax.inference.foreign import as_segmentation_model
+from fcn_jax.inference.segmenter import ignore_progress
+from fcn_jax.transforms import Preset
 
 EvaluationSize = Literal["original", "recipe"]
 
@@ -33,7 +36,8 @@ class Evaluator:
       flip: also looks at the mirror image of each.
 
     Raises:
-      ValueError: an unknown size, or a scale that is not above 0.
+      SettingError: an unknown size, or a scale that is not above 0.
+      WrongTypeError, ArrayError: see `Segmenter`.
     """
 
     def __init__(
@@ -45,13 +49,20 @@ class Evaluator:
         flip: bool = False,
     ):
         if size not in ("original", "recipe"):
-            raise ValueError(f'size: expected "original" or "recipe", got {size!r}')
-        transforms = model.transforms
-        if size == "recipe" and hasattr(transforms, "resize_size"):
-            transforms = dataclasses.replace(transforms, resize_size=None)
-        self.size = size
-        self.categories: Sequence[str] | None = model.categories
-        self._segmenter = Segmenter(model, transforms, scales=scales, flip=flip)
+            raise SettingError(subject="size", expected='"original" or "recipe"', got=repr(size))
+        known = as_segmentation_model(model)
+        self.size: EvaluationSize = size
+        self.categories = known.categories
+        self._num_classes = known.spec.num_classes
+        transforms = known.transforms
+        if size == "recipe" and isinstance(transforms, Preset):
+            transforms = transforms.with_resize(None)
+        self._segmenter = Segmenter(known, transforms, scales=scales, flip=flip)
+
+    @property
+    def compilations(self) -> int:
+        """How many programs were compiled for the model, so far."""
+        return self._segmenter.compilations
 
     def update(self, model: nnx.Module) -> None:
         """Takes the weights that the model has now, without compiling again."""
@@ -59,32 +70,34 @@ class Evaluator:
 
     def labels(self, image: np.ndarray) -> np.ndarray:
         """Finds the class of every pixel: (H, W, 3) uint8 to (H, W) uint8."""
-        return self._segmenter(image).labels
+        result = self._segmenter(image)
+        assert isinstance(result, Segmentation)
+        return result.labels
 
     def run(
         self,
         dataset: SegmentationDataset,
         *,
         indices: Iterable[int] | None = None,
-        seen: Callable[[int], None] = lambda index: None,
+        on_progress: Callable[[int, int], None] = ignore_progress,
     ) -> ConfusionMatrix:
         """Counts the predictions for a dataset.
 
         Args:
           dataset: of the classes that the model has, in the same order.
           indices: of the pictures to look at; all if not given.
-          seen: called after each picture.
+          on_progress: called after each picture with the number of pictures done and the number of all.
 
         Raises:
           DatasetError: other classes, or a picture that cannot be read.
         """
-        num_classes = len(self._segmenter.categories)
-        check_categories(dataset.categories, num_classes, self.categories)
-        confusion = ConfusionMatrix(num_classes)
-        for index in range(len(dataset)) if indices is None else indices:
+        check_categories(dataset.categories, self._num_classes, self.categories)
+        confusion = ConfusionMatrix(self._num_classes)
+        chosen = range(len(dataset)) if indices is None else list(indices)
+        for number, index in enumerate(chosen, 1):
             sample = self.scored(dataset[index])
             confusion.update(sample.labels, self.labels(sample.image))
-            seen(index)
+            on_progress(number, len(chosen))
         return confusion
 
     def scored(self, sample: Sample) -> Sample:
@@ -100,12 +113,14 @@ def check_categories(dataset: Sequence[str], num_classes: int, model: Sequence[s
     """
     if len(dataset) != num_classes:
         raise DatasetError(
-            f"expected a dataset of {num_classes} classes, as the model has, got {len(dataset)}: "
-            f"{', '.join(dataset)}; choose others"
+            expected=f"a dataset of {num_classes} classes, as the model has",
+            got=f"{len(dataset)}: {', '.join(dataset)}",
+            hint="choose another dataset or model",
         )
     for index, name in enumerate(dataset):
         if model is not None and name in model and model[index] != name:
             raise DatasetError(
                 f"expected the model's classes in their order, {', '.join(model)}; got {name!r} as class "
-                f"{index} of the dataset, which has {', '.join(dataset)}; list them as the model does"
+                f"{index} of the dataset, which has {', '.join(dataset)}",
+                hint="list them as the model does",
             )

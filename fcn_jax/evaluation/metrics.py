@@ -6,21 +6,24 @@ authors' `score.py`; classes that do not occur are left out of the means, as the
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+
+from fcn_jax.errors import ArrayError, SettingError
 
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """All between 0 and 1; nan where nothing was counted.
+    """All between 0 and 1; NaN where nothing was counted.
 
     Attributes:
       pixel_accuracy: share of the pixels whose class was found.
       mean_accuracy: mean of `class_accuracy` over the classes that occur in the truth.
       mean_iou: mean of `class_iou` over the classes that occur in the truth or the predictions.
       frequency_weighted_iou: mean of `class_iou`, each class weighing as many pixels as it has.
-      class_accuracy: (C,) share of each class's pixels that were found; nan for a class without any.
-      class_iou: (C,) intersection over union; nan for a class in neither truth nor predictions.
+      class_accuracy: (C,) share of each class's pixels that were found; NaN for a class without any.
+      class_iou: (C,) intersection over union; NaN for a class in neither truth nor predictions.
       class_share: (C,) share of each class in the counted pixels.
     """
 
@@ -33,9 +36,9 @@ class Scores:
     class_share: np.ndarray
 
     def to_dict(self, categories: Sequence[str] | None = None) -> dict:
-        """Gives the scores as JSON can hold them, nan as None; per class if the classes' names are given."""
+        """Gives the scores as JSON can hold them, NaN as None; per class if the classes' names are given."""
         means = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
-        scores = {name: _number(getattr(self, name)) for name in means}
+        scores: dict[str, Any] = {name: _number(getattr(self, name)) for name in means}
         if categories is not None:
             scores["classes"] = [
                 {"name": name, "share": _number(share), "accuracy": _number(accuracy), "iou": _number(iou)}
@@ -56,12 +59,12 @@ class ConfusionMatrix:
       counts: (C, C) int64; rows are labels, columns predictions.
 
     Raises:
-      ValueError: `num_classes` out of range.
+      SettingError: `num_classes` out of range.
     """
 
     def __init__(self, num_classes: int):
         if not 1 <= num_classes <= 256:
-            raise ValueError(f"num_classes: expected 1 to 256, got {num_classes}")
+            raise SettingError(subject="num_classes", expected="1 to 256", got=str(num_classes))
         self.num_classes = num_classes
         self.counts = np.zeros((num_classes, num_classes), np.int64)
 
@@ -73,17 +76,17 @@ class ConfusionMatrix:
           predictions: integers in [0, C), of the same shape.
 
         Raises:
-          ValueError: the shapes differ, or a prediction is no class.
+          ArrayError: the shapes differ, or a prediction is no class.
         """
         labels, predictions = np.asarray(labels), np.asarray(predictions)
         if labels.shape != predictions.shape:
-            raise ValueError(
-                f"expected predictions of the labels' shape {labels.shape}, got {predictions.shape}"
+            raise ArrayError(
+                expected=f"predictions of the labels' shape {labels.shape}", got=str(predictions.shape)
             )
         if predictions.size and not 0 <= predictions.min() <= predictions.max() < self.num_classes:
-            raise ValueError(
-                f"expected predictions from 0 to {self.num_classes - 1}, "
-                f"got {predictions.min()} to {predictions.max()}"
+            raise ArrayError(
+                expected=f"predictions from 0 to {self.num_classes - 1}",
+                got=f"{predictions.min()} to {predictions.max()}",
             )
         counted = (labels >= 0) & (labels < self.num_classes)
         pairs = labels[counted].astype(np.intp) * self.num_classes + predictions[counted]
@@ -93,10 +96,10 @@ class ConfusionMatrix:
         """Gives the matrix of both sets together.
 
         Raises:
-          ValueError: the numbers of classes differ.
+          SettingError: the numbers of classes differ.
         """
         if other.num_classes != self.num_classes:
-            raise ValueError(f"expected a matrix of {self.num_classes} classes, got {other.num_classes}")
+            raise SettingError(expected=f"a matrix of {self.num_classes} classes", got=str(other.num_classes))
         total = ConfusionMatrix(self.num_classes)
         total.counts = self.counts + other.counts
         return total

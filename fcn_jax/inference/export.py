@@ -19,7 +19,7 @@ import json
 import os
 import zipfile
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 import jax.export
@@ -27,8 +27,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from fcn_jax.errors import CheckpointError, MissingPackageError, SettingError
+from fcn_jax.inference.foreign import as_segmentation_model
 from fcn_jax.inference.prepare import Output, inference_function
+from fcn_jax.models.arrays import Arrays
 from fcn_jax.models.layers import at_least_float32
+from fcn_jax.models.model import SegmentationModel
+from fcn_jax.transforms import Preset
 from weights_converter.files import replacing
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
@@ -65,63 +70,69 @@ def save_exported(
       platforms: of "cpu", "cuda", "rocm" and "tpu"; by default the one JAX computes on here.
 
     Raises:
-      ValueError: a size below 1, an unknown output or platform.
-      ImportError: flatbuffers is not installed.
+      SettingError: a size below 1, an unknown output or platform.
+      MissingPackageError: flatbuffers is not installed.
       OSError: the file cannot be written.
     """
     platforms = check_platforms(platforms)
     if len(size) != 2 or min(size) < 1:
-        raise ValueError(f"size: expected a height and a width of at least 1, got {tuple(size)}")
-    if output not in get_args(Output):
-        raise ValueError(f"output: expected one of {', '.join(get_args(Output))}, got {output!r}")
-    arrays, function = inference_function(
-        model, output=output, platform="cpu" if platforms == ("cpu",) else "gpu"
-    )
-    (batch,) = jax.export.symbolic_shape("batch")
-    images = jax.ShapeDtypeStruct((batch, *size, 3), jnp.float32)
-    dtypes = {name: array.dtype for name, array in arrays.items()}
-    arrays = {
-        name: np.asarray(at_least_float32(array)) for name, array in arrays.items()
-    }  # .npz has no bfloat16
-    shapes = {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in arrays.items()}
-
-    def whole(arrays, images):
-        return function({name: array.astype(dtypes[name]) for name, array in arrays.items()}, images)
-
-    exported = jax.export.export(jax.jit(whole), platforms=platforms)(shapes, images)
-    transforms = getattr(model, "transforms", None)
+        raise SettingError(
+            subject="size", expected="a height and a width of at least 1", got=str(tuple(size))
+        )
+    known = as_segmentation_model(model)
+    exported, arrays = _export(known, size, output, platforms)
+    transforms = known.transforms
     facts = {
         "format": FORMAT,
         "jax": jax.__version__,
         "platforms": list(platforms),
         "size": list(size),
         "output": output,
-        "categories": getattr(model, "categories", None),
-        "transforms": transforms.to_dict() if hasattr(transforms, "to_dict") else None,
+        "categories": known.categories,
+        "transforms": transforms.to_dict() if isinstance(transforms, Preset) else None,
     }
     weights = io.BytesIO()
     np.savez(weights, **arrays)
-    with (
-        replacing(path) as temporary,
-        zipfile.ZipFile(temporary, "w") as file,
-    ):  # stored: weights don't shrink
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as file:
+        # Stored as they are, since weights do not shrink.
         file.writestr("facts.json", json.dumps(facts, indent=2))
         file.writestr("function", bytes(exported.serialize()))
         file.writestr("weights.npz", weights.getbuffer())
+
+
+def _export(
+    model: SegmentationModel, size: tuple[int, int], output: Output, platforms: tuple[str, ...]
+) -> tuple[jax.export.Exported, dict[str, Any]]:
+    """Gives the function of (arrays, images), and the arrays as NumPy's."""
+    arrays, function = inference_function(
+        model, output=output, platform="cpu" if platforms == ("cpu",) else "gpu"
+    )
+    (batch,) = jax.export.symbolic_shape("batch")
+    images = jax.ShapeDtypeStruct((batch, *size, model.spec.in_channels), jnp.float32)
+    dtypes = {name: array.dtype for name, array in arrays.items()}
+    written = {name: np.asarray(at_least_float32(x)) for name, x in arrays.items()}  # .npz has no bfloat16
+    shapes = {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in written.items()}
+
+    def whole(arrays: Arrays, images: jax.Array) -> Any:
+        return function({name: array.astype(dtypes[name]) for name, array in arrays.items()}, images)
+
+    return jax.export.export(jax.jit(whole), platforms=platforms)(shapes, images), written
 
 
 def check_platforms(platforms: Sequence[str]) -> tuple[str, ...]:
     """Gives the platforms to export for, and sees that it can be done.
 
     Raises:
-      ValueError: an unknown one.
-      ImportError: flatbuffers is not installed.
+      SettingError: an unknown one.
+      MissingPackageError: flatbuffers is not installed.
     """
     _require_flatbuffers()
     platforms = tuple(platforms) or (jax.export.default_export_platform(),)
     unknown = [platform for platform in platforms if platform not in PLATFORMS]
     if unknown:
-        raise ValueError(f"platforms: expected some of {', '.join(PLATFORMS)}, got {', '.join(unknown)}")
+        raise SettingError(
+            subject="platforms", expected=f"some of {', '.join(PLATFORMS)}", got=", ".join(unknown)
+        )
     return platforms
 
 
@@ -129,37 +140,43 @@ def load_exported(path: str | os.PathLike) -> Exported:
     """Reads what `save_exported` wrote.
 
     Raises:
-      ValueError: the file is damaged, of another kind, for another platform, or too new or too old for this
-        version of JAX; the message tells which.
-      ImportError: flatbuffers is not installed.
+      CheckpointError: the file is damaged, of another kind, for another platform, or too new or too old for
+        this version of JAX; the message tells which.
+      MissingPackageError: flatbuffers is not installed.
       OSError: it cannot be read.
     """
     _require_flatbuffers()
-    name = os.fspath(path)
     try:
         with zipfile.ZipFile(path) as file:
             facts = json.loads(file.read("facts.json"))
             function = file.read("function")
             arrays = dict(np.load(io.BytesIO(file.read("weights.npz"))))
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
-        raise ValueError(f"{name}: expected a file that `fcn-jax export` wrote, whole: {error}") from error
+        raise CheckpointError(
+            path=path, expected="a file that `fcn-jax export` wrote, whole", got=str(error)
+        ) from error
     if facts.get("format") != FORMAT:
-        raise ValueError(
-            f"{name}: expected the format {FORMAT!r}, got {facts.get('format')!r}; export it again"
+        raise CheckpointError(
+            path=path,
+            expected=f"the format {FORMAT!r}",
+            got=repr(facts.get("format")),
+            hint="export it again",
         )
     here = jax.export.default_export_platform()
     if here not in facts["platforms"]:
-        raise ValueError(
-            f"{name}: exported for {', '.join(facts['platforms'])}, and this is {here}; "
-            f"export it again with --platforms {here}"
+        raise CheckpointError(
+            f"exported for {', '.join(facts['platforms'])}, and this is {here}",
+            path,
+            hint=f"export it again with {{platforms}} {here}",
         )
     try:
         exported = jax.export.deserialize(bytearray(function))
         exported.mlir_module()  # reads what is inside
     except Exception as error:  # whatever an unknown version brings about
-        raise ValueError(
-            f"{name}: exported by JAX {facts['jax']}, which JAX {jax.__version__} cannot read ({error}); "
-            "export it again"
+        raise CheckpointError(
+            f"exported by JAX {facts['jax']}, which JAX {jax.__version__} cannot read ({error})",
+            path,
+            hint="export it again",
         ) from error
     arrays = jax.device_put(arrays)
     call = jax.jit(exported.call)
@@ -168,4 +185,4 @@ def load_exported(path: str | os.PathLike) -> Exported:
 
 def _require_flatbuffers() -> None:
     if importlib.util.find_spec("flatbuffers") is None:
-        raise ImportError("exported files need flatbuffers: pip install 'fcn_jax[export]'")
+        raise MissingPackageError("exported files need flatbuffers: pip install 'fcn_jax[export]'")

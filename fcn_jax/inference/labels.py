@@ -1,26 +1,147 @@
-"""From logits at the model's size to labels at the picture's own size, a band of rows at a time.
+"""From coarse logits to labels, a band of rows at a time: in a compiled function, or at a picture's own size.
 
 Logits of a 10,000 x 10,000 picture with 21 classes would fill 8 GiB; a band of them fills a fixed 64 MiB.
-They are resized before softmax and argmax, as by torch's `interpolate(logits, size=..., mode="bilinear")`:
-half-pixel centres, no antialiasing. Of several views of a picture the softmax probabilities are averaged.
+`compute_labels` makes labels of the size of the images, inside one compiled function. `find_labels` goes on
+to the size of the picture that the images were made from: logits are resized before softmax and argmax, as
+by torch's `interpolate(logits, size=..., mode="bilinear")`. Of several views of a picture the softmax
+probabilities are averaged.
 """
 
+import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fcn_jax.inference.views import View
-from fcn_jax.models.upsampling import bilinear_taps
+from fcn_jax.errors import ArrayError
+from fcn_jax.models.upsampling import Taps, Upsampler, bilinear_taps, resize_transposed
 
 BAND_VALUES = 2**24
-"""How many logits a band may hold at the picture's own size, unless a single row holds more."""
+"""How many logits a band may hold, unless a single row holds more: 64 MiB."""
+MOST_CLASSES = 256
+"""As labels are uint8."""
 
-Taps = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class View:
+    """What a model gave for a picture, or for its mirror image, and the way from there to logits. A value.
+
+    Attributes:
+      coarse: coarse logits of one image: a pytree of one array (1, h, w, C).
+      upsampler: makes logits of them.
+      size: (H, W) of the logits.
+      mirrored: whether the model saw the mirror image.
+    """
+
+    coarse: Any
+    upsampler: Upsampler
+    size: tuple[int, int]
+    mirrored: bool = False
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return _classes(self.coarse)
+
+    def rows(self, start: int, count: int) -> jax.Array:
+        """Computes rows start .. start + count - 1 of the logits as the model gave them, (count, W, C)."""
+        return _rows(self.upsampler, self.coarse, self.size, np.int32(start), count)
+
+    def logits(self) -> np.ndarray:
+        """Computes all the logits, (H, W, C) float32, mirrored back."""
+        logits = np.asarray(self.rows(0, self.size[0]))
+        return logits[:, ::-1] if self.mirrored else logits
 
 
-def finish(views: Sequence[View], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+@functools.partial(jax.jit, static_argnums=(2, 4))
+def _rows(upsampler: Upsampler, coarse: Any, size: tuple[int, int], start: jax.Array, count: int):
+    """Compiled once for all models and segmenters whose coarse logits have one shape."""
+    return upsampler.rows(coarse, size, start, count)[0].astype(jnp.float32)
+
+
+def check_num_classes(num_classes: int) -> None:
+    """Raises ArrayError for more classes than uint8 can number."""
+    if num_classes > MOST_CLASSES:
+        raise ArrayError(
+            subject="num_classes",
+            expected=f"at most {MOST_CLASSES} classes, as labels are uint8",
+            got=str(num_classes),
+        )
+
+
+def bands(size: tuple[int, int], num_classes: int, images: int = 1) -> tuple[int, list[int]]:
+    """Says which rows make a band.
+
+    All bands have one height, so that one compilation serves them all: the last one is moved up until it
+    fits, and some rows are computed twice.
+
+    Args:
+      size: (H, W) of the logits.
+      num_classes: C.
+      images: how many share a band.
+
+    Returns:
+      How many rows a band has, and the first row of each.
+    """
+    height, width = size
+    count = min(height, max(1, BAND_VALUES // (images * width * num_classes)))
+    return count, [min(start, height - count) for start in range(0, height, count)]
+
+
+def first_largest(values: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
+    """Finds the first class of the largest value.
+
+    It compares class after class. XLA's CPU compiler makes one loop over the pixels of it, in half the time
+    of a maximum and a search for it, let alone of `argmax`; and what computes the values can be part of that
+    loop, so that nothing holds them.
+
+    Returns:
+      (index of the class, uint8; the largest value), both without the axis.
+    """
+    classes = [jax.lax.index_in_dim(values, index, axis, False) for index in range(values.shape[axis])]
+    best, labels = classes[0], jnp.zeros(classes[0].shape, jnp.uint8)
+    for index, value in enumerate(classes[1:], 1):
+        labels = jnp.where(value > best, jnp.uint8(index), labels)
+        best = jnp.maximum(value, best)
+    return labels, best
+
+
+def compute_labels(upsampler: Upsampler, coarse: Any, images: tuple[int, int]) -> jax.Array:
+    """Computes labels of the size of the logits, as part of a function that is compiled.
+
+    Args:
+      upsampler: of the model that gave the coarse logits.
+      coarse: a pytree of one array (N, h, w, C). In an export N is a symbol, and a band holds the logits of
+        one image.
+      images: the size (H, W) of the images.
+
+    Returns:
+      (N, H, W) uint8, the first class of the largest logit.
+
+    Raises:
+      ArrayError: C exceeds 256.
+    """
+    (array,) = jax.tree.leaves(coarse)
+    size = upsampler.size(coarse, images)
+    check_num_classes(array.shape[-1])
+    together = array.shape[0] if isinstance(array.shape[0], int) else 1
+    count, starts = bands(size, array.shape[-1], together)
+
+    def decide(start: jax.Array | int) -> jax.Array:
+        return first_largest(upsampler.rows(coarse, size, start, count), -1)[0]
+
+    if count == size[0]:
+        return decide(0)
+    labels = jax.lax.map(decide, jnp.asarray(starts))  # (bands, N, count, W)
+    but_last = jnp.moveaxis(labels[:-1], 0, 1).reshape(array.shape[0], -1, size[1])
+    twice = but_last.shape[1] - starts[-1]
+    return jnp.concatenate([but_last, labels[-1][:, twice:]], axis=1)
+
+
+def find_labels(views: Sequence[View], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Enlarges or reduces logits to `size` and decides.
 
     Args:
@@ -33,10 +154,9 @@ def finish(views: Sequence[View], size: tuple[int, int]) -> tuple[np.ndarray, np
       confidence: (H, W) float32, its softmax probability.
 
     Raises:
-      ValueError: C exceeds 256, more than uint8 can number.
+      ArrayError: C exceeds 256.
     """
-    if views[0].classes > 256:
-        raise ValueError(f"expected at most 256 classes, as labels are uint8, got {views[0].classes}")
+    check_num_classes(views[0].num_classes)
     labels, confidence = np.empty(size, np.uint8), np.empty(size, np.float32)
     for band, parts in _bands(views, size):
         values = _decide(*parts[0]) if len(parts) == 1 else _decide_on_average(parts)
@@ -44,11 +164,11 @@ def finish(views: Sequence[View], size: tuple[int, int]) -> tuple[np.ndarray, np
     return labels, confidence
 
 
-def probability(views: Sequence[View], index: int, size: tuple[int, int]) -> np.ndarray:
+def find_probability(views: Sequence[View], index: int, size: tuple[int, int]) -> np.ndarray:
     """Gives one class's softmax probability at `size`.
 
     Args:
-      views: as for `finish`.
+      views: as for `find_labels`.
       index: the class, in [0, C).
       size: (H, W) of the picture.
 
@@ -61,72 +181,59 @@ def probability(views: Sequence[View], index: int, size: tuple[int, int]) -> np.
     return result
 
 
-def _bands(views: Sequence[View], size) -> Iterator[tuple[slice, list[tuple[jax.Array, Taps, Taps]]]]:
-    """Gives one band of rows after another: of each view some logits, and how rows and columns mix them.
+Part = tuple[jax.Array, Taps, Taps]
+"""Some rows of a view's logits, and how rows and columns of a band mix them."""
 
-    All bands have one height, so that one compilation serves them all: the last is moved up until it fits,
-    and some rows are computed twice.
-    """
-    height, width = size
-    band_height = min(height, max(1, BAND_VALUES // (width * views[0].classes)))
-    starts = [min(start, height - band_height) for start in range(0, height, band_height)]
+
+def _bands(views: Sequence[View], size: tuple[int, int]) -> Iterator[tuple[slice, list[Part]]]:
+    """Gives one band of rows after another, with the part of each view that it is made from."""
+    count, starts = bands(size, views[0].num_classes)
     plans = []
     for view in views:
         rows, columns = (
             (low, high, weight.astype(np.float32))
             for low, high, weight in map(bilinear_taps, view.size, size)
         )
-        # Column x of the picture lies where its mirror image has column width - 1 - x.
-        columns = tuple(tap[::-1] for tap in columns) if view.mirrored else columns
+        if view.mirrored:  # column x of the picture is column width - 1 - x of its mirror image
+            low, high, weight = columns
+            columns = low[::-1], high[::-1], weight[::-1]
         low, high, _ = rows
-        reading = max(int(high[start + band_height - 1] - low[start]) + 1 for start in starts)
+        reading = max(int(high[start + count - 1] - low[start]) + 1 for start in starts)
         plans.append((view, rows, columns, reading))
     for start in starts:
-        band = slice(start, start + band_height)
+        band = slice(start, start + count)
         parts = []
         for view, (low, high, weight), columns, reading in plans:
             first = min(int(low[start]), view.size[0] - reading)
-            parts.append(
-                (view.rows(first, reading), (low[band] - first, high[band] - first, weight[band]), columns)
-            )
+            taps = low[band] - first, high[band] - first, weight[band]
+            parts.append((view.rows(first, reading), taps, columns))
         yield band, parts
 
 
-def _resize(logits, rows, columns):
-    """(h, w, C) to (W, C, H): mixes two rows, then two columns, for each output point.
-
-    Transposed, so that columns are gathered as whole blocks and softmax runs along vectors of rows: on a CPU
-    four times faster than with the classes last.
-    """
-    low, high, weight = rows
-    weight = weight[:, None, None]
-    logits = logits[low] * (1 - weight) + logits[high] * weight
-    logits = logits.transpose(1, 2, 0)
-    low, high, weight = columns
-    weight = weight[:, None, None]
-    return logits[low] * (1 - weight) + logits[high] * weight
+@jax.jit
+def _decide(logits: jax.Array, rows: Taps, columns: Taps) -> tuple[jax.Array, jax.Array]:
+    logits = resize_transposed(logits, rows, columns)
+    labels, largest = first_largest(logits, 1)
+    confidence = 1 / jnp.exp(logits - largest[:, None]).sum(1)
+    return labels.T, confidence.T
 
 
 @jax.jit
-def _decide(logits, rows, columns):
-    logits = _resize(logits, rows, columns)
-    largest = logits.max(1, keepdims=True)
-    classes = jnp.arange(logits.shape[1])[:, None]
-    labels = jnp.where(logits == largest, classes, 255).min(1)  # argmax, but quick on a CPU
-    confidence = 1 / jnp.exp(logits - largest).sum(1)
-    return labels.astype(jnp.uint8).T, confidence.T
-
-
-def _average(parts):
-    return sum(jax.nn.softmax(_resize(*part), axis=1) for part in parts) / len(parts)
+def _decide_on_average(parts: list[Part]) -> tuple[jax.Array, jax.Array]:
+    labels, largest = first_largest(_average(parts), 1)
+    return labels.T, largest.T
 
 
 @jax.jit
-def _decide_on_average(parts):
-    probabilities = _average(parts)
-    return probabilities.argmax(1).astype(jnp.uint8).T, probabilities.max(1).T
-
-
-@jax.jit
-def _probability(parts, index):
+def _probability(parts: list[Part], index: jax.Array) -> jax.Array:
     return _average(parts)[:, index].T
+
+
+def _average(parts: list[Part]) -> jax.Array:
+    probabilities = (jax.nn.softmax(resize_transposed(*part), axis=1) for part in parts)
+    return functools.reduce(jnp.add, probabilities) / len(parts)
+
+
+def _classes(coarse: Any) -> int:
+    (array,) = jax.tree.leaves(coarse)
+    return array.shape[-1]

@@ -4,34 +4,33 @@
     labels = jax.jit(function)(arrays, images)                      # (N, H, W) uint8
 
 Batch norm is folded, what nobody asked for is dropped, and algorithms are chosen for the platform. The model
-stays as it is. Its own `model(images)` is the yardstick that all of this is tested against.
+itself is not changed. Its own `model(images)` is the yardstick that all of this is tested against.
 """
 
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
-from fcn_jax.algorithms.choice import choose_algorithms
-from fcn_jax.inference.folding import Identity, fold_batch_norms
-from fcn_jax.inference.rows import compute_logits, compute_scores, upsample_rows
-from fcn_jax.models import FCN
+from fcn_jax.algorithms.choice import choose_for_inference
+from fcn_jax.errors import SettingError
+from fcn_jax.inference.folding import drop_what_only_training_needs, fold_batch_norms
+from fcn_jax.inference.foreign import as_segmentation_model
+from fcn_jax.inference.labels import compute_labels
 from fcn_jax.models.arrays import Arrays, Structure
-from fcn_jax.models.checks import check_images
+from fcn_jax.models.checks import check_images, image_size
+from fcn_jax.models.deconvolution import Deconvolution
+from fcn_jax.models.model import SegmentationModel
 
 Output = Literal["logits", "probabilities", "labels"]
-BAND_VALUES = 2**24
-"""How many logits a band of rows may hold, unless a single row holds more: 64 MiB. In an export, which leaves
-the number of images open, those of each image."""
 PIXELS = 2**16
-"""Images of so many go through a CPU one at a time: several at once leave its caches. Smaller ones, all at
-once: they share the reading of the weights."""
+"""Images of that many pixels or more go through a CPU one at a time, since several at once exceed its caches.
+Smaller ones go all at once, since they share the reading of the weights."""
 
 
-def prepare(model: nnx.Module, *, aux: bool = False, platform: str | None = None) -> nnx.Module:
-    """Makes a model for inference of a model: in evaluation mode, batch norm folded, algorithms chosen.
+def prepare(model: nnx.Module, *, aux: bool = False, platform: str | None = None) -> SegmentationModel:
+    """Makes an inference form of a model: in evaluation mode, batch norm folded, algorithms chosen.
 
     Args:
       model: as it is now; it is not changed, and later changes to it are not seen.
@@ -39,24 +38,25 @@ def prepare(model: nnx.Module, *, aux: bool = False, platform: str | None = None
       platform: "cpu", "gpu" or "tpu"; by default what JAX computes on.
 
     Returns:
-      A module of the same class and the same function, which computes in the dtype of the model. It is not
-      for training or saving.
+      A module of the same class and the same function, which computes in the dtype of the model; around a
+      model of another make, a `ForeignModel`. It is not for training or saving.
+
+    Raises:
+      WrongTypeError: it is no nnx.Module.
+      ArrayError: it does not return logits as it should.
     """
-    model = nnx.merge(*nnx.split(model))  # a second object, so that nothing reaches the caller's
-    model.eval()
-    if isinstance(model, FCN) and not aux:
-        model.aux_classifier = None
-    for _, module in list(nnx.iter_modules(model)):
-        for name, layer in list(vars(module).items()):
-            if isinstance(layer, nnx.Dropout):  # it holds a random stream
-                setattr(module, name, Identity())
-    fold_batch_norms(model)
-    choose_algorithms(model, platform or jax.default_backend())
-    for _, layer in nnx.iter_modules(model):
-        dtype = getattr(layer, "dtype", None)
-        if dtype is not None and isinstance(getattr(layer, "kernel", None), nnx.Variable):
-            layer.kernel.set_value(layer.kernel[...].astype(dtype))  # once, not at every call
-    return model
+    # A second object, so that nothing reaches the caller's.
+    prepared = nnx.merge(*nnx.split(as_segmentation_model(model)))
+    prepared.eval()
+    if not aux:
+        prepared.drop_aux()
+    drop_what_only_training_needs(prepared)
+    fold_batch_norms(prepared)
+    choose_for_inference(prepared, platform or jax.default_backend())
+    for _, layer in nnx.iter_modules(prepared):
+        if isinstance(layer, nnx.Conv | nnx.Linear | Deconvolution) and layer.dtype is not None:
+            layer.kernel.set_value(layer.kernel[...].astype(layer.dtype))  # once, not at every call
+    return prepared
 
 
 def inference_function(
@@ -65,32 +65,39 @@ def inference_function(
     """Takes a model apart for inference.
 
     Args:
-      model: takes (N, H, W, 3) float32 and returns {"out": (N, H, W, C)} logits.
+      model: takes (N, H, W, C_in) float32 and returns {"out": (N, H, W, C)} logits.
       output: what the function returns: "logits", a dict as the model's; "probabilities", (N, H, W, C)
         float32, softmax over the classes; or "labels", (N, H, W) uint8, the first class of the largest logit,
-        for which the logits of a band of rows are held at a time, see `BAND_VALUES`.
-      aux: also compute "aux" logits.
+        computed a band of rows at a time, see `labels.BAND_VALUES`.
+      aux: also compute "aux" logits, if the model has them.
       platform: see `prepare`.
 
     Returns:
-      arrays: by dotted name; function: pure, of (arrays, images), to be jitted by the caller. Once compiled
-      for a size of images, it is for good. On a CPU large images go one at a time, see `PIXELS`, so a caller
-      who has several CPU devices splits batches before, as `Segmenter` does.
+      arrays: by dotted name; function: pure, of (arrays, images), to be jitted by the caller. It is compiled
+      once for each size of images. On a CPU large images go one at a time, see `PIXELS`, so a caller who has
+      several CPU devices splits batches before, as `Segmenter` does.
 
     Raises:
-      ValueError: an unknown output, or "aux" with another output than logits.
+      SettingError: an unknown output, or "aux" with another output than logits.
+      WrongTypeError, ArrayError: see `prepare`.
     """
     if output not in get_args(Output):
-        raise ValueError(f"output: expected one of {', '.join(get_args(Output))}, got {output!r}")
+        raise SettingError(
+            subject="output", expected=f"one of {', '.join(get_args(Output))}", got=repr(output)
+        )
     if aux and output != "logits":
-        raise ValueError(f'aux: expected output="logits" with it, got {output!r}; leave one of them out')
+        raise SettingError(
+            subject="aux", expected='output="logits" with it', got=repr(output), hint="leave one of them out"
+        )
     platform = platform or jax.default_backend()
-    model = prepare(model, aux=aux, platform=platform)
-    structure = Structure(model)
-    params, rest = structure.split(model)
+    prepared = prepare(model, aux=aux, platform=platform)
+    structure = Structure(prepared)
+    params, rest = structure.split(prepared)
+    in_channels = prepared.spec.in_channels
+    del model, prepared  # what follows needs the arrays alone
 
     def function(arrays: Arrays, images: jax.Array):
-        check_images(images)
+        check_images(images, in_channels)
         model = structure.merge(arrays)
         batch, height, width, _ = images.shape
         if platform == "cpu" and height * width >= PIXELS and batch != 1:
@@ -98,41 +105,20 @@ def inference_function(
             return jax.tree.map(lambda x: x[:, 0], singles)
         return compute(model, images)
 
-    def compute(model: nnx.Module, images: jax.Array):
+    def compute(model: SegmentationModel, images: jax.Array):
         if output == "labels":
-            return labels_by_rows(model, compute_scores(model, images), images.shape[1:3])
-        logits = compute_logits(model, images)
+            return compute_labels(model.upsampler(), model.coarse_logits(images)["out"], image_size(images))
+        logits = compute_logits(model, images, aux=aux)
         return logits if output == "logits" else jax.nn.softmax(logits["out"])
 
     return params | rest, function
 
 
-def labels_by_rows(model: nnx.Module, scores, size: tuple[int, int]) -> jax.Array:
-    """Decides a band of rows at a time: (N, H, W) uint8."""
-    height, width = size
-    example = jax.eval_shape(lambda scores: upsample_rows(model, scores, size, 0, 1), scores)
-    batch, _, _, classes = example.shape
-    if classes > 256:
-        raise ValueError(f"expected at most 256 classes, as labels are uint8, got {classes}")
-    # In an export the batch is a symbol.
-    count = min(height, max(1, BAND_VALUES // ((batch if isinstance(batch, int) else 1) * width * classes)))
-
-    def decide(start):
-        return _largest(upsample_rows(model, scores, size, start, count))
-
-    if count == height:
-        return decide(0)
-    starts = jnp.arange(0, height - count, count)
-    bands = jax.lax.map(decide, starts)  # (bands, N, count, W)
-    bands = jnp.moveaxis(bands, 0, 1).reshape(batch, -1, width)
-    last = decide(height - count)
-    return jnp.concatenate([bands, last[:, bands.shape[1] - (height - count) :]], axis=1)
-
-
-def _largest(logits: jax.Array) -> jax.Array:
-    """Finds the first class of the largest logit: an argmax that needs each only once, and holds none."""
-    best, labels = logits[..., 0], jnp.zeros(logits.shape[:-1], jnp.uint8)
-    for index in range(1, logits.shape[-1]):
-        labels = jnp.where(logits[..., index] > best, jnp.uint8(index), labels)
-        best = jnp.maximum(logits[..., index], best)
-    return labels
+def compute_logits(model: SegmentationModel, images: jax.Array, *, aux: bool) -> dict[str, jax.Array]:
+    """Computes what `model(images)` does, up to rounding, in the way that is fastest for inference."""
+    upsampler, logits = model.upsampler(), {}
+    for head, coarse in model.coarse_logits(images).items():
+        if head == "out" or (head == "aux" and aux):
+            size = upsampler.size(coarse, image_size(images))
+            logits[head] = upsampler.rows(coarse, size, 0, size[0])
+    return logits

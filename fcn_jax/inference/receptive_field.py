@@ -1,10 +1,12 @@
-"""What part of an image each score depends on, found out from the network itself.
+"""What part of an image each of the coarse logits depends on, found out from the network itself.
 
 A copy of the network with one channel, and kernels of one positive value, lets nothing cancel: where a single
 bright pixel leaves a trace, there is a dependence, and elsewhere there is none. So paddings, strides,
 dilations, pools and skips are what they are in the layers, and nothing is written down twice.
 """
 
+import dataclasses
+from functools import cached_property
 from typing import NamedTuple
 
 import jax
@@ -12,22 +14,25 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from fcn_jax.inference.folding import fold_batch_norms
-from fcn_jax.models import FCN, SkipFCN
+from fcn_jax.inference.folding import drop_what_only_training_needs, take_batch_norms
+from fcn_jax.models.arrays import Structure
 from fcn_jax.models.deconvolution import Deconvolution
+from fcn_jax.models.model import SegmentationModel
 
 MOST = 64
 """No network here repeats itself in steps longer than this."""
 
 
 class ReceptiveField(NamedTuple):
-    """Score t of an axis depends on pixels stride * t + low to stride * t + high, at most.
+    """Row t of the coarse logits depends on pixels stride * t + low to stride * t + high at most.
+
+    Columns depend on pixels alike.
 
     Attributes:
-      stride: pixels from one score to the next.
+      stride: pixels from one row to the next.
       low: below 0 for what lies before.
       high: likewise at the other end, included.
-      alignment: moved by a multiple of this, an image gives the same scores, moved.
+      alignment: moved by a multiple of this, an image gives the same coarse logits, moved.
     """
 
     stride: int
@@ -36,63 +41,74 @@ class ReceptiveField(NamedTuple):
     alignment: int
 
 
-def receptive_field(model: FCN | SkipFCN) -> ReceptiveField:
-    """Measures a model's receptive field, the same along both axes."""
-    model = _single_channel(model)
-    length = 1024
-    while True:
-        traces = _traces(model, length)
-        if traces is not None:
-            return _read(*traces)
-        length *= 2
+class Probe:
+    """A copy of a model with one channel, small and picklable, to measure the receptive field when asked.
+
+    Args:
+      model: a tileable one, as `prepare` takes it.
+    """
+
+    def __init__(self, model: SegmentationModel):
+        probe = _single_channel(model)
+        self._structure = Structure(probe)
+        params, rest = self._structure.split(probe)
+        self._arrays = params | rest
+
+    @cached_property
+    def field(self) -> ReceptiveField:
+        """The receptive field, the same along both axes; measured once."""
+        model = self._structure.merge(self._arrays)
+        length = 1024
+        while True:
+            traces = _traces(model, length)
+            if traces is not None:
+                return _read(*traces)
+            length *= 2
 
 
-def _single_channel(model: nnx.Module) -> nnx.Module:
+def _single_channel(model: SegmentationModel) -> SegmentationModel:
     model = nnx.merge(*nnx.split(model))
     model.eval()
-    fold_batch_norms(model)
-    if isinstance(model, FCN):
-        model.aux_classifier = None
-    reads_image = getattr(model.backbone, "conv1_1", None) or model.backbone.conv1
+    model.drop_aux()
+    drop_what_only_training_needs(model)
+    list(take_batch_norms(model))
+    model.spec = dataclasses.replace(model.spec, in_channels=1)
     for _, layer in list(nnx.iter_modules(model)):
         if not isinstance(layer, nnx.Conv | Deconvolution):
             continue
-        inputs = 3 if layer is reads_image else 1
         height, width = layer.kernel.shape[:2]
-        layer.kernel = nnx.Param(jnp.full((height, width, inputs, 1), 1 / height, jnp.float32))
-        layer.bias = nnx.data(None)
+        layer.kernel = nnx.Param(jnp.asarray(np.full((height, width, 1, 1), 1 / height, np.float32)))
         layer.dtype = None
         if isinstance(layer, nnx.Conv):
-            layer.in_features, layer.out_features, layer.use_bias = inputs, 1, False
+            layer.bias = nnx.data(None)
+            layer.in_features, layer.out_features, layer.use_bias = 1, 1, False
             layer.feature_group_count = 1
-        else:
-            layer.groups = 1
     return model
 
 
-def _traces(model: nnx.Module, length: int) -> tuple[np.ndarray, np.ndarray, int] | None:
-    """Scores (pixels, t) for a bright pixel at each of these pixels; None if some reach the image's ends."""
+def _traces(model: SegmentationModel, length: int) -> tuple[np.ndarray, np.ndarray, int] | None:
+    """Gives (pixels, t) for a bright pixel at each of these pixels; None if some reach the image's ends."""
 
-    def scores(images):
+    def coarse(images: jax.Array) -> jax.Array:
         return jax.tree.leaves(model.coarse_logits(images)["out"])[0]
 
-    def count(length):
-        return jax.eval_shape(scores, jax.ShapeDtypeStruct((1, length, 1, 3), jnp.float32)).shape[1]
+    def count(length: int) -> int:
+        return jax.eval_shape(coarse, jax.ShapeDtypeStruct((1, length, 1, 1), jnp.float32)).shape[1]
 
     stride = 16 * MOST // (count(length + 16 * MOST) - count(length))
     pixels = length // 2 + np.arange(2 * MOST)
-    images = np.zeros((len(pixels), length, 1, 3), np.float32)
+    images = np.zeros((len(pixels), length, 1, 1), np.float32)
     images[np.arange(len(pixels)), pixels] = 1
-    values = np.asarray(jax.jit(scores)(images)).max((2, 3))
-    seen = np.flatnonzero(values.any(0))
-    if seen[0] == 0 or seen[-1] == values.shape[1] - 1:
+    values = np.asarray(jax.jit(coarse)(images)).max((2, 3))
+    touched = np.flatnonzero(values.any(0))
+    if touched[0] == 0 or touched[-1] == values.shape[1] - 1:
         return None
     return pixels, values, stride
 
 
 def _read(pixels: np.ndarray, values: np.ndarray, stride: int) -> ReceptiveField:
-    pixel, score = np.nonzero(values)
-    distance = pixels[pixel] - stride * score
+    pixel, row = np.nonzero(values)
+    distance = pixels[pixel] - stride * row
     alignment = stride
     while not np.allclose(
         values[:MOST, : values.shape[1] - alignment // stride],

@@ -6,15 +6,16 @@ import functools
 import operator
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from fcn_jax import visualization
-from fcn_jax.inference.labels import probability
-from fcn_jax.inference.views import View
+from fcn_jax.errors import SettingError
+from fcn_jax.inference.labels import View, find_probability
+from fcn_jax.meta import Colour, WeightsMeta
 from weights_converter.files import replacing
 
 BACKGROUND = ("__background__", "background")
@@ -42,7 +43,7 @@ class ClassShare:
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Segmentation:
-    """One segmented picture, at its own size (H, W).
+    """One segmented picture, at its own size (H, W). A value: it can be pickled, and nothing changes it.
 
     Attributes:
       source: the path it came from, or None.
@@ -51,6 +52,7 @@ class Segmentation:
       labels: (H, W) uint8, the most probable class.
       confidence: (H, W) float32 in (0, 1], that class's softmax probability.
       views: what the model gave for the picture, one for each scale and mirror image.
+      palette: C colours (red, green, blue) to draw the classes in; None for PASCAL VOC's.
     """
 
     source: Path | None
@@ -58,7 +60,8 @@ class Segmentation:
     image: Image.Image
     labels: np.ndarray
     confidence: np.ndarray
-    views: Sequence[View]
+    views: tuple[View, ...]
+    palette: tuple[Colour, ...] | None = None
 
     def __repr__(self) -> str:
         found = ", ".join(f"{found.name} {found.share:.1%}" for found in self.classes)
@@ -90,6 +93,11 @@ class Segmentation:
         )
 
     @property
+    def colours(self) -> np.ndarray:
+        """The colours that classes are drawn in, (256, 3) uint8 by label."""
+        return WeightsMeta(palette=self.palette).colours()
+
+    @property
     def background(self) -> int | None:
         """Index of the class that stands for no object: 0 if it is named so, else None."""
         return 0 if self.categories[0] in BACKGROUND else None
@@ -98,23 +106,26 @@ class Segmentation:
         """Computes one class's softmax probability, (H, W) float32 in [0, 1].
 
         Raises:
-          ValueError: no such class; the message lists those there are.
+          SettingError: no such class; the message lists those there are.
         """
-        return probability(self.views, class_index(category, self.categories), self.labels.shape)
+        height, width = self.labels.shape
+        return find_probability(self.views, class_index(category, self.categories), (height, width))
 
     def label_image(self) -> Image.Image:
-        """Draws the labels as a palette image: indices as they are, colours of PASCAL VOC."""
-        return visualization.label_image(self.labels)
+        """Draws the labels as a palette image: indices as they are, in the colours of the classes."""
+        return visualization.label_image(self.labels, colours=self.colours)
 
     def overlay(self) -> Image.Image:
         """Draws the classes found over the picture, with a legend."""
-        return visualization.overlay(self.image, self.labels, self.categories, background=self.background)
+        return visualization.overlay(
+            self.image, self.labels, self.categories, background=self.background, colours=self.colours
+        )
 
     def heatmap(self, category: str | int) -> Image.Image:
         """Draws one class's probability over the picture.
 
         Raises:
-          ValueError: no such class; the message lists those there are.
+          SettingError: no such class; the message lists those there are.
         """
         index = class_index(category, self.categories)
         return visualization.heatmap(self.image, self.probability(index), self.categories[index])
@@ -127,7 +138,7 @@ class Segmentation:
             none, the heat map is left out.
 
         Raises:
-          ValueError: no such class; the message lists those there are.
+          SettingError: no such class; the message lists those there are.
         """
         if category is None:
             category = next((found.index for found in self.classes if found.index != self.background), None)
@@ -139,6 +150,7 @@ class Segmentation:
             background=self.background,
             heat=None if index is None else self.probability(index),
             heat_name=None if index is None else self.categories[index],
+            colours=self.colours,
             title=None if self.source is None else self.source.name,
         )
 
@@ -157,7 +169,7 @@ class Segmentation:
           <stem>_figure.png.
 
         Raises:
-          ValueError: no such class, or a stem that is no plain file name. Nothing is written.
+          SettingError: no such class, or a stem that is no plain file name. Nothing is written.
           OSError: the folder or a file cannot be written.
         """
         classes = [classes] if isinstance(classes, str) else classes
@@ -165,10 +177,18 @@ class Segmentation:
         if stem is None:
             stem = "image" if self.source is None else self.source.stem
         elif Path(stem).name != stem:
-            raise ValueError(f"expected a stem without folders, got {stem!r}; the folder comes first")
+            raise SettingError(
+                subject="stem",
+                expected="a file name's beginning, without folders",
+                got=repr(stem),
+                hint="the folder comes first",
+            )
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        pictures = {"labels": self.label_image, "overlay": self.overlay}
+        pictures: dict[str, Callable[[], Image.Image]] = {
+            "labels": self.label_image,
+            "overlay": self.overlay,
+        }
         for index in indices:
             pictures[_file_part(index, self.categories)] = functools.partial(self.heatmap, index)
         pictures["figure"] = functools.partial(self.figure, indices[0] if indices else None)
@@ -202,24 +222,25 @@ def class_index(category: str | int, categories: Sequence[str]) -> int:
     """Finds a class by name or index.
 
     Raises:
-      ValueError: no such class; the message gives near matches and all names.
+      SettingError: no such class; the message gives near matches and all names.
+      TypeError: neither a name nor an index.
     """
     if isinstance(category, str):
         if category in categories:
             return categories.index(category)
         near = difflib.get_close_matches(category.lower(), categories)
         hint = f"did you mean {' or '.join(map(repr, near))}? There" if near else "there"
-        raise ValueError(f"expected a class, got {category!r}; {hint} are {', '.join(categories)}")
+        raise SettingError(expected="a class", got=repr(category), hint=f"{hint} are {', '.join(categories)}")
     index = operator.index(category)
     if not 0 <= index < len(categories):
-        raise ValueError(f"expected a class from 0 to {len(categories) - 1}, got {index}")
+        raise SettingError(expected=f"a class from 0 to {len(categories) - 1}", got=str(index))
     return index
 
 
 def _file_part(index: int, categories: Sequence[str]) -> str:
     """Makes a class's name fit for a file name, and different from those of other classes and pictures."""
 
-    def plain(name):
+    def plain(name: str) -> str:
         return re.sub(r"[^\w.-]+", "_", name).strip("._")
 
     part = plain(categories[index])

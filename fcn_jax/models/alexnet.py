@@ -10,6 +10,7 @@ from typing import Any
 import jax
 from flax import nnx
 
+from fcn_jax.errors import SettingError
 from fcn_jax.models.grid import FeatureMap
 from fcn_jax.models.layers import conv
 from fcn_jax.models.pooling import local_response_norm
@@ -28,7 +29,7 @@ class AlexNet(nnx.Module):
       settings: `rngs`, `dtype` (of the computation), `param_dtype`, handed to every layer.
 
     Raises:
-      ValueError: not five widths, or an odd one, which two groups cannot share.
+      SettingError: not five widths, or an odd one, which two groups cannot share.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class AlexNet(nnx.Module):
         **settings: Any,
     ):
         if len(features) != 5 or any(width % 2 for width in features):
-            raise ValueError(f"expected five even widths, got {tuple(features)}")
+            raise SettingError(subject="features", expected="five even widths", got=str(tuple(features)))
         one, two, three, four, five = features
         settings = {"bias_init": ZEROS, **settings}
         self.conv1 = conv(in_channels, one, 11, stride=4, padding=BORDER, **settings)

@@ -3,6 +3,8 @@
 Compiled functions take and give the arrays: calling `nnx.jit` on a model would walk it at every call.
 """
 
+from typing import Generic, TypeVar
+
 import jax
 from flax import nnx
 
@@ -13,14 +15,17 @@ Arrays = dict[str, jax.Array]
 """{"backbone.layer1.0.conv1.kernel": array, ...}"""
 
 
-class Structure:
-    """A model without its arrays.
+Model = TypeVar("Model", bound=nnx.Module)
+
+
+class Structure(Generic[Model]):
+    """A model without its arrays. It can be pickled if nothing in the model is a nameless function.
 
     Args:
       model: in the mode, training or evaluation, in which it is to run.
     """
 
-    def __init__(self, model: nnx.Module):
+    def __init__(self, model: Model):
         self.graph, params, rest = nnx.split(model, nnx.Param, ...)
         self.param_paths = {_name(path): path for path, _ in nnx.to_flat_state(params)}
         self.paths = self.param_paths | {_name(path): path for path, _ in nnx.to_flat_state(rest)}
@@ -30,7 +35,7 @@ class Structure:
             if isinstance(variable, nnx.Param | nnx.BatchStat)
         )
 
-    def merge(self, arrays: Arrays) -> nnx.Module:
+    def merge(self, arrays: Arrays) -> Model:
         """Makes a model around all its arrays."""
         nested = nnx.traversals.unflatten_mapping({path: arrays[name] for name, path in self.paths.items()})
         return nnx.merge(self.graph, nested)

@@ -6,6 +6,12 @@ import jax.numpy as jnp
 from fcn_jax.errors import ArrayError, WrongTypeError
 
 
+def image_size(images: jax.Array) -> tuple[int, int]:
+    """Gives (H, W) of images or maps (N, H, W, C)."""
+    _, height, width, _ = images.shape
+    return height, width
+
+
 def check_images(images: jax.Array, in_channels: int = 3) -> None:
     """Sees that images are an array (N, H, W, in_channels), not empty, of a float dtype.
 

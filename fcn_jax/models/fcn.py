@@ -4,6 +4,7 @@ Source: Long, Shelhamer, Darrell, "Fully convolutional networks for semantic seg
 `torchvision.models.segmentation.fcn_resnet50` and `fcn_resnet101`.
 """
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ from fcn_jax.models.checks import check_images
 from fcn_jax.models.heads import FCNHead
 from fcn_jax.models.model import SegmentationModel
 from fcn_jax.models.resnet import BLOCKS, ResNet
-from fcn_jax.models.upsampling import resize_bilinear
+from fcn_jax.models.upsampling import BilinearUpsampler, resize_bilinear
 from fcn_jax.transforms import Preset, SemanticSegmentation
 from weights_converter import ModelSpec
 
@@ -51,6 +52,15 @@ class FCN(SegmentationModel):
     def upsample(self, coarse: dict[str, jax.Array], size: tuple[int, int]) -> dict[str, jax.Array]:
         """Brings coarse logits to images of size (H, W)."""
         return {name: resize_bilinear(x, size) for name, x in coarse.items()}
+
+    def upsampler(self) -> BilinearUpsampler:
+        """Gives what resizes bilinearly."""
+        return BilinearUpsampler()
+
+    def drop_aux(self) -> None:
+        """Takes the auxiliary head off, if there is one."""
+        self.aux_classifier = None
+        self.spec = dataclasses.replace(self.spec, aux_loss=False)
 
     @staticmethod
     def default_transforms(preset: str | None) -> Preset:

@@ -2,7 +2,7 @@
 
 Index t of a map is centred on the image coordinate stride * t + offset, the same along both axes. A
 convolution or pooling with kernel k and padding p puts its index t at stride * t + (k - 1) / 2 - p of its
-input; a transposed convolution puts its index u at (u - (k - 1) / 2 + p) / stride. Composed from the image up
+input; a transposed convolution puts its index u at (u - (k - 1) / 2) / stride. Composed from the image up
 these give every map's grid, and two maps of one stride differ by a constant: the offset of the crop that lays
 one on the other. The published 19 / 5, 27 / 5, 9, 31 / 18 come out of it.
 
@@ -17,7 +17,9 @@ from typing import NamedTuple
 import jax
 from flax import nnx
 
+from fcn_jax.models.checks import image_size
 from fcn_jax.models.deconvolution import Deconvolution
+from fcn_jax.models.layers import geometry
 from fcn_jax.models.pooling import max_pool
 
 
@@ -34,11 +36,10 @@ class Grid:
         centre = Fraction(dilation * (kernel - 1), 2) - padding
         return Grid(self.stride * stride, self.offset + self.stride * centre)
 
-    def deconv(self, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> "Grid":
-        """Gives the grid after a transposed convolution; padding at the output's end moves nothing."""
-        centre = Fraction(dilation * (kernel - 1), 2) - padding
+    def deconv(self, kernel: int, stride: int = 1) -> "Grid":
+        """Gives the grid after a transposed convolution, unpadded."""
         finer = self.stride / stride
-        return Grid(finer, self.offset - finer * centre)
+        return Grid(finer, self.offset - finer * Fraction(kernel - 1, 2))
 
     def index_of(self, other: "Grid") -> int:
         """Finds the index here that lies where the other grid has its index 0: the offset of a crop.
@@ -79,15 +80,11 @@ class FeatureMap(NamedTuple):
 
     def conv(self, layer: nnx.Conv) -> "FeatureMap":
         """Convolves by a layer made by `layers.conv`."""
-        grid = self.grid.conv(
-            layer.kernel_size[0], layer.strides[0], layer.padding[0][0], layer.kernel_dilation[0]
-        )
-        return FeatureMap(layer(self.values), grid)
+        return FeatureMap(layer(self.values), self.grid.conv(*geometry(layer)))
 
     def deconv(self, layer: Deconvolution) -> "FeatureMap":
         """Upsamples by a transposed convolution."""
-        grid = self.grid.deconv(layer.kernel.shape[0], layer.stride, layer.padding, layer.dilation)
-        return FeatureMap(layer(self.values), grid)
+        return FeatureMap(layer(self.values), self.grid.deconv(layer.kernel.shape[0], layer.stride))
 
     def max_pool(self, window: int, stride: int) -> "FeatureMap":
         """Pools by the maximum, sizes rounded up."""
@@ -99,7 +96,7 @@ class FeatureMap(NamedTuple):
         Raises:
           ValueError: the grids do not meet, or the other map reaches outside.
         """
-        return self.cut(other.grid, other.values.shape[1:3])
+        return self.cut(other.grid, image_size(other.values))
 
     def cut(self, grid: Grid, size: tuple[int, int]) -> "FeatureMap":
         """Cuts out a part of this size, from where another grid has its index 0.

@@ -1,20 +1,30 @@
-"""The head that turns backbone features into class scores.
+"""The head that turns backbone features into logits of the classes.
 
 Source: `torchvision.models.segmentation.fcn.FCNHead`.
 """
+
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from fcn_jax.models.layers import TORCH_CONV, BatchNorm, at_least_float32, conv, torch_conv_bias
+from fcn_jax.models.layers import TORCH_CONV, BatchNorm, Normalized, at_least_float32, conv, torch_conv_bias
 
 
-class FCNHead(nnx.Module):
+class FCNHead(Normalized):
     """3x3 convolution to a quarter of the channels, batch norm, ReLU, dropout 0.1, 1x1 to the classes."""
 
+    batch_norms: ClassVar = {"bn": "conv"}
+
     def __init__(
-        self, in_channels: int, num_classes: int, *, dtype=None, param_dtype=jnp.float32, rngs: nnx.Rngs
+        self,
+        in_channels: int,
+        num_classes: int,
+        *,
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        rngs: nnx.Rngs,
     ):
         channels = in_channels // 4
         self.conv = conv(

@@ -4,11 +4,14 @@ Padding is spelled out in whole pixels because "SAME" pads an even-sized input u
 """
 
 import math
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+
+from fcn_jax.errors import ArrayError
 
 # torchvision's ResNet: normal with variance 2 / (out_channels * height * width).
 KAIMING_FAN_OUT = jax.nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -31,36 +34,13 @@ def at_least_float32(x: jax.Array) -> jax.Array:
 def torch_conv_bias(fan_in: int) -> jax.nn.initializers.Initializer:
     """Gives torch.nn.Conv2d's bias initializer: uniform within 1 / sqrt(fan_in)."""
     bound = 1 / math.sqrt(fan_in)
-    return lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -bound, bound)
 
+    def uniform(
+        key: jax.Array, shape: Sequence[int], dtype: Any = None, out_sharding: Any = None
+    ) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype or jnp.float32, -bound, bound)
 
-def convolve(x, kernel, strides, padding, *, feature_group_count: int, precision, **settings) -> jax.Array:
-    """Computes `lax.conv_general_dilated`; on a CPU, where the kernel is 1x1, as a matrix product.
-
-    It is the same sum. XLA's CPU gradient of a 1x1 convolution by its kernel takes two to four times as long;
-    on a GPU the convolution is the quicker one (an H100: 9.6 against 10.9 ms for all of fcn_resnet50).
-    """
-    if (
-        jax.default_backend() == "cpu"
-        and kernel.shape[:2] == (1, 1)
-        and feature_group_count == 1
-        and not any(map(any, padding))
-    ):
-        return multiply_pixels(x, kernel, strides, padding, precision=precision)
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        strides,
-        padding,
-        feature_group_count=feature_group_count,
-        precision=precision,
-        **settings,
-    )
-
-
-def multiply_pixels(x, kernel, strides, padding, *, precision, **settings) -> jax.Array:
-    """Convolves by a 1x1 kernel, unpadded, as a matrix product."""
-    return jnp.matmul(x[:, :: strides[0], :: strides[1]], kernel[0, 0], precision=precision)
+    return uniform
 
 
 def conv(
@@ -91,9 +71,24 @@ def conv(
         use_bias=bias_init is not None,
         kernel_init=kernel_init,
         bias_init=bias_init or jax.nn.initializers.zeros,
-        conv_general_dilated=convolve,
         **dtypes_and_rngs,
     )
+
+
+def geometry(layer: nnx.Conv) -> tuple[int, int, int, int]:
+    """Tells side of the kernel, stride, padding and dilation of a layer that `conv` made."""
+    made: Any = layer  # nnx.Conv keeps what it is given, of several forms; `conv` gives one of them
+    return made.kernel_size[0], made.strides[0], made.padding[0][0], made.kernel_dilation[0]
+
+
+class Normalized(nnx.Module):
+    """A module of convolutions, each followed by a batch norm of its own.
+
+    Attributes:
+      batch_norms: {name of the batch norm: name of the convolution before it}.
+    """
+
+    batch_norms: ClassVar[Mapping[str, str]]
 
 
 class BatchNorm(nnx.BatchNorm):
@@ -105,10 +100,10 @@ class BatchNorm(nnx.BatchNorm):
     step over a sharded batch the statistics are those of the global batch (torch: SyncBatchNorm).
 
     Raises:
-      ValueError: in training, when a channel has a single value: its variance is undefined.
+      ArrayError: in training, when a channel has a single value: its variance is undefined.
     """
 
-    def __init__(self, features: int, *, dtype=None, param_dtype=jnp.float32, rngs: nnx.Rngs):
+    def __init__(self, features: int, *, dtype: Any = None, param_dtype: Any = jnp.float32, rngs: nnx.Rngs):
         super().__init__(
             features,
             momentum=0.9,  # of the old value; torch's 0.1 is of the new one
@@ -122,8 +117,20 @@ class BatchNorm(nnx.BatchNorm):
         self.mean = nnx.BatchStat(jnp.zeros(features, statistics_dtype))
         self.var = nnx.BatchStat(jnp.ones(features, statistics_dtype))
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Normalizes (N, H, W, C) over all axes but the last; the result has `dtype`, else the input's."""
+    def __call__(
+        self, x: jax.Array, use_running_average: bool | None = None, *, mask: jax.Array | None = None
+    ) -> jax.Array:
+        """Normalizes (N, H, W, C) over all axes but the last; the result has `dtype`, else the input's.
+
+        Args:
+          x: maps.
+          use_running_average, mask: taken for the signature of `nnx.BatchNorm`; None, as the mode of the
+            model decides.
+        """
+        assert use_running_average is None, "set by model.eval() and model.train()"
+        assert mask is None, "not needed here"
+        assert self.scale is not None, "made by __init__"
+        assert self.bias is not None, "made by __init__"
         dtype = self.dtype or x.dtype
         x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         if self.use_running_average:
@@ -136,9 +143,10 @@ class BatchNorm(nnx.BatchNorm):
     def _batch_statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         count = x.size // x.shape[-1]
         if count == 1:
-            raise ValueError(
-                f"expected more than one value per channel in training, got maps of shape {x.shape}; "
-                "use a larger batch or image, or model.eval()"
+            raise ArrayError(
+                expected="more than one value per channel in training",
+                got=f"maps of shape {x.shape}",
+                hint="use a larger batch or image, or model.eval()",
             )
         axes = tuple(range(x.ndim - 1))
         mean = x.mean(axes)

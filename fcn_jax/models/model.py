@@ -5,13 +5,14 @@ logits = model.upsample(coarse, (height, width)) # at the size of the images
 """
 
 import dataclasses
-from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import jax
 from flax import nnx
 
 from fcn_jax.meta import WeightsMeta
+from fcn_jax.models.checks import image_size
+from fcn_jax.models.upsampling import Upsampler
 from fcn_jax.transforms import Preset
 from weights_converter import ModelSpec
 
@@ -24,10 +25,14 @@ class SegmentationModel(nnx.Module):
       meta: what its weights know of their data; set by the builders and by loading.
       backbone: the trunk.
       border: rows and columns of zeros that the network adds on every side of an image.
-      class_layers: beginnings of the names of what depends on the classes: heads of other classes leave it out.
+      tileable: whether a pixel's logits depend on pixels near it alone, the same everywhere, so that an image
+        can go through the network tile by tile.
+      class_layers: beginnings of the names of what depends on the classes; a head of other classes leaves
+        these out.
     """
 
     border: ClassVar[int] = 0
+    tileable: ClassVar[bool] = True
     class_layers: ClassVar[tuple[str, ...]] = ()
 
     spec: ModelSpec
@@ -50,7 +55,7 @@ class SegmentationModel(nnx.Module):
           ArrayError: images of another rank, channel count or dtype.
           WrongTypeError: they are no array.
         """
-        return self.upsample(self.coarse_logits(images), images.shape[1:3])
+        return self.upsample(self.coarse_logits(images), image_size(images))
 
     def coarse_logits(self, images: jax.Array) -> dict[str, Any]:
         """Computes what the last upsampling reads, by head."""
@@ -59,6 +64,13 @@ class SegmentationModel(nnx.Module):
     def upsample(self, coarse: dict[str, Any], size: tuple[int, int]) -> dict[str, jax.Array]:
         """Brings coarse logits to images of size (H, W)."""
         raise NotImplementedError
+
+    def upsampler(self) -> Upsampler:
+        """Gives a value that upsamples as `upsample` does, for one head, some rows at a time."""
+        raise NotImplementedError
+
+    def drop_aux(self) -> None:
+        """Takes the auxiliary head off, if there is one."""
 
     @staticmethod
     def default_transforms(preset: str | None) -> Preset:
@@ -79,9 +91,13 @@ class SegmentationModel(nnx.Module):
         """The network whose weights start the training of this one; None where it starts by itself."""
         return None
 
-    def start_layers(self, names: Iterable[str]) -> None:
-        """Sets the variables of these names, which a coarser network lacks, to how training starts them."""
-        raise NotImplementedError
+    @property
+    def new_layers(self) -> tuple[str, ...]:
+        """Beginnings of the names of what the coarser network lacks."""
+        return ()
+
+    def start_new_layers(self) -> None:
+        """Sets the variables of `new_layers` to how training starts them."""
 
     @property
     def transforms(self) -> Preset | None:
@@ -100,6 +116,5 @@ class SegmentationModel(nnx.Module):
           SettingError: more or fewer names or colours than classes.
         """
         meta = dataclasses.replace(self.meta, **known)
-        if self.spec.num_classes is not None:
-            meta.check(self.spec.num_classes)
+        meta.check(self.spec.num_classes)
         self.meta = meta

@@ -4,11 +4,25 @@ Source: Caffe's `PoolingLayer` and `LRNLayer`; `torch.nn.MaxPool2d(ceil_mode=Tru
 `torch.nn.LocalResponseNorm` compute the same.
 """
 
+from collections.abc import Sequence
+from typing import Any, cast
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from fcn_jax.models.layers import at_least_float32
+
+
+def padded_max_pool(
+    x: jax.Array,
+    window: tuple[int, int],
+    strides: tuple[int, int],
+    padding: Sequence[tuple[int, int]],
+) -> jax.Array:
+    """Takes the maximum over windows; `padding`, in pixels (low, high) for each axis, never wins."""
+    # nnx.max_pool takes pairs of numbers, though its annotation says str.
+    return nnx.max_pool(x, window, strides, cast(Any, padding))
 
 
 def max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
@@ -30,7 +44,7 @@ def max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
             f"stride {stride}, map {x.shape[1:3]}"
         )
     overhang = [(out - 1) * stride + window - n for out, n in zip(sizes, x.shape[1:3], strict=True)]
-    return nnx.max_pool(x, (window, window), (stride, stride), [(0, extra) for extra in overhang])
+    return padded_max_pool(x, (window, window), (stride, stride), [(0, extra) for extra in overhang])
 
 
 def local_response_norm(

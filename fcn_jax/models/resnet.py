@@ -5,12 +5,14 @@ Source: He, Zhang, Ren, Sun, "Deep residual learning for image recognition" (201
 the 3x3 convolution, and the first block of a dilated stage still uses the dilation of the stage before.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 from flax import nnx
 
-from fcn_jax.models.layers import BatchNorm, conv
+from fcn_jax.models.layers import BatchNorm, Normalized, conv
+from fcn_jax.models.pooling import padded_max_pool
 
 BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
 EXPANSION = 4
@@ -33,8 +35,10 @@ STAGES = (
 )
 
 
-class Downsample(nnx.Module):
+class Downsample(Normalized):
     """The projection on the shortcut of a stage's first block."""
+
+    batch_norms: ClassVar = {"bn": "conv"}
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int, **settings: Any):
         self.conv = conv(in_channels, out_channels, 1, stride=stride, **settings)
@@ -49,10 +53,10 @@ def add_rectified(x: jax.Array, shortcut: jax.Array) -> jax.Array:
     return jax.nn.relu(x + shortcut)
 
 
-class Bottleneck(nnx.Module):
+class Bottleneck(Normalized):
     """1x1 to `width`, 3x3 with the stride and the dilation, 1x1 to four times `width`; plus the shortcut."""
 
-    add = staticmethod(add_rectified)
+    batch_norms: ClassVar = {"bn1": "conv1", "bn2": "conv2", "bn3": "conv3"}
 
     def __init__(
         self,
@@ -65,6 +69,7 @@ class Bottleneck(nnx.Module):
         **settings: Any,
     ):
         out_channels = width * EXPANSION
+        self.add: Callable[[jax.Array, jax.Array], jax.Array] = add_rectified
         self.conv1 = conv(in_channels, width, 1, **settings)
         self.bn1 = BatchNorm(width, **settings)
         self.conv2 = conv(width, width, 3, stride=stride, padding=dilation, dilation=dilation, **settings)
@@ -87,10 +92,10 @@ class MaxPool(nnx.Module):
     """Halves a map, rounded up, by maxima of 3x3 windows: `torch.nn.MaxPool2d(3, stride=2, padding=1)`."""
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return nnx.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        return padded_max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
 
 
-class ResNet(nnx.Module):
+class ResNet(Normalized):
     """Stem and four stages; gives the maps that an FCN reads, by name.
 
     Args:
@@ -102,6 +107,7 @@ class ResNet(nnx.Module):
       remat: in training keep only the outputs of blocks for the backward pass, and compute the rest again.
     """
 
+    batch_norms: ClassVar = {"bn1": "conv1"}
     remat: bool = False
 
     def __init__(self, blocks: tuple[int, int, int, int], in_channels: int = 3, **settings: Any):
@@ -114,7 +120,7 @@ class ResNet(nnx.Module):
         self.layer4 = _stage(1024, blocks[3], STAGES[3], settings)
 
     def __call__(self, images: jax.Array) -> dict[str, jax.Array]:
-        """Maps (N, H, W, in_channels) to "layer3" (N, ceil(H/8), ceil(W/8), 1024) and "layer4" (..., 2048)."""
+        """Maps (N, H, W, in_channels) to "layer3" (N, ceil(H/8), ceil(W/8), 1024), "layer4" (..., 2048)."""
         run = nnx.remat(Bottleneck.__call__) if self.remat else Bottleneck.__call__
         x = jax.nn.relu(self.bn1(self.conv1(images)))  # (N, H/2, W/2, 64), rounded up like all that follow
         x = self.maxpool(x)  # (N, H/4, W/4, 64)

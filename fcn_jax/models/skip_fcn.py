@@ -1,7 +1,7 @@
-"""The paper's own networks: scores of coarse maps, upsampled and added to those of finer ones.
+"""The paper's own networks: logits of coarse maps, upsampled and added to those of finer ones.
 
-Scores of fc7 are upsampled by a transposed convolution, laid on the scores of the next finer map, cropped to
-their size, and added; the sum goes on to the next skip. One last upsampling brings them to the image.
+The logits of fc7 are upsampled by a transposed convolution, laid on the logits of the next finer map, cropped
+to their size, and added; the sum goes on to the next skip. One last upsampling brings them to the image.
 FCN-32s, FCN-16s and FCN-8s are no skips, one and two. Every crop follows from the grids of the two maps.
 
 Source: Long, Shelhamer, Darrell, "Fully convolutional networks for semantic segmentation" (2015), and
@@ -11,7 +11,6 @@ difference.
 """
 
 import dataclasses
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,9 +23,10 @@ from fcn_jax.models.alexnet import AlexNet
 from fcn_jax.models.arrays import named_variables
 from fcn_jax.models.checks import check_images
 from fcn_jax.models.deconvolution import Deconvolution, bilinear
-from fcn_jax.models.grid import FeatureMap, Grid
+from fcn_jax.models.grid import FeatureMap
 from fcn_jax.models.layers import Fixed, at_least_float32, conv
 from fcn_jax.models.model import SegmentationModel
+from fcn_jax.models.upsampling import TransposedUpsampler
 from fcn_jax.models.vgg import BORDER, VGG16, ZEROS
 from fcn_jax.transforms import CaffeSegmentation, Preset, SemanticSegmentation
 from weights_converter.spec import PUBLISHED_WIDTHS, ModelSpec
@@ -43,10 +43,10 @@ class Upsampling:
 
 @dataclass(frozen=True)
 class Skip:
-    """One step to a finer map: upsample what there is, then add the map's own scores.
+    """One step to a finer map: upsample what there is, then add the map's own logits.
 
     Attributes:
-      upsampling: brings the scores so far to the stride of the map.
+      upsampling: brings the logits so far to the stride of the map.
       source: the trunk's map.
       scale: multiplies the map before its score layer; the at-once net's constants.
     """
@@ -74,6 +74,12 @@ class Variant:
     skips: tuple[Skip, ...]
     last: Upsampling
     coarser: str | None = None
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names the score layers and the upsamplings."""
+        skips = (layer for skip in self.skips for layer in (skip.score, skip.upsampling.name))
+        return ("score_fr", *skips, self.last.name)
 
 
 UPSCORE2 = Upsampling("upscore2", 4, 2)
@@ -117,8 +123,8 @@ class SkipFCN(SegmentationModel):
     float32.
 
     Args:
-      spec: what the network is; its name chooses the variant. With `learn_upsampling` "none", as released, all
-        upsamplings are fixed; with "intermediate", as in the CVPR text, all but the last learn.
+      spec: what the network is; its name chooses the variant. With `learn_upsampling` "none", as released,
+        all upsamplings are fixed; with "intermediate", as in the CVPR text, all but the last learn.
       backbone: the variant's trunk.
       dtype: of the computation; score layers and upsamplings compute in at least float32.
     """
@@ -136,22 +142,29 @@ class SkipFCN(SegmentationModel):
         rngs: nnx.Rngs,
     ):
         variant, num_classes = VARIANTS[spec.name], spec.num_classes
-        settings = {"rngs": rngs, "dtype": None if dtype is None else jnp.promote_types(dtype, jnp.float32)}
+        compute_dtype = None if dtype is None else jnp.promote_types(dtype, jnp.float32)
         fixed_dtype = jnp.promote_types(param_dtype, jnp.float32)
 
         def score(name: str) -> nnx.Conv:
-            zero = {"kernel_init": ZEROS, "bias_init": ZEROS}
-            return conv(backbone.channels(name), num_classes, 1, param_dtype=param_dtype, **zero, **settings)
+            return conv(
+                backbone.channels(name),
+                num_classes,
+                1,
+                kernel_init=ZEROS,
+                bias_init=ZEROS,
+                dtype=compute_dtype,
+                param_dtype=param_dtype,
+                rngs=rngs,
+            )
 
         def upsampling(shape: Upsampling, learns: bool) -> Deconvolution:
             return Deconvolution(
                 num_classes,
-                num_classes,
                 shape.kernel,
                 stride=shape.stride,
                 kernel_variable=nnx.Param if learns else Fixed,
+                dtype=compute_dtype,
                 param_dtype=param_dtype if learns else fixed_dtype,
-                **settings,
             )
 
         self.spec = spec
@@ -177,23 +190,33 @@ class SkipFCN(SegmentationModel):
 
     def upsample(self, coarse: dict[str, FeatureMap], size: tuple[int, int]) -> dict[str, jax.Array]:
         """Brings coarse logits to images of size (H, W)."""
-        logits = coarse["out"].deconv(
-            getattr(self, self.variant.last.name)
-        )  # stride 1, larger than the images
-        return {"out": logits.cut(Grid(), size).values}
+        return {"out": self.upsampler().rows(coarse["out"], size, 0, size[0])}
+
+    def upsampler(self) -> TransposedUpsampler:
+        """Gives the last transposed convolution."""
+        layer = getattr(self, self.variant.last.name)
+        kernel = layer.kernel[...]
+        return TransposedUpsampler(kernel.astype(layer.dtype or kernel.dtype), layer.stride)
 
     @property
     def coarser(self) -> str | None:
         """The network whose weights start the training of this one."""
         return self.variant.coarser
 
-    def start_layers(self, names: Iterable[str]) -> None:
-        """Sets score layers to zero, so that a new skip adds nothing yet, and upsamplings to bilinear."""
-        variables = named_variables(self)
-        for name in names:
-            variable = variables[name]
-            start = bilinear() if name.startswith("upscore") else ZEROS
-            variable.set_value(start(None, variable.shape, variable.dtype))
+    @property
+    def new_layers(self) -> tuple[str, ...]:
+        """Score layers and upsamplings that the coarser network lacks."""
+        if self.variant.coarser is None:
+            return ()
+        coarser = VARIANTS[self.variant.coarser].layers
+        return tuple(f"{layer}." for layer in self.variant.layers if layer not in coarser)
+
+    def start_new_layers(self) -> None:
+        """Sets new score layers to zero, so that a new skip adds nothing yet, and upsamplings to bilinear."""
+        for name, variable in named_variables(self).items():
+            if name.startswith(self.new_layers):
+                start = bilinear(None, variable.shape, variable.dtype)
+                variable.set_value(start if name.startswith("upscore") else jnp.zeros_like(start))
 
     @staticmethod
     def default_transforms(preset: str | None) -> Preset:
@@ -207,7 +230,7 @@ class SkipFCN(SegmentationModel):
     def backbone_spec(self) -> ModelSpec:
         """The spec of the ImageNet classifier that the trunk comes from."""
         name = "vgg16" if self.variant.trunk is VGG16 else "caffenet"
-        return dataclasses.replace(self.spec, name=name, num_classes=None, learn_upsampling="none")
+        return dataclasses.replace(self.spec, name=name, num_classes=0, learn_upsampling="none")
 
 
 def create(spec: ModelSpec, *, rngs: nnx.Rngs, dtype: Any = None, param_dtype: Any = jnp.float32) -> SkipFCN:
@@ -222,9 +245,8 @@ def create(spec: ModelSpec, *, rngs: nnx.Rngs, dtype: Any = None, param_dtype: A
     """
     variant = VARIANTS[spec.name]
     features, fc_features = PUBLISHED_WIDTHS["vgg16" if variant.trunk is VGG16 else "caffenet"]
-    spec = dataclasses.replace(
-        spec, features=spec.features or features, fc_features=spec.fc_features or fc_features
-    )
+    features, fc_features = spec.features or features, spec.fc_features or fc_features
+    spec = dataclasses.replace(spec, features=features, fc_features=fc_features)
     settings = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
-    backbone = variant.trunk(spec.features, spec.fc_features, spec.in_channels, **settings)
+    backbone = variant.trunk(features, fc_features, spec.in_channels, **settings)
     return SkipFCN(spec, backbone, **settings)

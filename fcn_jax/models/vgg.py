@@ -10,6 +10,7 @@ from typing import Any
 import jax
 from flax import nnx
 
+from fcn_jax.errors import SettingError
 from fcn_jax.models.grid import FeatureMap
 from fcn_jax.models.layers import conv
 
@@ -42,7 +43,7 @@ class VGG16(nnx.Module):
       remat: in training keep only the outputs of blocks for the backward pass, and compute the rest again.
 
     Raises:
-      ValueError: not five widths.
+      SettingError: not five widths.
     """
 
     remat: bool = False
@@ -55,7 +56,9 @@ class VGG16(nnx.Module):
         **settings: Any,
     ):
         if len(features) != len(BLOCKS):
-            raise ValueError(f"expected the widths of {len(BLOCKS)} blocks, got {tuple(features)}")
+            raise SettingError(
+                subject="features", expected=f"the widths of {len(BLOCKS)} blocks", got=str(tuple(features))
+            )
         channels = in_channels
         for names, width in zip(BLOCKS, features, strict=True):
             for name in names:

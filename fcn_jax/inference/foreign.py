@@ -1,0 +1,94 @@
+"""A model of another make, put into the form that inference works with."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from fcn_jax.errors import ArrayError, WrongTypeError
+from fcn_jax.meta import WeightsMeta
+from fcn_jax.models.layers import at_least_float32
+from fcn_jax.models.model import SegmentationModel
+from weights_converter import ModelSpec
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class WholeLogits:
+    """Coarse logits that are the logits themselves, of whatever size."""
+
+    def size(self, coarse: jax.Array, images: tuple[int, int]) -> tuple[int, int]:
+        """See `fcn_jax.models.upsampling.Upsampler`."""
+        return coarse.shape[1], coarse.shape[2]
+
+    def rows(self, coarse: jax.Array, size: tuple[int, int], start: jax.Array | int, count: int) -> jax.Array:
+        """See `fcn_jax.models.upsampling.Upsampler`."""
+        return jax.lax.dynamic_slice_in_dim(coarse, start, count, axis=1)
+
+
+class ForeignModel(SegmentationModel):
+    """A model whose inside is not known: it sees whole images, and its logits are taken as they come.
+
+    Args:
+      model: takes (N, H, W, 3) float32 and returns {"out": (N, h, w, C)} logits.
+
+    Raises:
+      ArrayError: it returns something else.
+    """
+
+    tileable = False
+
+    def __init__(self, model: nnx.Module):
+        kind = type(model)
+        self.backbone = model
+        self.spec = ModelSpec(
+            name=f"{kind.__module__}.{kind.__qualname__}", num_classes=_count_classes(model)
+        )
+        categories = getattr(model, "categories", None)
+        self.meta = WeightsMeta(
+            transforms=getattr(model, "transforms", None),
+            categories=None if categories is None else tuple(categories),
+        )
+
+    def __call__(self, images: jax.Array) -> dict[str, jax.Array]:
+        """Computes all that the model returns."""
+        return self.backbone(images)
+
+    def coarse_logits(self, images: jax.Array) -> dict[str, jax.Array]:
+        """Computes the model's logits, at least float32."""
+        return {name: at_least_float32(logits) for name, logits in self.backbone(images).items()}
+
+    def upsampler(self) -> WholeLogits:
+        """Gives what takes the logits as they are."""
+        return WholeLogits()
+
+
+def as_segmentation_model(model: nnx.Module) -> SegmentationModel:
+    """Gives a model itself, or the form of a `SegmentationModel` to one of another make.
+
+    Raises:
+      WrongTypeError: it is no nnx.Module.
+      ArrayError: it does not return logits as it should.
+    """
+    if isinstance(model, SegmentationModel):
+        return model
+    if isinstance(model, nnx.Module):
+        return ForeignModel(model)
+    raise WrongTypeError(
+        expected="a model, an nnx.Module",
+        got=type(model).__name__,
+        hint="fcn_jax.load_model(path) builds the one that a checkpoint is of",
+    )
+
+
+def _count_classes(model: nnx.Module) -> int:
+    graph, state = nnx.split(model)
+    images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    output = jax.eval_shape(lambda state, images: nnx.merge(graph, state)(images), state, images)
+    expected = 'a model that returns {"out": logits (N, H, W, C)}'
+    if not isinstance(output, dict) or "out" not in output:
+        raise ArrayError(expected=expected, got=str(output))
+    if output["out"].ndim != 4:
+        raise ArrayError(expected=expected, got=f"logits of shape {output['out'].shape}")
+    return output["out"].shape[3]
