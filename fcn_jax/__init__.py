@@ -5,10 +5,18 @@ result = fcn_jax.Segmenter(model)("street.jpg")
 result.save("masks")
 """
 
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from fcn_jax.categories import VOC_CATEGORIES
-from fcn_jax.errors import FCNError
+from fcn_jax.errors import (
+    ArrayError,
+    BackendError,
+    FCNError,
+    MissingPackageError,
+    OutOfMemoryError,
+    SettingError,
+    WrongTypeError,
+)
 from fcn_jax.images import ImageError
 from fcn_jax.inference import Segmentation, Segmenter
 from fcn_jax.meta import WeightsMeta
@@ -44,17 +52,17 @@ from fcn_jax.zoo import (
 )
 from weights_converter import Account, CheckpointError, ModelSpec
 
-__version__ = version("fcn_jax")
+try:
+    __version__ = version("fcn_jax")
+except PackageNotFoundError:  # run from its folder, without having been installed
+    __version__ = "unknown"
 
 __all__ = [
     "FCN",
-    "Account",
-    "FCNError",
-    "ModelSpec",
-    "SegmentationModel",
-    "WeightsMeta",
-    "__version__",
     "VOC_CATEGORIES",
+    "Account",
+    "ArrayError",
+    "BackendError",
     "CaffeNet_Weights",
     "CheckpointError",
     "FCN8s_AtOnce_VGG16_Weights",
@@ -62,17 +70,26 @@ __all__ = [
     "FCN16s_VGG16_Weights",
     "FCN32s_AlexNet_Weights",
     "FCN32s_VGG16_Weights",
+    "FCNError",
     "FCN_ResNet50_Weights",
     "FCN_ResNet101_Weights",
     "Fixed",
     "ImageError",
+    "MissingPackageError",
+    "ModelSpec",
+    "OutOfMemoryError",
     "ResNet50_Weights",
     "ResNet101_Weights",
     "Segmentation",
+    "SegmentationModel",
     "Segmenter",
+    "SettingError",
     "SkipFCN",
     "VGG16_Weights",
     "WeightsDownloadError",
+    "WeightsMeta",
+    "WrongTypeError",
+    "__version__",
     "fcn8s_atonce_vgg16",
     "fcn8s_vgg16",
     "fcn16s_vgg16",

@@ -6,10 +6,10 @@ fcn-jax convert trained.safetensors trained.pth
 
 import argparse
 import dataclasses
-import os
 from pathlib import Path
 
 from fcn_jax.categories import VOC_CATEGORIES
+from fcn_jax.cli.categories import read_categories
 from fcn_jax.errors import SettingError
 from fcn_jax.weights.loading import read_meta
 from fcn_jax.zoo import MODELS, list_models
@@ -25,18 +25,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--categories",
         metavar="FILE",
         help="text file with the name of a class on each line, for a .safetensors file; "
-        "21 classes are PASCAL VOC's if not given",
+        "21 classes get PASCAL VOC's names by default",
     )
     parser.add_argument(
         "--model",
         choices=list_models(),
         metavar="NAME",
-        help="the model, where the file does not tell: fcn8s_atonce_vgg16 for the PyTorch port's",
+        help="the model, where the file does not tell: fcn8s_atonce_vgg16 for the PyTorch port's file",
     )
     parser.add_argument(
         "--preset",
         choices=("caffe", "torchvision"),
-        help="the pictures that the weights expect, where the file misleads: caffe for vgg16_from_caffe.pth",
+        help="the images that the weights expect, where the file misleads: caffe for vgg16_from_caffe.pth",
     )
 
 
@@ -49,7 +49,8 @@ def run(options: argparse.Namespace) -> int:
             f"only a .safetensors file holds names of classes, not {target}", subject="--categories"
         )
     conversion = load_model_file(source, preset=options.preset).of(options.model)
-    metadata = _metadata(conversion, options) if ours else {}  # PyTorch's files hold tensors only
+    # PyTorch's files hold tensors only.
+    metadata = metadata_for(conversion, options.preset, options.categories) if ours else {}
     save_conversion(conversion, target, metadata)
     print(f"{target}: {conversion.spec}, {len(conversion.params)} arrays")
     if not ours and {"categories", "transforms"} & conversion.metadata.keys():
@@ -60,40 +61,28 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _metadata(conversion: Conversion, options: argparse.Namespace) -> dict[str, str]:
-    """Says what the tensors cannot: names of classes, and what pictures go through."""
+def metadata_for(conversion: Conversion, preset: str | None, categories: str | None) -> dict[str, str]:
+    """Gives what the tensors do not tell, as text by name: names of classes, and how to prepare pictures.
+
+    Args:
+      conversion: the tensors, and what their file says of itself.
+      preset: the preset that the caller names, or None.
+      categories: the file with the names of the classes, or None.
+
+    Raises:
+      SettingError: names for a classifier, or see `read_categories`.
+    """
     spec = conversion.spec
     if spec.is_classifier:
-        if options.categories:
+        if categories:
             raise SettingError(f"{spec} keeps no classes to name", subject="--categories")
         return {}
     meta = read_meta(conversion)
-    if options.preset or meta.transforms is None:
+    if preset or meta.transforms is None:
         transforms = MODELS[spec.name].network.default_transforms(conversion.preset)
         meta = dataclasses.replace(meta, transforms=transforms)
-    if options.categories:
-        meta = dataclasses.replace(
-            meta, categories=tuple(read_categories(options.categories, spec.num_classes))
-        )
+    if categories:
+        meta = dataclasses.replace(meta, categories=read_categories(categories, spec.num_classes))
     elif meta.categories is None and spec.num_classes == len(VOC_CATEGORIES):
         meta = dataclasses.replace(meta, categories=VOC_CATEGORIES)
     return meta.to_metadata()
-
-
-def read_categories(path: str | os.PathLike, num_classes: int) -> list[str]:
-    """Reads the names of classes, one on each line; empty lines do not count.
-
-    Raises:
-      SettingError: it is no text, or has not as many names as the weights have classes.
-      OSError: it cannot be read.
-    """
-    expected = f"expected {num_classes} names, a class on each line"
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise SettingError(f"{expected}, got a file that is no UTF-8 text", path) from error
-    names = [line.strip() for line in lines if line.strip()]
-    if len(names) != num_classes:
-        hint = "; the background counts too, as the first" if len(names) == num_classes - 1 else ""
-        raise SettingError(f"{expected}, got {len(names)}{hint}", path)
-    return names

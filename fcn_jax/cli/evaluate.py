@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from fcn_jax.cli.compilation import keep_compiled
+from fcn_jax.cli.computing import start_computing
+from fcn_jax.cli.progress import plain_console, progress_on
 from fcn_jax.cli.weights import add_weights_arguments, load_chosen
 from fcn_jax.datasets import list_datasets, open_dataset
+from fcn_jax.errors import SettingError
 from fcn_jax.evaluation import Evaluator
 from fcn_jax.evaluation.metrics import format_scores
 from fcn_jax.visualization.confusion import confusion_picture
@@ -25,8 +25,8 @@ from weights_converter.files import replacing
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command line."""
     parser.add_argument("--dataset", required=True, choices=list_datasets(), help="what to evaluate on")
-    parser.add_argument("--data-dir", metavar="DIR", help="where its files lie")
-    parser.add_argument("--split", default="val", help="which part of it (val)")
+    parser.add_argument("--data-dir", metavar="DIR", help="the folder with the files of the dataset")
+    parser.add_argument("--split", default="val", help="the part of the dataset to score (val)")
     add_weights_arguments(parser)
     parser.add_argument(
         "--size",
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scales",
         default="1",
         metavar="A,B",
-        help="average over these scales of the picture, as 0.75,1,1.25",
+        help="average over these scales of the picture, such as 0.75,1,1.25",
     )
     parser.add_argument("--flip", action="store_true", help="average over the mirror image too")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N pictures only, to try things out")
@@ -49,20 +49,24 @@ def run(options: argparse.Namespace) -> int:
     """Prints a table; writes scores.json and confusion.png. A picture that cannot be read ends it."""
     scales = _scales(options.scales)
     if options.limit is not None and options.limit < 1:
-        raise ValueError(f"--limit: expected a number of pictures of at least 1, got {options.limit}")
+        raise SettingError(
+            subject="--limit", expected="a number of pictures of at least 1", got=str(options.limit)
+        )
     output = Path(options.output)
     output.mkdir(parents=True, exist_ok=True)
-    keep_compiled()
+    start_computing()
     dataset = open_dataset(options.dataset, options.data_dir, options.split)
     model, path = load_chosen(options)
     evaluator = Evaluator(model, size=options.size, scales=scales, flip=options.flip)
     indices = range(min(len(dataset), options.limit or len(dataset)))
 
-    console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with progress_on(plain_console(stderr=True)) as progress:
         task = progress.add_task("evaluating", total=len(indices))
-        confusion = evaluator.run(dataset, indices=indices, seen=lambda index: progress.advance(task))
+        confusion = evaluator.run(
+            dataset,
+            indices=indices,
+            on_progress=lambda done, total: progress.update(task, completed=done),
+        )
 
     scores = confusion.scores()
     facts = {
@@ -92,8 +96,10 @@ def run(options: argparse.Namespace) -> int:
 def _scales(text: str) -> tuple[float, ...]:
     try:
         scales = tuple(float(part) for part in text.split(","))
-        if not all(0 < scale <= 16 for scale in scales):
-            raise ValueError
     except ValueError:
-        raise ValueError(f"--scales: expected numbers above 0, such as 0.75,1,1.25; got {text!r}") from None
+        scales = ()
+    if not scales or not all(0 < scale <= 16 for scale in scales):
+        raise SettingError(
+            subject="--scales", expected="numbers above 0, such as 0.75,1,1.25", got=repr(text)
+        )
     return scales

@@ -9,15 +9,19 @@ import argparse
 import time
 from pathlib import Path
 
+from fcn_jax.cli.computing import start_backend
 from fcn_jax.cli.weights import add_weights_arguments, load_chosen
+from fcn_jax.errors import SettingError
 from fcn_jax.inference.export import check_platforms, save_exported
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command line."""
-    parser.add_argument("output", metavar="FILE", help="what to write, as model.zip")
+    parser.add_argument("output", metavar="FILE", help="the file to write, such as model.zip")
     add_weights_arguments(parser)
-    parser.add_argument("--size", default="520x520", metavar="HxW", help="of the images (520x520)")
+    parser.add_argument(
+        "--size", default="520x520", metavar="HxW", help="height and width of the images (520x520)"
+    )
     parser.add_argument(
         "--kind",
         default="labels",
@@ -28,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--platforms",
         default="",
         metavar="A,B",
-        help="of cpu, cuda, rocm and tpu; if not given, what this machine computes on",
+        help="where it will run, some of cpu, cuda, rocm and tpu; by default what this machine computes on",
     )
 
 
@@ -36,7 +40,10 @@ def run(options: argparse.Namespace) -> int:
     """Writes the file, and says what is in it."""
     height, separator, width = options.size.partition("x")
     if not (separator and height.isdecimal() and width.isdecimal()):
-        raise ValueError(f"--size: expected a height and a width, such as 520x520, got {options.size!r}")
+        raise SettingError(
+            subject="--size", expected="a height and a width, such as 520x520", got=repr(options.size)
+        )
+    start_backend()
     platforms = [platform.strip() for platform in options.platforms.split(",") if platform.strip()]
     platforms = check_platforms(platforms)
     begin = time.perf_counter()

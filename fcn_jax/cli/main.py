@@ -1,46 +1,122 @@
 """The command `fcn-jax`: its subcommands, and how errors end it.
 
-Exit status: 0 all done; 1 something failed, said on standard error in words, without a traceback; 2 the
-command line itself is wrong; 130 interrupted.
+Exit status: 0 all done; 1 something failed, said on standard error in words; 2 the command line itself is
+wrong; 130 interrupted; 141 nobody reads the output any more. A traceback is a bug of ours.
 """
 
 import argparse
+import importlib
+import os
 import sys
+import traceback
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import NamedTuple
 
-from fcn_jax.cli import convert, demo, evaluate, export, models, segment
-from fcn_jax.cli.messages import EXPECTED, in_words
+from fcn_jax.cli.messages import in_words, library_reports_shown
+
+
+class Command(NamedTuple):
+    """A subcommand.
+
+    Attributes:
+      module: imported when the command is called. It has `add_arguments(parser)` and `run(options)`; or, if
+        it parses its arguments itself, `run_arguments(arguments)`. What runs gives the exit status.
+      summary: what it does, in a line.
+      parses: whether it parses its arguments itself.
+    """
+
+    module: str
+    summary: str
+    parses: bool = False
+
+    def load(self) -> ModuleType:
+        """Imports the module."""
+        return importlib.import_module(self.module)
+
 
 COMMANDS = {
-    "segment": segment,
-    "evaluate": evaluate,
-    "convert": convert,
-    "export": export,
-    "models": models,
-    "demo": demo,
+    "segment": Command(
+        "fcn_jax.cli.segment", "finds what is where in pictures; writes masks, overlays and heat maps"
+    ),
+    "evaluate": Command("fcn_jax.cli.evaluate", "scores weights on a dataset, class by class"),
+    "train": Command("fcn_jax.cli.train", "trains a model on a dataset", parses=True),
+    "convert": Command(
+        "fcn_jax.cli.convert",
+        "brings a checkpoint into our format (.safetensors), or back into PyTorch's (.pth)",
+    ),
+    "export": Command("fcn_jax.cli.export", "writes a model as one file that runs with JAX alone"),
+    "models": Command("fcn_jax.cli.models", "lists the models and their published weights"),
+    "demo": Command("fcn_jax.cli.demo", "trains a small FCN-8s on drawn scenes and segments some, offline"),
 }
 
-
-def main(arguments: list[str] | None = None) -> int:
-    """Runs the command line; gives the exit status."""
-    options = build_parser().parse_args(arguments)
-    try:
-        return COMMANDS[options.command].run(options)
-    except EXPECTED as error:
-        print(f"fcn-jax: error: {in_words(error)}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("fcn-jax: interrupted", file=sys.stderr)
-        return 130
+A_BUG = "this is a bug in fcn_jax: please report it, with the command that you gave and what follows"
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Declares the whole command line."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; gives the exit status.
+
+    Args:
+      arguments: without the name of the program; by default those of the process.
+    """
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    with library_reports_shown():
+        return _ended_well(lambda: _run(words))
+
+
+def _run(words: list[str]) -> int:
+    command = COMMANDS.get(words[0]) if words else None
+    if command is not None and command.parses:
+        return command.load().run_arguments(words[1:])
+    options = build_parser(words[:1]).parse_args(words)
+    return COMMANDS[options.command].load().run(options)
+
+
+def build_parser(commands: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
+    """Declares the command line.
+
+    Args:
+      commands: the subcommands that are declared with their arguments, for which their modules are imported;
+        the others are named only.
+    """
     parser = argparse.ArgumentParser(
         prog="fcn-jax", description="Semantic segmentation with fully convolutional networks, in JAX."
     )
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
-        summary = command.__doc__.partition(": ")[2].partition("\n")[0]
-        subparser = subparsers.add_parser(name, help=summary, description=summary)
-        command.add_arguments(subparser)
+        subparser = subparsers.add_parser(name, help=command.summary, description=command.summary)
+        if name in commands and not command.parses:
+            command.load().add_arguments(subparser)
     return parser
+
+
+def _ended_well(run: Callable[[], int]) -> int:
+    """Runs a command; says how it failed, if it did."""
+    try:
+        status = run()
+        try:
+            sys.stdout.flush()  # not only at the end of Python, where nobody would say that the disk is full
+        except OSError as error:
+            error.filename = error.filename or "standard output"
+            raise
+        return status
+    except KeyboardInterrupt:
+        print("fcn-jax: interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and error.filename is None:
+            _drop_output()
+            return 141
+        text = in_words(error)
+        if text is not None:
+            print(f"fcn-jax: error: {text}", file=sys.stderr)
+            return 1
+        print(f"fcn-jax: {A_BUG}", file=sys.stderr)
+        traceback.print_exception(error)
+        return 1
+
+
+def _drop_output() -> None:
+    """Sends what is still to be written nowhere, so that Python does not complain once more as it ends."""
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())

@@ -1,26 +1,76 @@
-"""What is said of a failure at the command line."""
+"""What the command line says of failures, and of what the library reports while it works."""
 
-import jax
+import contextlib
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
 
-EXPECTED = (ValueError, OSError, ImportError, MemoryError, jax.errors.JaxRuntimeError)
-"""Failures with a message for people. Anything else is a bug, and its traceback is wanted."""
+from fcn_jax.errors import FCNError
 
-_TERMS = {
-    "pass transforms=SemanticSegmentation(resize_size=...) with a smaller size": "choose a smaller --resize",
-    "try tile=": "try --tile ",
-    "choose a smaller tile": "choose a smaller --tile",
-    "raise PIL.Image.MAX_IMAGE_PIXELS": "give a larger --max-pixels",
-    "pass its path in place of the name": "give its path as --weights",
-    "pass the file's path in place of the name": "give the file's path as --weights",
+NAMES = {
+    "PIL.Image.MAX_IMAGE_PIXELS": "--max-pixels",
+    "batch_size": "--batch-size",
+    "categories": "--categories",
+    "classes": "--classes",
+    "dtype": "--dtype",
+    "flip": "--flip",
+    "folder": "--data-dir",
+    "halo": "--halo",
+    "model": "--model",
+    "model_name": "--model",
+    "platforms": "--platforms",
+    "preset": "--preset",
+    "resize_size": "--resize",
+    "scales": "--scales",
+    "size": "--size",
+    "split": "--split",
+    "tile": "--tile",
+    "weights": "--weights",
+    "workers": "--workers",
 }
-"""Advice of the library, and the same in terms of the command line."""
+"""The library's arguments, and the options that give them."""
 
 
-def in_words(error: BaseException) -> str:
-    """Says what went wrong: the file first, and no Python."""
-    text = str(error) or type(error).__name__
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        text = f"{error.filename}: {error.strerror}"  # without "[Errno 2]"
-    for library, command_line in _TERMS.items():
-        text = text.replace(library, command_line)
-    return text
+def in_words(error: BaseException) -> str | None:
+    """Says what went wrong, the file first and no Python; None if it is a bug."""
+    if isinstance(error, FCNError):
+        return error.words(NAMES)
+    full = isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error)  # JAX's word
+    if full or isinstance(error, MemoryError):
+        detail = str(error).partition("\n")[0]
+        return "there is not enough memory" + (f": {detail}" if detail else "")
+    if isinstance(error, OSError):
+        places = [error.filename, error.filename2]
+        place = " -> ".join(os.fsdecode(name) for name in places if isinstance(name, str | bytes))
+        text = error.strerror or str(error) or type(error).__name__  # without "[Errno 2]"
+        return f"{place}: {text}" if place else text
+    return None
+
+
+class _StandardError(logging.Handler):
+    """Writes messages to the standard error of the moment, which a progress bar may have replaced."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        lead = f"fcn-jax: {record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        print(f"{lead}{record.getMessage()}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def library_reports_shown() -> Iterator[None]:
+    """Shows the messages of the two packages, and hides Pillow's remarks on files, until the block ends."""
+    handler = _StandardError()
+    loggers = [logging.getLogger(name) for name in ("fcn_jax", "weights_converter")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        for logger in loggers:
+            logger.addHandler(handler)
+            logger.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.removeHandler(handler)
+                logger.setLevel(level)

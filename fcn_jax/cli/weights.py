@@ -1,13 +1,14 @@
-"""The arguments that name a model: its weights, where those are, and in what it computes."""
+"""The arguments that name a model: its weights, where those are, and what it computes in."""
 
 import argparse
 from pathlib import Path
 
 import jax.numpy as jnp
-from flax import nnx
 
-from fcn_jax import list_models, load_model
+from fcn_jax.errors import SettingError
+from fcn_jax.models.model import SegmentationModel
 from fcn_jax.weights import fetch, get_model_weights
+from fcn_jax.zoo import list_models, load_model
 
 
 def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,18 +24,18 @@ def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         choices=list_models(),
         metavar="NAME",
-        help=f"one of {', '.join(list_models())}; if not given, what the weights are of",
+        help=f"one of {', '.join(list_models())}; by default the model that the weights belong to",
     )
     parser.add_argument(
         "--dtype",
         choices=("float32", "bfloat16"),
         default="float32",
-        help="what the model computes in (float32); bfloat16 is for GPUs and TPUs",
+        help="the number format that the model computes in (float32); bfloat16 is for GPUs and TPUs",
     )
     parser.add_argument("--offline", action="store_true", help="never download (as FCN_JAX_OFFLINE=1)")
 
 
-def load_chosen(options: argparse.Namespace) -> tuple[nnx.Module, Path]:
+def load_chosen(options: argparse.Namespace) -> tuple[SegmentationModel, Path]:
     """Builds the model that the arguments name; also gives the path of its checkpoint."""
     path = find_weights(options.weights, options.model, options.offline)
     dtype = None if options.dtype == "float32" else jnp.bfloat16
@@ -44,7 +45,7 @@ def load_chosen(options: argparse.Namespace) -> tuple[nnx.Module, Path]:
 def find_weights(weights: str, model: str | None, offline: bool) -> Path:
     """Finds the checkpoint: a file, or published weights, which are downloaded if need be.
 
-    A bare name such as DEFAULT is of the model asked for, or of the first in the list.
+    A bare name such as DEFAULT means the weights of the model asked for, or of the first in the list.
     """
     if Path(weights).exists():
         return Path(weights)
@@ -54,7 +55,9 @@ def find_weights(weights: str, model: str | None, offline: bool) -> Path:
         if family in ("", enum.__name__) and member in enum.__members__:
             return fetch(enum[member], offline=offline or None)
     names = ", ".join(f"{enum.__name__}.{member}" for enum in published for member in enum.__members__)
-    raise ValueError(
-        f"--weights: expected a checkpoint file, or DEFAULT, or another name of published weights ({names}); "
-        f"got {weights!r}, and there is no such file and no such name"
+    raise SettingError(
+        subject="--weights",
+        expected=f"a checkpoint file, or DEFAULT, or another name of published weights ({names})",
+        got=repr(weights),
+        hint="there is no such file and no such name",
     )

@@ -12,8 +12,11 @@ from PIL import Image
 import fcn_jax
 from fcn_jax.cli import main
 from fcn_jax.transforms import SemanticSegmentation
-from tests.seeded import seeded_state_dict
-from weights_converter import write_torch_legacy
+from tests.seeded import seeded_paper_state_dict
+from tests.weights_converter.legacy_writer import write_torch_legacy
+from weights_converter import ModelSpec
+from weights_converter.tables import paper
+from weights_converter.tables.layer import SOURCE
 
 
 class Call(NamedTuple):
@@ -34,7 +37,7 @@ def call(*arguments, entry=main) -> Call:
             status = end.code
         except (Exception, KeyboardInterrupt):
             pytest.fail(f"the person would see\n{traceback.format_exc()}")
-    assert "Traceback" not in err.getvalue()
+    assert "Traceback" not in err.getvalue(), err.getvalue()
     return Call(status, out.getvalue(), err.getvalue())
 
 
@@ -51,37 +54,44 @@ def no_network(monkeypatch, tmp_path):
     monkeypatch.setenv("FCN_JAX_OFFLINE", "1")
 
 
-def write_float32(path, model_name, num_classes):
-    """Writes a seeded state_dict as torchvision's own files are."""
-    tensors = dict(seeded_state_dict(model_name, num_classes))
-    if num_classes is None:
-        tensors |= {"fc.weight": np.zeros((1000, 2048)), "fc.bias": np.zeros(1000)}
-    write_torch_legacy(
-        path, {name: array.astype(np.float32) if array.ndim else array for name, array in tensors.items()}
-    )
+@pytest.fixture(scope="session")
+def port(tmp_path_factory):
+    """A narrow fcn8s_vgg16 of 5 classes, random, as the PyTorch port saves it in torch.save's older form."""
+    path = tmp_path_factory.mktemp("weights") / "port.pth"
+    tensors = seeded_paper_state_dict("fcn8s_vgg16").items()
+    write_torch_legacy(path, {name: array.astype(np.float32) for name, array in tensors})
     return path
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory):
-    """An fcn_resnet50 of 5 classes with random weights, in torch.save's older form."""
-    path = write_float32(tmp_path_factory.mktemp("weights") / "seeded.pth", "fcn_resnet50", 5)
-    yield path
-    path.unlink()  # pytest keeps folders of several runs, and this one is large
+def checkpoint(port, tmp_path_factory):
+    """The same in our format. Its pictures are resized, as torchvision's are."""
+    model = fcn_jax.load_model(port)
+    model.update_meta(transforms=SemanticSegmentation())
+    path = tmp_path_factory.mktemp("weights") / "seeded.safetensors"
+    fcn_jax.save_weights(model, path)
+    return path
 
 
 @pytest.fixture(scope="session")
 def classifier(tmp_path_factory):
-    """A resnet50 of ImageNet with random weights."""
-    path = write_float32(tmp_path_factory.mktemp("weights") / "resnet50.pth", "resnet50", None)
-    yield path
-    path.unlink()
+    """A narrow vgg16 of ImageNet, as torchvision's files are."""
+    spec = ModelSpec(name="vgg16", features=(4, 6, 8, 10, 12), fc_features=16)
+    tensors = {
+        layer.name(leaf, SOURCE): np.zeros(layer.leaf_shape(leaf, SOURCE), np.float32)
+        for layer in paper.torchvision_layers(spec)
+        for leaf in layer.kind.leaves
+    }
+    tensors |= {"classifier.6.weight": np.zeros((1000, 16), np.float32), "classifier.6.bias": np.zeros(1000)}
+    path = tmp_path_factory.mktemp("weights") / "vgg16.pth"
+    write_torch_legacy(path, tensors)
+    return path
 
 
 @pytest.fixture(scope="session")
 def segmenter(checkpoint):
     """What the command should agree with, at --resize 64."""
-    return fcn_jax.Segmenter(fcn_jax.fcn_resnet50(weights=checkpoint), SemanticSegmentation(resize_size=64))
+    return fcn_jax.Segmenter(fcn_jax.load_model(checkpoint), SemanticSegmentation(resize_size=64))
 
 
 @pytest.fixture(scope="session")

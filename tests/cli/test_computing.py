@@ -3,13 +3,13 @@
 import jax
 import pytest
 
-from fcn_jax.cli.compilation import keep_compiled
+from fcn_jax.cli.computing import keep_compiled
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("FCN_JAX_CACHE", str(tmp_path))
-    monkeypatch.delenv("FCN_JAX_COMPILATION_CACHE")
+    monkeypatch.delenv("FCN_JAX_COMPILATION_CACHE", raising=False)
     before = jax.config.jax_compilation_cache_dir
     jax.config.update("jax_compilation_cache_dir", None)
     yield tmp_path

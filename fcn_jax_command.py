@@ -1,0 +1,18 @@
+"""The command `fcn-jax` from its first moment on: Ctrl-C is a word even while JAX is being imported."""
+
+import sys
+
+
+def main() -> int:
+    """Runs the command line; gives the exit status, see `fcn_jax.cli.main`."""
+    try:
+        from fcn_jax.cli import main as run
+
+        return run()
+    except KeyboardInterrupt:
+        print("fcn-jax: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
