@@ -23,7 +23,7 @@ from PIL import Image
 from fcn_jax.cli.main import build_parser
 from fcn_jax.training.command_line import parse_config
 from tests.seeded import seeded_state_dict
-from weights_converter import write_torch_legacy
+from tests.weights_converter.legacy_writer import write_torch_legacy
 
 README = Path(__file__).parents[1] / "README.md"
 FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)

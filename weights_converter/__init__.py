@@ -19,7 +19,7 @@ from weights_converter.model_file import (
 )
 from weights_converter.readers import read_caffemodel, read_checkpoint, read_safetensors
 from weights_converter.spec import ModelSpec
-from weights_converter.writers import write_safetensors, write_torch_legacy, write_torch_zip
+from weights_converter.writers import write_safetensors, write_torch_zip
 
 __all__ = [
     "Account",
@@ -40,6 +40,5 @@ __all__ = [
     "save_conversion",
     "save_model_file",
     "write_safetensors",
-    "write_torch_legacy",
     "write_torch_zip",
 ]

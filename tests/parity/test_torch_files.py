@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from tests.weights_converter.assembled import assert_same, reason, small_tensors
+from tests.weights_converter.legacy_writer import write_torch_legacy
 from weights_converter.readers import read_checkpoint
-from weights_converter.writers import write_torch_legacy, write_torch_zip
+from weights_converter.writers import write_torch_zip
 
 torch = pytest.importorskip("torch")
 
@@ -192,10 +193,9 @@ def test_the_stream_flag_of_the_machine_is_ignored_by_torch_too(tmp_path):
     assert_equals_torch(read_checkpoint(path), {"w": tensor})
 
 
-@pytest.mark.parametrize("write", [write_torch_zip, write_torch_legacy])
-def test_torch_loads_what_we_write(write, tmp_path):
+def test_torch_loads_what_we_write(tmp_path):
     tensors = small_tensors() | {"strided": np.arange(6.0).reshape(2, 3).T, "big": np.arange(3, dtype=">i4")}
-    write(tmp_path / "f", tensors)
+    write_torch_zip(tmp_path / "f", tensors)
     loaded = torch.load(tmp_path / "f", weights_only=True)
     assert type(loaded) is collections.OrderedDict
     assert all(type(tensor) is torch.Tensor and tensor.is_contiguous() for tensor in loaded.values())
@@ -208,16 +208,23 @@ def test_torch_loads_what_we_write(write, tmp_path):
         assert loaded[name].reshape(-1).view(torch.uint8).numpy().tobytes() == array.tobytes(), name
 
 
+def test_the_stream_form_that_tests_write_is_torchs(tmp_path):
+    tensors = small_tensors() | {"strided": np.arange(6.0).reshape(2, 3).T}
+    write_torch_legacy(tmp_path / "f", tensors)
+    loaded = torch.load(tmp_path / "f", weights_only=True)
+    assert_equals_torch(read_checkpoint(tmp_path / "f"), loaded)
+    assert_same(read_checkpoint(tmp_path / "f"), tensors)
+
+
 def test_torch_maps_what_we_write(tmp_path):
     write_torch_zip(tmp_path / "f", {"w": np.arange(5, dtype=np.float32)})
     assert torch.load(tmp_path / "f", weights_only=True, mmap=True)["w"].tolist() == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("write", [write_torch_zip, write_torch_legacy])
-def test_a_module_takes_what_we_write(write, tmp_path):
+def test_a_module_takes_what_we_write(tmp_path):
     module = torch.nn.BatchNorm2d(3)
     tensors = {name: tensor.numpy() + 1 for name, tensor in module.state_dict().items()}
-    write(tmp_path / "f", tensors)
+    write_torch_zip(tmp_path / "f", tensors)
     module.load_state_dict(torch.load(tmp_path / "f", weights_only=True))
     assert module.num_batches_tracked.item() == 1
     assert module.running_var.tolist() == [2, 2, 2]

@@ -1,5 +1,6 @@
 """Caffe models in every encoding, held against the protobuf runtime where there is one; and damaged ones."""
 
+import itertools
 import mmap
 import re
 import time
@@ -134,23 +135,23 @@ def test_files_of_the_protobuf_runtime(form, legacy, field, protobuf_net, tmp_pa
     assert_same(read_checkpoint(path), expected)
 
 
-@pytest.mark.parametrize("form", LAYERS)
-@pytest.mark.parametrize("encoding", BLOBS)
-def test_the_protobuf_runtime_reads_the_files_of_these_tests(form, encoding, protobuf_net, tmp_path):
+def test_the_protobuf_runtime_reads_the_files_of_these_tests(protobuf_net, tmp_path):
     """So that what these tests write is what Caffe would have read."""
-    path = caffemodel(tmp_path / "f", small_tensors(), form, encoding)
-    message = protobuf_net.FromString(path.read_bytes())
-    found = {}
-    for one in [*message.layer, *message.layers]:
-        holder = one.layer if form == "nested" else one
-        for leaf, stored in zip(("weight", "bias"), holder.blobs, strict=False):
-            axes = stored.shape.dim or (stored.num, stored.channels, stored.height, stored.width)
-            values = np.array(stored.double_data) if stored.double_data else np.array(stored.data, np.float32)
-            found[f"{holder.name}.{leaf}"] = values.reshape(axes)
-    expected = expected_of(encoding)
-    assert list(found) == list(expected)
-    assert all(np.array_equal(found[name], expected[name]) for name in found)
-    assert all(found[name].shape == expected[name].shape for name in found)
+    for form, encoding in itertools.product(LAYERS, BLOBS):
+        path = caffemodel(tmp_path / "f", small_tensors(), form, encoding)
+        message = protobuf_net.FromString(path.read_bytes())
+        found = {}
+        for one in [*message.layer, *message.layers]:
+            holder = one.layer if form == "nested" else one
+            for leaf, stored in zip(("weight", "bias"), holder.blobs, strict=False):
+                axes = stored.shape.dim or (stored.num, stored.channels, stored.height, stored.width)
+                doubles = len(stored.double_data) > 0
+                values = np.array(stored.double_data if doubles else np.float32(stored.data))
+                found[f"{holder.name}.{leaf}"] = values.reshape(axes)
+        expected = expected_of(encoding)
+        assert list(found) == list(expected)
+        for name, array in expected.items():
+            np.testing.assert_array_equal(found[name], array, err_msg=f"{form}, {encoding}", strict=True)
 
 
 def test_names(tmp_path):
@@ -300,8 +301,16 @@ def test_a_brace_where_safetensors_have_theirs(tmp_path):
 SMALL = {"a.weight": np.arange(1, 7, dtype=np.float32).reshape(2, 3), "a.bias": np.ones(2, np.float32)}
 
 
-@pytest.mark.parametrize("form", LAYERS)
-@pytest.mark.parametrize("encoding", ["packed", "unpacked", "double", "legacy", "with diff"])
+@pytest.mark.parametrize(
+    ("form", "encoding"),
+    [
+        ("layer", "packed"),
+        ("layers", "unpacked"),
+        ("nested", "legacy"),
+        ("layer", "double"),
+        ("layers", "with diff"),
+    ],
+)
 def test_every_cut_is_refused_or_loses_whole_layers_without_weights(form, encoding, tmp_path):
     path = caffemodel(tmp_path / "f", SMALL, form, encoding)
     data, expected, harmless = path.read_bytes(), read_checkpoint(path), 0

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from tests.weights_converter.assembled import MAGIC, assert_same, reason, small_tensors, zip_file
+from tests.weights_converter.legacy_writer import write_torch_legacy
 from weights_converter.readers import read_checkpoint
-from weights_converter.writers import write_safetensors, write_torch_legacy, write_torch_zip
+from weights_converter.writers import write_safetensors, write_torch_zip
 
 
 def tar_of_2017():

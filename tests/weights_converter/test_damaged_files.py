@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.weights_converter.assembled import assert_same, reason, torch_zip_file
+from tests.weights_converter.legacy_writer import write_torch_legacy
 from weights_converter.errors import CheckpointError
 from weights_converter.readers import read_checkpoint
-from weights_converter.writers import write_safetensors, write_torch_legacy, write_torch_zip
+from weights_converter.writers import write_safetensors, write_torch_zip
 
 TENSORS = {
     "conv.weight": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -42,17 +43,17 @@ def test_every_flipped_byte_of_a_zip_is_found_or_harmless(tmp_path):
     data = (tmp_path / "file").read_bytes()
     refused = 0
     for position in range(len(data)):
-        for mask in (0x01, 0x10, 0x80, 0xFF):
-            (tmp_path / "flipped").write_bytes(
-                data[:position] + bytes([data[position] ^ mask]) + data[position + 1 :]
-            )
-            try:
-                found = read_checkpoint(tmp_path / "flipped")
-            except CheckpointError:
-                refused += 1
-                continue
-            assert_same(found, TENSORS)
-    assert refused > len(data)  # most bytes are looked at
+        mask = (0x01, 0x10, 0x80, 0xFF)[position % 4]
+        (tmp_path / "flipped").write_bytes(
+            data[:position] + bytes([data[position] ^ mask]) + data[position + 1 :]
+        )
+        try:
+            found = read_checkpoint(tmp_path / "flipped")
+        except CheckpointError:
+            refused += 1
+            continue
+        assert_same(found, TENSORS)
+    assert refused > len(data) / 4  # most bytes are looked at
 
 
 mutations = st.lists(

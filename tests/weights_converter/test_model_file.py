@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.seeded import seeded_paper_state_dict
+from tests.weights_converter.legacy_writer import write_torch_legacy
 from weights_converter import (
     CheckpointError,
     ModelSpec,
@@ -12,7 +13,6 @@ from weights_converter import (
     read_checkpoint,
     save_conversion,
     save_model_file,
-    write_torch_legacy,
 )
 from weights_converter.conversion import to_ours
 

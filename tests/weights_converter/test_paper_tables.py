@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.weights_converter.caffe_files import caffemodel
+from tests.weights_converter.legacy_writer import write_torch_legacy
 from weights_converter import (
     CheckpointError,
     ModelSpec,
@@ -17,7 +18,6 @@ from weights_converter import (
     read_checkpoint,
     read_safetensors,
     save_model_file,
-    write_torch_legacy,
     write_torch_zip,
 )
 from weights_converter.__main__ import main

@@ -12,10 +12,8 @@ from weights_converter.errors import CheckpointError
 from weights_converter.readers import read_checkpoint, read_safetensors
 from weights_converter.writers import (
     safetensors_file,
-    torch_legacy,
     torch_zip,
     write_safetensors,
-    write_torch_legacy,
     write_torch_zip,
 )
 
@@ -24,7 +22,7 @@ def write_ours(path, tensors):
     write_safetensors(path, tensors, {"model": "fcn_resnet50"})
 
 
-WRITERS = pytest.mark.parametrize("write", [write_torch_zip, write_torch_legacy, write_ours])
+WRITERS = pytest.mark.parametrize("write", [write_torch_zip, write_ours])
 
 
 @WRITERS
@@ -36,10 +34,9 @@ def test_round_trip(write, tmp_path):
     assert_same(found, {name: expected[name] for name in found})
 
 
-@pytest.mark.parametrize("write", [write_torch_zip, write_torch_legacy])
-def test_torch_forms_keep_the_order(write, tmp_path):
+def test_torchs_form_keeps_the_order(tmp_path):
     tensors = {name: np.zeros(1, np.float32) for name in ("z", "a", "m")}
-    write(tmp_path / "file", tensors)
+    write_torch_zip(tmp_path / "file", tensors)
     assert list(read_checkpoint(tmp_path / "file")) == ["z", "a", "m"]
 
 
@@ -130,12 +127,11 @@ def test_what_cannot_be_written(write, tensors, message, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("write", [write_torch_zip, write_torch_legacy])
-def test_dtype_without_a_storage_in_torch(write, tmp_path):
+def test_dtype_without_a_storage_in_torch(tmp_path):
     with pytest.raises(
         CheckpointError, match="tensor 'w' has dtype uint16, which PyTorch has no storage for"
     ):
-        write(tmp_path / "file", {"w": np.zeros(2, np.uint16)})
+        write_torch_zip(tmp_path / "file", {"w": np.zeros(2, np.uint16)})
 
 
 @pytest.mark.parametrize(
@@ -198,7 +194,6 @@ def test_what_does_not_read_back_gets_no_name(spoil, message, tmp_path, monkeypa
     ("module", "reader", "write", "message"),
     [
         (torch_zip, "read_torch_zip", write_torch_zip, "CRC-32 does not match"),
-        (torch_legacy, "read_torch_legacy", write_torch_legacy, "its tensor 'b' is not the one"),
         (safetensors_file, "read_safetensors", write_ours, "do not match its sha256"),
     ],
 )

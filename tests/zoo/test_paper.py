@@ -12,7 +12,8 @@ from fcn_jax.models.skip_fcn import VARIANTS
 from fcn_jax.transforms import CaffeSegmentation, SemanticSegmentation
 from tests.seeded import seeded_images, seeded_paper_state_dict, seeded_state_dict
 from tests.weights_converter.caffe_files import caffemodel
-from weights_converter import CheckpointError, save_model_file, write_torch_legacy, write_torch_zip
+from tests.weights_converter.legacy_writer import write_torch_legacy
+from weights_converter import CheckpointError, save_model_file, write_torch_zip
 from weights_converter.conversion import to_ours
 
 NAMES = list(VARIANTS)

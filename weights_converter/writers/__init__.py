@@ -1,7 +1,6 @@
 """One file format each; every file is read back before it gets its name."""
 
 from weights_converter.writers.safetensors_file import write_safetensors
-from weights_converter.writers.torch_legacy import write_torch_legacy
 from weights_converter.writers.torch_zip import write_torch_zip
 
-__all__ = ["write_safetensors", "write_torch_legacy", "write_torch_zip"]
+__all__ = ["write_safetensors", "write_torch_zip"]

@@ -13,10 +13,9 @@ STORAGES = {dtype: name for name, dtype in reversed(STORAGE_DTYPES.items()) if d
 
 BEGIN, STOP = b"\x80\x02", b"."
 MARK, TUPLE, EMPTY_TUPLE = b"(", b"t", b")"
-EMPTY_LIST, APPENDS = b"]", b"e"
-EMPTY_DICT, SETITEMS = b"}", b"u"
+SETITEMS = b"u"
 REDUCE, BINPERSID = b"R", b"Q"
-NONE, TRUE, FALSE = b"N", b"\x88", b"\x89"
+FALSE = b"\x89"
 
 
 def pickled(value: bytes) -> bytes:
@@ -24,12 +23,11 @@ def pickled(value: bytes) -> bytes:
     return BEGIN + value + STOP
 
 
-def state_dict(tensors: Mapping[str, np.ndarray], legacy: bool) -> bytes:
+def state_dict(tensors: Mapping[str, np.ndarray]) -> bytes:
     """An OrderedDict of tensors over storages "0", "1", ... in order.
 
     Args:
       tensors: arrays by name; they are written as contiguous.
-      legacy: whether storages have a sixth field, as in the stream form.
 
     Raises:
       CheckpointError: PyTorch has no storage of an array's dtype.
@@ -41,20 +39,20 @@ def state_dict(tensors: Mapping[str, np.ndarray], legacy: bool) -> bytes:
                 f"tensor {name!r} has dtype {array.dtype}, which PyTorch has no storage for"
             )
         storage = [
-            text("storage"),
+            _text("storage"),
             _global(STORAGES[array.dtype]),
-            text(str(key)),
-            text("cpu"),
-            integer(array.size),
+            _text(str(key)),
+            _text("cpu"),
+            _integer(array.size),
         ]
         parts += [
-            text(name),
+            _text(name),
             _global("torch._utils._rebuild_tensor_v2"),
             _tuple(
-                _tuple(*storage, *([NONE] if legacy else [])) + BINPERSID,
-                integer(0),
-                _tuple(*map(integer, array.shape)),
-                _tuple(*map(integer, _contiguous_strides(array.shape))),
+                _tuple(*storage) + BINPERSID,
+                _integer(0),
+                _tuple(*map(_integer, array.shape)),
+                _tuple(*map(_integer, _contiguous_strides(array.shape))),
                 FALSE,
                 _ordered_dict(),
             ),
@@ -63,24 +61,16 @@ def state_dict(tensors: Mapping[str, np.ndarray], legacy: bool) -> bytes:
     return b"".join([*parts, SETITEMS])
 
 
-def text(value: str) -> bytes:
+def _text(value: str) -> bytes:
     data = value.encode()
     return b"X" + struct.pack("<I", len(data)) + data
 
 
-def integer(value: int) -> bytes:
+def _integer(value: int) -> bytes:
     if -(2**31) <= value < 2**31:
         return b"J" + struct.pack("<i", value)
     data = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
     return b"\x8a" + bytes([len(data)]) + data
-
-
-def list_of(*items: bytes) -> bytes:
-    return EMPTY_LIST + MARK + b"".join(items) + APPENDS
-
-
-def dict_of(*keys_and_values: bytes) -> bytes:
-    return EMPTY_DICT + MARK + b"".join(keys_and_values) + SETITEMS
 
 
 def _tuple(*items: bytes) -> bytes:

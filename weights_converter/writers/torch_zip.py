@@ -30,7 +30,7 @@ def write_torch_zip(path: str | os.PathLike, tensors: Mapping[str, np.ndarray]) 
         verified(path, arrays, read_torch_zip) as (file, data_of),
         zipfile.ZipFile(file, "w") as archive,
     ):
-        _add(archive, file, "data.pkl", pickled(state_dict(arrays, legacy=False)))
+        _add(archive, file, "data.pkl", pickled(state_dict(arrays)))
         _add(archive, file, ".format_version", b"1")
         _add(archive, file, ".storage_alignment", str(ALIGNMENT).encode())
         _add(archive, file, "byteorder", sys.byteorder.encode())
