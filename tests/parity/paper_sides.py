@@ -12,8 +12,10 @@ import numpy as np
 from flax import nnx
 
 from fcn_jax.models.layers import Fixed
-from fcn_jax.models.skip_fcn import VARIANTS, LearnUpsampling, SkipFCN, create
+from fcn_jax.models.skip_fcn import SkipFCN, create
 from tests.parity.torch_reference import torch
+from weights_converter import ModelSpec
+from weights_converter.spec import LearnUpsampling
 
 NAMES = ("fcn32s_vgg16", "fcn16s_vgg16", "fcn8s_vgg16", "fcn8s_atonce_vgg16", "fcn32s_alexnet")
 NUM_CLASSES = 5
@@ -203,22 +205,21 @@ def filled_torch(module: torch.nn.Module, arrays: dict[str, np.ndarray]) -> torc
 
 def jax_paper(name: str, dtype=jnp.float64, learn_upsampling: LearnUpsampling = "none") -> SkipFCN:
     """Builds ours with the same weights, in evaluation mode."""
-    return filled_jax(
-        name,
-        seeded_paper_state_dict(name),
+    spec = ModelSpec(
+        name=name,
+        num_classes=NUM_CLASSES,
         features=narrow_features(name),
         fc_features=FC_FEATURES,
-        num_classes=NUM_CLASSES,
         learn_upsampling=learn_upsampling,
-        param_dtype=dtype,
     )
+    return filled_jax(spec, seeded_paper_state_dict(name), param_dtype=dtype)
 
 
-def filled_jax(name: str, arrays: dict[str, np.ndarray], **settings) -> SkipFCN:
+def filled_jax(spec: ModelSpec, arrays: dict[str, np.ndarray], param_dtype=jnp.float32) -> SkipFCN:
     """Builds a model around the arrays, in evaluation mode; every array is used once."""
 
     def build() -> SkipFCN:
-        return create(VARIANTS[name], rngs=nnx.Rngs(0), **settings)
+        return create(spec, rngs=nnx.Rngs(0), param_dtype=param_dtype)
 
     model = nnx.eval_shape(build)
     params = to_our_params(arrays)

@@ -5,12 +5,16 @@ import pytest
 
 from tests.parity.torch_reference import torch, torchvision
 from tests.weights_converter.caffe_files import caffemodel
-from weights_converter import load_model_file, read_checkpoint, save_model_file
-from weights_converter.engine import to_ours
+from weights_converter import ModelSpec, load_model_file, read_checkpoint, save_model_file
+from weights_converter.conversion import to_ours
+from weights_converter.spec import PUBLISHED_WIDTHS
 from weights_converter.tables import paper
-from weights_converter.tables.layer import SOURCE, Architecture
+from weights_converter.tables.layer import SOURCE
 
-WIDTHS = {"vgg16": (2, 3, 4, 5, 6, 8), "caffenet": (2, 4, 4, 6, 2, 5)}
+WIDTHS = {
+    "vgg16": {"features": (2, 3, 4, 5, 6), "fc_features": 8},
+    "caffenet": {"features": (2, 4, 4, 6, 2), "fc_features": 5},
+}
 ONCE = pytest.mark.parametrize("new", [True, False], ids=["zip", "stream"])
 
 
@@ -50,8 +54,8 @@ def test_a_module_of_the_port_goes_in_and_comes_back(name, new, tmp_path):
     state_dict = module.state_dict()
     torch.save(state_dict, tmp_path / "in.pth", _use_new_zipfile_serialization=new)
     conversion = load_model_file(tmp_path / "in.pth")
-    assert conversion.architecture == Architecture(name, 3, False, WIDTHS["vgg16"])
-    save_model_file(tmp_path / "out.pth", conversion.params)
+    assert conversion.spec == ModelSpec(name=name, num_classes=3, **WIDTHS["vgg16"])
+    save_model_file(tmp_path / "out.pth", conversion.params, conversion.spec)
     back = torch.load(tmp_path / "out.pth", weights_only=True)
     assert list(back) == list(state_dict)
     assert all(torch.equal(back[key], state_dict[key]) for key in state_dict)
@@ -63,7 +67,7 @@ def test_a_training_checkpoint_of_the_port(new, tmp_path):
     module = Port(*PORTS["fcn16s_vgg16"])
     checkpoint = {"epoch": 1, "arch": "FCN16s", "model_state_dict": module.state_dict(), "best_mean_iu": 0.5}
     torch.save(checkpoint, tmp_path / "f.pth.tar", _use_new_zipfile_serialization=new)
-    assert load_model_file(tmp_path / "f.pth.tar").architecture.model_name == "fcn16s_vgg16"
+    assert load_model_file(tmp_path / "f.pth.tar").spec.name == "fcn16s_vgg16"
 
 
 def test_a_caffe_file_and_the_port_are_one_network(tmp_path):
@@ -89,7 +93,7 @@ def convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, groups: int = 
 def test_a_matrix_and_its_convolution_are_one_function():
     """fc6 flattens (C, H, W); where the kernel covers its whole input, both must give the same numbers."""
     tensors = {}
-    for row in paper.torchvision_layers(Architecture("vgg16", widths=WIDTHS["vgg16"])):
+    for row in paper.torchvision_layers(ModelSpec(name="vgg16", **WIDTHS["vgg16"])):
         for leaf in row.kind.leaves:
             array = torch.randn(row.leaf_shape(leaf, SOURCE), dtype=torch.float64)
             tensors[row.name(leaf, SOURCE)] = array.numpy()
@@ -103,7 +107,7 @@ def test_a_matrix_and_its_convolution_are_one_function():
 
 def test_groups_are_contiguous_halves():
     tensors = {}
-    for row in paper.classifier_layers(Architecture("caffenet", widths=WIDTHS["caffenet"])):
+    for row in paper.classifier_layers(ModelSpec(name="caffenet", **WIDTHS["caffenet"])):
         for leaf in row.kind.leaves:
             array = torch.randn(row.leaf_shape(leaf, SOURCE), dtype=torch.float64)
             tensors[row.name(leaf, SOURCE)] = array.numpy()
@@ -134,13 +138,14 @@ def test_a_deconvolution_adds_each_input_times_the_kernel():
 def test_torchvision_keys_are_torchvisions():
     with torch.device("meta"):
         state_dict = torchvision.models.vgg16(weights=None).state_dict()
-    rows = paper.torchvision_layers(Architecture("vgg16"))
+    rows = paper.torchvision_layers(ModelSpec(name="vgg16"))
     shapes = {
         row.name(leaf, SOURCE): row.leaf_shape(leaf, SOURCE) for row in rows for leaf in row.kind.leaves
     }
     assert {key: tuple(t.shape) for key, t in state_dict.items() if "classifier.6" not in key} == shapes
     tensors = {key: np.broadcast_to(np.float32(0), tuple(t.shape)) for key, t in state_dict.items()}
-    assert to_ours(tensors).architecture == Architecture("vgg16", widths=paper.WIDTHS["vgg16"])
+    features, fc_features = PUBLISHED_WIDTHS["vgg16"]
+    assert to_ours(tensors).spec == ModelSpec(name="vgg16", features=features, fc_features=fc_features)
 
 
 @pytest.mark.parametrize("name", ["alexnet", "vgg11", "vgg13", "vgg19", "vgg16_bn", "squeezenet1_1"])

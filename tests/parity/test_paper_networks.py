@@ -24,6 +24,7 @@ from tests.parity.paper_sides import (
 )
 from tests.parity.sides import from_torch, relative_error, to_torch, torch
 from tests.seeded import seeded_images
+from weights_converter import ModelSpec
 
 SIZES = [(1, 1, 1), (2, 33, 47), (1, 97, 130)]
 LARGE = [pytest.param((1, *size), marks=pytest.mark.slow) for size in ((224, 224), (375, 500))]
@@ -93,6 +94,6 @@ def test_the_logits_are_pytorchs_at_full_width(name):
     images = seeded_images(1, 33, 47).astype(np.float32)
     with torch.no_grad():
         expected = filled_torch(module, arrays)(to_torch(images, torch.float32))
-    got = forward(filled_jax(name, arrays), images)["out"]
+    got = forward(filled_jax(ModelSpec(name=name, num_classes=21), arrays), images)["out"]
     assert got.shape == (1, 33, 47, 21)
     assert relative_error(got, from_torch(expected)) < 1e-5  # seen: 1.0e-6

@@ -4,7 +4,7 @@ import pytest
 
 from fcn_jax.categories import VOC_CATEGORIES
 from fcn_jax.weights import get_weight
-from fcn_jax.weights.published.torchvision import MODEL_WEIGHTS
+from fcn_jax.weights.published.catalog import MODEL_WEIGHTS
 from fcn_jax.weights.published.paper import VGG16_Weights
 from tests.parity.torch_reference import torchvision
 
