@@ -72,11 +72,14 @@ class Side:
                 text=True,
                 env=environment,
             )
+        assert self.process.stdin is not None  # both are pipes
+        assert self.process.stdout is not None
+        self.asked, self.answers = self.process.stdin, self.process.stdout
         self.facts = json.loads(self._line(folder))
         self.facts["start_up"] = self.facts.pop("answered") - begin
 
     def _line(self, folder: Path) -> str:
-        for line in self.process.stdout:
+        for line in self.answers:
             if line.startswith("{"):
                 return line
         raise RuntimeError((folder / "errors.txt").read_text().strip()[-2000:] or "ended without a word")
@@ -90,9 +93,9 @@ class Side:
 
     def _ask(self, word: str) -> str:
         try:
-            self.process.stdin.write(f"{word}\n")
-            self.process.stdin.flush()
-            answer = self.process.stdout.readline()
+            self.asked.write(f"{word}\n")
+            self.asked.flush()
+            answer = self.answers.readline()
         except BrokenPipeError:
             answer = ""
         if not answer:
@@ -133,12 +136,7 @@ def measure(options, device: str, folder: Path, model: str, size, batch: int, pr
             print(f"  {name} left out: {str(error).splitlines()[-1]}", flush=True)
     if not workers:
         raise RuntimeError(f"no side could be measured: {'; '.join(skipped.values()) or 'none is installed'}")
-    times: dict[str, list[float]] = {worker.name: [] for worker in workers}
-    for number in range(options.rounds):
-        turn = number % len(workers)
-        for worker in workers[turn:] + workers[:turn]:
-            time.sleep(PAUSE)
-            times[worker.name].append(worker.go())
+    times = take_turns(workers, options.rounds)
     rows = []
     for worker in workers:
         worker.end()
@@ -165,6 +163,17 @@ def measure(options, device: str, folder: Path, model: str, size, batch: int, pr
         "rows": rows,
         "skipped": skipped,
     }
+
+
+def take_turns(workers: list[Side], rounds: int) -> dict[str, list[float]]:
+    """Measures the sides in turn, each round from another one on; gives the seconds of each by its name."""
+    times: dict[str, list[float]] = {worker.name: [] for worker in workers}
+    for number in range(rounds):
+        turn = number % len(workers)
+        for worker in workers[turn:] + workers[:turn]:
+            time.sleep(PAUSE)
+            times[worker.name].append(worker.go())
+    return times
 
 
 def installed(side: str) -> bool:
@@ -221,7 +230,7 @@ def matrix_rate(device: str, precision: str) -> float:
     for _ in range(10):
         begin = time.perf_counter()
         if device == "cuda":
-            matrix @ matrix
+            torch.matmul(matrix, matrix)
             torch.cuda.synchronize()
         else:
             torch.nn.functional.conv2d(pixels, matrix[:, :, None, None])
@@ -316,7 +325,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=["fcn_resnet50"], metavar="NAME")
     parser.add_argument("--sizes", nargs="+", type=parse_size, default=[(520, 520)], metavar="HxW")
     parser.add_argument("--batches", nargs="+", type=int, default=[1], metavar="N")

@@ -70,7 +70,7 @@ def rate(batches: Batches, count: int, *, workers: int, threads: int, warm_up: i
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("images", type=Path)
     parser.add_argument("labels", type=Path)
     parser.add_argument("--batch-size", type=int, default=16)

@@ -12,14 +12,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
+Output = Literal["logits", "labels"]
 Run = Callable[[], np.ndarray]
 """Computes and waits; gives logits (N, H, W, C), or labels (N, H, W)."""
 
 
-def fcn_jax_side(task: dict, images: np.ndarray, output: str, direct: bool) -> tuple[Callable, Callable]:
+def fcn_jax_side(task: dict, images: np.ndarray, output: Output, direct: bool) -> tuple[Callable, Callable]:
     """This package: the compiled inference form, or the plain model under jax.jit."""
     import jax
     import jax.numpy as jnp
@@ -37,14 +39,12 @@ def fcn_jax_side(task: dict, images: np.ndarray, output: str, direct: bool) -> t
         structure = Structure(model)
         params, rest = structure.split(model)
         arrays = params | rest
-
-        def function(arrays, images):
-            return structure.merge(arrays)(images)
+        compiled = jax.jit(lambda arrays, images: structure.merge(arrays)(images))
     else:
         arrays, function = inference_function(model, output=output)
+        compiled = jax.jit(function)
     del model
     arrays, batch = jax.device_put((arrays, images))
-    compiled = jax.jit(function)
 
     def run():
         return jax.block_until_ready(compiled(arrays, batch))
@@ -66,7 +66,8 @@ def torch_side(task: dict, images: np.ndarray, mode: str | None) -> tuple[Callab
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
     if device == "cpu":
         torch.set_num_threads(len(os.sched_getaffinity(0)))
-    module = build_module(task["model"], task["weights"]).to(device, memory_format=torch.channels_last)
+    module = build_module(task["model"], task["weights"])
+    module.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # torch's types leave it out
     batch = torch.tensor(images, device=device).permute(0, 3, 1, 2)  # so it is channels_last already
     if precision == "bfloat16":
         module, batch = module.bfloat16(), batch.bfloat16()
@@ -79,6 +80,7 @@ def torch_side(task: dict, images: np.ndarray, mode: str | None) -> tuple[Callab
 
     @torch.inference_mode()
     def several(count: int):
+        logits: Any = None
         for _ in range(count):
             logits = module(batch)["out"]
         if device == "cuda":
@@ -90,7 +92,7 @@ def torch_side(task: dict, images: np.ndarray, mode: str | None) -> tuple[Callab
 
 def onnxruntime_side(task: dict, images: np.ndarray) -> tuple[Callable, Callable]:
     """ONNX Runtime on the CPU, from a model that PyTorch exports."""
-    import onnxruntime
+    import onnxruntime  # pyright: ignore[reportMissingImports]  # of the extra `bench`, which lint does without
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = len(os.sched_getaffinity(0))
@@ -98,6 +100,7 @@ def onnxruntime_side(task: dict, images: np.ndarray) -> tuple[Callable, Callable
     feed = {session.get_inputs()[0].name: np.ascontiguousarray(images.transpose(0, 3, 1, 2))}
 
     def several(count: int):
+        logits: Any = None
         for _ in range(count):
             (logits,) = session.run(None, feed)
         return logits
@@ -107,7 +110,7 @@ def onnxruntime_side(task: dict, images: np.ndarray) -> tuple[Callable, Callable
 
 def openvino_side(task: dict, images: np.ndarray) -> tuple[Callable, Callable]:
     """OpenVINO on the CPU, from the same file; float32 throughout."""
-    import openvino
+    import openvino  # pyright: ignore[reportMissingImports]  # likewise
 
     settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     compiled = openvino.Core().compile_model(task["onnx"], "CPU", settings)
@@ -115,6 +118,7 @@ def openvino_side(task: dict, images: np.ndarray) -> tuple[Callable, Callable]:
     request = compiled.create_infer_request()
 
     def several(count: int):
+        logits: Any = None
         for _ in range(count):
             logits = request.infer([batch])[compiled.output(0)]
         return logits

@@ -59,13 +59,14 @@ Step = Callable[[], float]
 
 def torch_side(module: torch.nn.Module, images, labels, *, device: str, bfloat16: bool, compiled: bool):
     """Gives a step as torchvision's `references/segmentation` makes it; and the parameters by name."""
-    module = copy.deepcopy(module).to(device, memory_format=torch.channels_last).train()
+    module = copy.deepcopy(module).train()
+    module.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # torch's types leave it out
     batch = torch.tensor(images, device=device).permute(0, 3, 1, 2)  # so it is channels_last already
     target = torch.tensor(labels, device=device, dtype=torch.long)
     groups = [
-        {"params": module.backbone.parameters()},
-        {"params": module.classifier.parameters()},
-        {"params": module.aux_classifier.parameters(), "lr": LEARNING_RATE * 10},
+        {"params": module.get_submodule("backbone").parameters()},
+        {"params": module.get_submodule("classifier").parameters()},
+        {"params": module.get_submodule("aux_classifier").parameters(), "lr": LEARNING_RATE * 10},
     ]
     optimizer = torch.optim.SGD(groups, lr=LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (1 - step / STEPS) ** 0.9)
@@ -104,6 +105,8 @@ def jax_side(name: str, module: torch.nn.Module, images, labels, *, bfloat16: bo
     """Gives our step, from the module's weights; and the gradient likewise."""
     weights = {key: tensor.numpy() for key, tensor in module.state_dict().items()}
     model = fcn_jax.get_model(name, weights=weights, dtype=jnp.bfloat16 if bfloat16 else None)
+    assert isinstance(model, fcn_jax.FCN)
+    assert model.aux_classifier is not None
     model.classifier.dropout.rate = model.aux_classifier.dropout.rate = 0.0
     model.train()
     structure = Structure(model)
@@ -240,7 +243,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model", choices=["fcn_resnet50", "fcn_resnet101"], default="fcn_resnet50")
     parser.add_argument("--size", type=parse_size, default=(224, 224), metavar="HxW")
     parser.add_argument("--batch", type=int, default=2)

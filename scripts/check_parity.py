@@ -42,7 +42,7 @@ def torchvision_side(checkpoint: str):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("checkpoint", help="a .pth file of torchvision's fcn_resnet50 or fcn_resnet101")
     parser.add_argument("pictures", nargs="+")
     options = parser.parse_args()

@@ -5,6 +5,8 @@ import sys
 
 import torch
 
+DECLARED = []  # torch.library.Library; what one declares lasts as long as the object
+
 
 def import_torchvision():
     """Imports torchvision; beside a CPU-only torch the operators it expects must be declared first."""
@@ -18,7 +20,7 @@ def import_torchvision():
     library = torch.library.Library("torchvision", "DEF")
     for operator in ("nms", "qnms"):
         library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    import_torchvision.library = library  # the declarations last as long as this object
+    DECLARED.append(library)
     return importlib.import_module("torchvision")
 
 
@@ -57,9 +59,9 @@ class FCN8s(torch.nn.Module):
                 x = self.get_submodule(f"conv{block}_{index}")(x).relu_()
             x = pools[block] = torch.nn.functional.max_pool2d(x, 2, ceil_mode=True)
         x = self.fc7(self.fc6(x).relu_()).relu_()  # dropout does nothing here
-        x = self.upscore2(self.score_fr(x))
-        x = self.upscore_pool4(x + cropped(self.score_pool4(pools[4]), 5, x))
-        x = self.upscore8(x + cropped(self.score_pool3(pools[3]), 9, x))
+        x = self.get_submodule("upscore2")(self.score_fr(x))
+        x = self.get_submodule("upscore_pool4")(x + cropped(self.score_pool4(pools[4]), 5, x))
+        x = self.get_submodule("upscore8")(x + cropped(self.score_pool3(pools[3]), 9, x))
         return {"out": cropped(x, 31, images)}
 
 
