@@ -152,7 +152,7 @@ class Planner:
     def _advice(self) -> str:
         if not (isinstance(self.transforms, Preset) and self.transforms.resizes):
             return "crop or shrink it"
-        return "crop it, or pass transforms=SemanticSegmentation(resize_size=...) with a smaller size"
+        return "crop it, or have it resized with a smaller {resize_size}"
 
     def advice_on_memory(self, plans: Sequence[Plan]) -> str:
         """Says what would help where the memory was too small for these plans."""

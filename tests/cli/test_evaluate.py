@@ -7,19 +7,18 @@ import pytest
 from PIL import Image
 
 import fcn_jax
-from fcn_jax.visualization.confusion import confusion_picture
 from fcn_jax.datasets import open_dataset
 from fcn_jax.evaluation import Evaluator
-
-SMALL = {"features": (2, 2, 2, 2, 2), "fc_features": 2}
+from tests.seeded import seeded_paper_state_dict
+from tests.weights_converter.legacy_writer import write_torch_legacy
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    model = fcn_jax.fcn32s_vgg16(num_classes=6, **SMALL)
-    model.score_fr.bias[...] = np.arange(6)  # finds a class, right or wrong
-    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
-    fcn_jax.save_weights(model, path)
+    """A narrow network with the scenes' six classes, as the PyTorch port saves it."""
+    path = tmp_path_factory.mktemp("weights") / "small.pth"
+    tensors = seeded_paper_state_dict("fcn32s_vgg16", num_classes=6).items()
+    write_torch_legacy(path, {name: array.astype(np.float32) for name, array in tensors})
     return path
 
 
@@ -44,7 +43,7 @@ def test_scores_of_three_scenes(cli, weights, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--scales", "1,x"], "--scales: expected numbers above 0, such as 0.75,1,1.25; got '1,x'"),
+        (["--scales", "1,x"], "--scales: expected numbers above 0, such as 0.75,1,1.25, got '1,x'"),
         (["--limit", "0"], "--limit: expected a number of pictures of at least 1, got 0"),
         (["--split", "tset"], "tset"),
         (["--data-dir", "somewhere"], "somewhere"),
@@ -59,20 +58,13 @@ def test_mistakes(cli, weights, tmp_path, arguments, expected):
     assert expected in err
 
 
-def test_other_classes_than_the_datasets(cli, tmp_path):
-    fcn_jax.save_weights(fcn_jax.fcn32s_vgg16(num_classes=4, **SMALL), tmp_path / "four.safetensors")
-    status, _, err = cli(
-        "evaluate", "--dataset", "scenes", "--weights", tmp_path / "four.safetensors", "--output", tmp_path
-    )
+def test_other_classes_than_the_datasets(cli, port, tmp_path):
+    status, _, err = cli("evaluate", "--dataset", "scenes", "--weights", port, "--output", tmp_path)
     assert status == 1
-    assert "expected a dataset of 4 classes, as the model has, got 6: background, disc" in err
+    assert "expected a dataset of 5 classes, as the model has, got 6: background, disc" in err
 
 
-def test_the_picture_of_a_confusion_matrix():
-    counts = np.array([[8, 2, 0], [0, 5, 0], [0, 0, 0]])
-    picture = np.asarray(confusion_picture(counts, ["road", "tree", "sky"]))
-    dark = (picture == (20, 70, 140)).all(-1)
-    assert dark.sum() > 1000  # the cell of the class that is always right
-    assert (picture == (236, 236, 238)).all(-1).sum() > 3000  # the row of the class that does not occur
-    with pytest.raises(ValueError, match=r"expected counts \(2, 2\), got \(3, 3\)"):
-        confusion_picture(counts, ["road", "tree"])
+def test_a_dataset_without_its_folder(cli, weights, tmp_path):
+    ended = cli("evaluate", "--dataset", "voc", "--weights", weights, "--output", tmp_path)
+    said = "expected the folder with the files of voc, got none; give it as --data-dir"
+    assert ended == (1, "", f"fcn-jax: error: {said}\n")

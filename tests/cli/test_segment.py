@@ -5,17 +5,19 @@ import errno
 import json
 import os
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 from PIL import Image
 
-import fcn_jax.zoo
 from fcn_jax.cli import segment
+from fcn_jax.cli.pictures import check_output, output_stems
+from fcn_jax.errors import ArrayError, OutOfMemoryError, SettingError
 from fcn_jax.transforms import ImageClassification, SemanticSegmentation
 from fcn_jax.weights import FCN_ResNet50_Weights, FCN_ResNet101_Weights
-from weights_converter import load_model_file
+from weights_converter import load_model_file, write_safetensors
 
 NAMES = ["sky", "sea", "sand", "a rock", "Über"]
 
@@ -39,7 +41,7 @@ def run(cli, checkpoint, picture, tmp_path_factory):
     (photos / ".b.png").write_text("not tried")
     (photos / "folder.png").mkdir()
     (folder / "names.txt").write_text("\n".join(NAMES), encoding="utf-8")
-    options = ["--weights", checkpoint, "--resize", 64, "--classes", "a rock,0", "--model", "fcn_resnet50"]
+    options = ["--weights", checkpoint, "--resize", 64, "--classes", "a rock,0", "--model", "fcn8s_vgg16"]
     options += ["--categories", folder / "names.txt", "--output", folder / "out"]
     return photos, folder / "out", cli("segment", photos, *options)
 
@@ -112,7 +114,7 @@ def test_the_summary(run, segmenter, checkpoint):
     assert list(summary) == names
     assert summary["dtype"] == "float32"
     assert [summary[key] for key in how] == ["auto", None, False]
-    assert (summary["model"], summary["weights"]) == ("fcn_resnet50", str(checkpoint))
+    assert (summary["model"], summary["weights"]) == ("fcn8s_vgg16", str(checkpoint))
     assert summary["transforms"] == SemanticSegmentation(resize_size=64).to_dict()
     assert summary["categories"] == NAMES
     for item in summary["images"]:
@@ -169,17 +171,29 @@ def test_interrupted_half_way(cli, checkpoint, picture, tmp_path, monkeypatch):
     assert sorted(p.name for p in output.iterdir()) == [*(f"a_{kind}.png" for kind in kinds), "summary.json"]
 
 
-def test_what_the_file_says_of_itself(cli, checkpoint, picture, tmp_path, monkeypatch):
+def test_what_the_file_says_of_itself(cli, checkpoint, picture, tmp_path):
     """Names and preset come from its metadata; --resize changes the size and nothing else."""
     preset = SemanticSegmentation(resize_size=300, mean=(0.5, 0.5, 0.5))
+    palette = [[250, 10 * index, 0] for index in range(5)]
     metadata = {"categories": json.dumps(NAMES), "transforms": json.dumps(preset.to_dict())}
-    state(monkeypatch, metadata)
+    state(checkpoint, tmp_path / "own.safetensors", metadata | {"palette": json.dumps(palette)})
     picture().save(tmp_path / "a.png")
-    options = ["--weights", checkpoint, "--resize", 64, "--output", tmp_path / "out", "--classes", "Über"]
+    options = [
+        "--weights",
+        tmp_path / "own.safetensors",
+        "--resize",
+        64,
+        "--output",
+        tmp_path / "out",
+        "--classes",
+        "Über",
+    ]
     assert cli("segment", tmp_path / "a.png", *options).status == 0
     summary = summary_of(tmp_path / "out")
     assert summary["categories"] == NAMES
     assert summary["transforms"] == dataclasses.replace(preset, resize_size=64).to_dict()
+    with Image.open(tmp_path / "out" / "a_labels.png") as labels:
+        assert labels.getpalette()[:15] == np.ravel(palette).tolist()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are text")
@@ -195,13 +209,11 @@ def test_a_file_name_that_is_no_text(cli, checkpoint, picture, tmp_path, monkeyp
     assert summary_of(tmp_path / "out")["images"][0]["source"] == str(tmp_path / name)
 
 
-def state(monkeypatch, metadata):
-    """Makes the weights say this of themselves."""
-
-    def read(path, model_name=None):
-        return dataclasses.replace(load_model_file(path, model_name=model_name), metadata=metadata)
-
-    monkeypatch.setattr(fcn_jax.zoo, "read_weights", read)
+def state(checkpoint, target, metadata):
+    """Copies the checkpoint, with these metadata in place of its own."""
+    conversion = load_model_file(checkpoint)
+    own = {name: conversion.metadata[name] for name in ("format", "spec")}
+    write_safetensors(target, conversion.params, own | metadata)
 
 
 def preset(**changes):
@@ -211,38 +223,40 @@ def preset(**changes):
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        ({"categories": "not json"}, "Expecting value"),
-        ({"categories": "3"}, "categories: expected a list of names"),
+        ({"categories": "not json"}, "categories: expected JSON, got 'not json'"),
+        ({"categories": "3"}, "categories: expected a list, got 3"),
         ({"categories": "[1, 2, 3, 4, 5]"}, "categories: expected a list of names"),
-        ({"categories": '["a", "b"]'}, "categories: expected 5 names, got 2"),
+        ({"categories": '["a", "b"]'}, "categories: expected 5, one for each class, got 2"),
         ({"categories": "[" * 10**5}, ""),
         ({"transforms": "[]"}, ""),
-        ({"transforms": '{"name": "Flip"}'}, "expected the name of a preset"),
+        ({"transforms": '{"name": "Flip"}'}, "transforms: expected the name of a preset"),
         (
             {"transforms": json.dumps(ImageClassification(crop_size=224).to_dict())},
             "transforms: expected a preset that keeps the whole picture, got ImageClassification",
         ),
-        ({"transforms": preset(resize_size="520")}, "resize_size: expected a length of at least 1"),
-        ({"transforms": preset(resize_size=-5)}, "resize_size: expected a length of at least 1"),
+        (
+            {"transforms": preset(resize_size="520")},
+            "transforms: resize_size: expected a length of at least 1",
+        ),
+        ({"transforms": preset(resize_size=-5)}, "transforms: resize_size: expected a length of at least 1"),
         ({"transforms": preset(mean=[1, 2])}, ""),
         ({"transforms": preset(std={})}, ""),
     ],
 )
-def test_metadata_that_make_no_sense(cli, wrong, monkeypatch, metadata, message):
-    state(monkeypatch, metadata)
-    status, out, err = cli("segment", "a.png", "--weights", "seeded.pth")
+def test_metadata_that_make_no_sense(cli, wrong, checkpoint, metadata, message):
+    state(checkpoint, wrong / "odd.safetensors", metadata)
+    status, out, err = cli("segment", "a.png", "--weights", "odd.safetensors")
     assert (status, out) == (1, "")
-    assert err.startswith(f"fcn-jax: error: seeded.pth: its metadata are not as expected: {message}")
+    assert err.startswith(f"fcn-jax: error: odd.safetensors: its metadata are not as expected: {message}")
     assert not (wrong / "segmented").exists()
 
 
 @pytest.fixture
-def wrong(tmp_path, checkpoint, classifier, picture, monkeypatch):
+def wrong(tmp_path, checkpoint, port, classifier, picture, monkeypatch):
     """A working folder with a good picture, good weights, and much that is wrong."""
-    os.link(checkpoint, tmp_path / "seeded.pth")
-    os.link(classifier, tmp_path / "resnet50.pth")
-    with checkpoint.open("rb") as file:
-        (tmp_path / "truncated.pth").write_bytes(file.read(300_000))
+    os.link(checkpoint, tmp_path / "seeded.safetensors")
+    os.link(classifier, tmp_path / "vgg16.pth")
+    (tmp_path / "truncated.pth").write_bytes(port.read_bytes()[:30_000])
     (tmp_path / "page.pth").write_text("<html>not found</html>")
     (tmp_path / "three.txt").write_text("a\nb\nc\n")
     (tmp_path / "taken").write_text("a file")
@@ -254,7 +268,7 @@ def wrong(tmp_path, checkpoint, classifier, picture, monkeypatch):
     return tmp_path
 
 
-GOOD = ["a.png", "--weights", "seeded.pth"]
+GOOD = ["a.png", "--weights", "seeded.safetensors"]
 FAILURES = {
     "missing": (
         ["no.jpg", "no"],
@@ -270,14 +284,14 @@ FAILURES = {
         [*GOOD, "--classes", "0,-1"],
         "--classes: expected a class, got '-1'; there are class 0, ",
     ),
-    "resize": ([*GOOD, "--resize", "-1"], "--resize: expected 0 or a length in pixels, got -1"),
+    "resize": ([*GOOD, "--resize", "-1"], "--resize: expected a length of at least 1, or None, got -1"),
     "contradiction": (
         [*GOOD, "--model", "fcn_resnet101"],
-        "seeded.pth: expected the tensors of fcn_resnet101, got those of fcn_resnet50",
+        "seeded.safetensors: expected the tensors of fcn_resnet101, got those of fcn8s_vgg16",
     ),
     "classifier": (
-        ["a.png", "--weights", "resnet50.pth"],
-        "resnet50.pth: expected weights of a model that segments, one of fcn_resnet50, fcn_resnet101, ",
+        ["a.png", "--weights", "vgg16.pth"],
+        "vgg16.pth: expected weights of a model that segments, one of fcn_resnet50, fcn_resnet101, ",
     ),
     "truncated": (["a.png", "--weights", "truncated.pth"], "truncated.pth: "),
     "foreign": (["a.png", "--weights", "page.pth"], "page.pth: is a web page, not a checkpoint"),
@@ -291,8 +305,8 @@ FAILURES = {
     "other_models_weights": (
         ["a.png", "--model", "fcn_resnet50", "--weights", "FCN_ResNet101_Weights.DEFAULT"],
         "--weights: expected a checkpoint file, or DEFAULT, or another name of published weights "
-        "(FCN_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1, FCN_ResNet50_Weights.DEFAULT); got "
-        "'FCN_ResNet101_Weights.DEFAULT', and there is no such file and no such name",
+        "(FCN_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1, FCN_ResNet50_Weights.DEFAULT), got "
+        "'FCN_ResNet101_Weights.DEFAULT'; there is no such file and no such name",
     ),
     "categories": (
         [*GOOD, "--categories", "three.txt"],
@@ -312,7 +326,7 @@ FAILURES = {
         f"--output {os.path.join('taken', 'out')}: expected a folder, but taken is a file; choose another",
     ),
     "overwriting": (
-        ["a.png", "a_labels.png", "--weights", "seeded.pth", "--output", "."],
+        ["a.png", "a_labels.png", "--weights", "seeded.safetensors", "--output", "."],
         "a_labels.png: could be overwritten by the output; choose another folder with --output",
     ),
 }
@@ -352,7 +366,7 @@ def test_published_weights_without_a_network(cli, wrong, monkeypatch, options, w
     assert err.startswith(f"fcn-jax: error: cannot have {weights!r} ({weights.file_name})\n")
     assert weights.url in err  # what to fetch elsewhere
     assert f"put the file at\n    {wrong / 'cache' / weights.file_name}\n" in err
-    assert "or anywhere, and give its path as --weights\n" in err
+    assert "--weights" in err.splitlines()[-1]
     assert not (wrong / "segmented").exists()
     assert ("FCN_JAX_OFFLINE" in os.environ) == (
         "--offline" not in options
@@ -361,21 +375,23 @@ def test_published_weights_without_a_network(cli, wrong, monkeypatch, options, w
 
 def test_a_file_of_many_pixels_is_refused_unless_asked_for(cli, wrong, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    status, _, err = cli("segment", "a.png", "--weights", "seeded.pth")
+    status, _, err = cli("segment", "a.png", "--weights", "seeded.safetensors")
     assert status == 1
-    assert err.endswith("crop it first or give a larger --max-pixels\n")
-    assert cli("segment", "a.png", "--weights", "seeded.pth", "--max-pixels", 10**6)[0] == 0
-    assert cli("segment", "a.png", "--weights", "seeded.pth", "--max-pixels", 20)[0] == 1
+    assert err.endswith("crop it first or raise --max-pixels\n")
+    small = ["a.png", "--weights", "seeded.safetensors", "--resize", 64]
+    assert cli("segment", *small, "--max-pixels", 60 * 48)[0] == 0
+    assert cli("segment", *small, "--max-pixels", 60 * 48 - 1)[0] == 1
+    assert Image.MAX_IMAGE_PIXELS == 10  # as before
     assert "--max-pixels: expected at least 1" in cli("segment", "a.png", "--max-pixels", 0).err
 
 
 def test_a_picture_too_long_is_refused_with_numbers(cli, wrong):
-    status, out, err = cli("segment", "long.png", "--weights", "seeded.pth", "--output", "out")
+    status, out, err = cli("segment", "long.png", "--weights", "seeded.safetensors", "--output", "out")
     assert status == 1
     assert out == f"0 of 1 segmented, into out{os.sep}\n"
     assert err.startswith("fcn-jax: error: long.png: expected a picture of at most 8,000,000 pixels")
-    assert "got 20 x 8000, which becomes 520 x 208000 = 108,160,000" in err
-    assert "or choose a smaller --resize\n" in err
+    assert "got 20 x 8000, which becomes 720 x 208200 = 149,904,000" in err
+    assert "; crop it, or have it resized with a smaller --resize\n" in err
     summary = summary_of(wrong / "out")
     assert summary["failed"] == [
         {"source": "long.png", "error": err.removeprefix("fcn-jax: error: ").rstrip()}
@@ -386,10 +402,11 @@ def test_a_picture_too_long_is_refused_with_numbers(cli, wrong):
 @pytest.mark.parametrize(
     ("failure", "said"),
     [
-        (MemoryError(), "MemoryError"),
-        (ValueError("expected finite logits"), "expected finite logits"),
+        (MemoryError(), "there is not enough memory"),
+        (OutOfMemoryError("out of memory", hint="try {tile}"), "out of memory; try --tile"),
+        (ArrayError("expected finite logits"), "expected finite logits"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "No space left on device"),
-        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED"), "RESOURCE_EXHAUSTED"),
+        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED"), "there is not enough memory: RESOURCE_EXHAUSTED"),
     ],
 )
 def test_one_failure_does_not_stop_the_others(cli, wrong, monkeypatch, failure, said):
@@ -399,7 +416,7 @@ def test_one_failure_does_not_stop_the_others(cli, wrong, monkeypatch, failure, 
         raise failure
 
     monkeypatch.setattr(segment.Segmenter, "__call__", fail)
-    status, _, err = cli("segment", "a.png", "long.png", "--weights", "seeded.pth")
+    status, _, err = cli("segment", "a.png", "long.png", "--weights", "seeded.safetensors")
     assert status == 1
     complaints = err.splitlines()
     for name, complaint in zip(("a.png", "long.png"), complaints, strict=True):
@@ -412,29 +429,29 @@ def test_a_picture_beside_its_output_is_safe():
     """Only a name that the output could take is refused: dog_park.jpg stays dog_park.jpg."""
 
     def check(*names, output="."):
-        sources = [segment.Path(name) for name in names]
-        segment._check_output(sources, segment._stems(sources), segment.Path(output))
+        sources = [Path(name) for name in names]
+        check_output(sources, output_stems(sources), Path(output))
 
     check("dog.jpg", "dog_park.jpg", "dogs.png")
     check("dog.jpg", "dog_labels.png", output="no-such-folder")
     for name in ("dog_labels.png", "dog_anything.PNG"):
-        with pytest.raises(ValueError, match=f"{name}: could be overwritten"):
+        with pytest.raises(SettingError, match=f"{name}: could be overwritten"):
             check("dog.jpg", name)
 
 
 def test_stems_differ():
     def stems(*names):
-        return segment._stems([segment.Path(name) for name in names])
+        return output_stems([Path(name) for name in names])
 
     assert stems("a/x.png", "b/x.jpg", "c/X.png", "x-2.png") == ["x", "x-2", "X-3", "x-2-2"]
 
 
 def test_classes_by_name_or_index():
     categories = ("sky", "7", "a b")
-    assert segment._class_indices("2, sky,7,", categories) == [2, 0, 1]
-    assert segment._class_indices("", categories) == []
+    assert segment.class_indices("2, sky,7,", categories) == [2, 0, 1]
+    assert segment.class_indices("", categories) == []
 
 
 def test_a_terminal_without_the_letters():
-    assert segment._printable("Über 100 %", "ascii") == "\\xdcber 100 %"
-    assert segment._printable("Über 100 %", "utf-8") == "Über 100 %"
+    assert segment.printable("Über 100 %", "ascii") == "\\xdcber 100 %"
+    assert segment.printable("Über 100 %", "utf-8") == "Über 100 %"
