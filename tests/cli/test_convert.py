@@ -9,14 +9,14 @@ import pytest
 
 import fcn_jax
 from fcn_jax.categories import VOC_CATEGORIES
-from fcn_jax.cli import convert
+from fcn_jax.cli.convert import metadata_for
 from fcn_jax.transforms import CaffeSegmentation, SemanticSegmentation
 from tests.seeded import seeded_paper_state_dict
-from weights_converter import Conversion, load_model_file, read_checkpoint, write_torch_zip
+from weights_converter import Conversion, ModelSpec, load_model_file, read_checkpoint, write_torch_zip
 from weights_converter.__main__ import main as convert_without_jax
-from weights_converter.engine import Account
-from weights_converter.tables.layer import Architecture
 from weights_converter.writers import verified
+
+PORT = "fcn8s_vgg16 (5 classes, widths 4, 6, 8, 10, 12, 16), 39 arrays"
 
 
 def assert_same_tensors(one, other):
@@ -28,70 +28,64 @@ def assert_same_tensors(one, other):
         assert array.tobytes() == other[name].tobytes(), name
 
 
-def test_there_and_back_bit_for_bit(cli, checkpoint, tmp_path):
+def test_there_and_back_bit_for_bit(cli, port, tmp_path):
     ours, back, again = tmp_path / "a.safetensors", tmp_path / "b.pth", tmp_path / "c.safetensors"
-    status, out, err = cli("convert", checkpoint, ours)
+    status, out, err = cli("convert", port, ours)
     assert (status, err) == (0, "")
-    assert out == f"{ours}: fcn_resnet50 (5 classes, with aux_classifier), 279 arrays\n"
+    assert out == f"{ours}: {PORT}\n"
     found = load_model_file(ours)
-    assert found.metadata["source"] == "seeded.pth"
-    assert json.loads(found.metadata["transforms"]) == SemanticSegmentation().to_dict()
+    assert found.metadata["source"] == "port.pth"
+    assert json.loads(found.metadata["transforms"]) == CaffeSegmentation().to_dict()
     assert "categories" not in found.metadata
     assert cli("convert", ours, back).status == 0
-    assert_same_tensors(checkpoint, back)
+    assert_same_tensors(port, back)
     assert cli("convert", back, again).status == 0
     assert_same_tensors(ours, again)
     assert sorted(tmp_path.iterdir()) == [ours, back, again]
 
 
-def test_names_of_classes_go_along(cli, checkpoint, tmp_path):
+def test_names_of_classes_go_along(cli, port, tmp_path):
     names, ours = tmp_path / "names.txt", tmp_path / "a.safetensors"
     names.write_text("sky\n\n  sea \nsand\nÜber\na b\n", encoding="utf-8-sig")  # as an editor may leave it
-    assert cli("convert", checkpoint, ours, "--categories", names).status == 0
+    assert cli("convert", port, ours, "--categories", names).status == 0
     assert json.loads(load_model_file(ours).metadata["categories"]) == ["sky", "sea", "sand", "Über", "a b"]
     assert cli("convert", ours, tmp_path / "b.safetensors").status == 0
     assert load_model_file(tmp_path / "b.safetensors").metadata == load_model_file(ours).metadata
 
 
+VOC = json.dumps(VOC_CATEGORIES)
+OWN, RESIZED = (json.dumps(SemanticSegmentation(resize_size=size).to_dict()) for size in (520, 64))
+
+
 @pytest.mark.parametrize(
-    ("num_classes", "stated", "expected"),
+    ("spec", "stated", "added"),
     [
-        (21, {}, {"categories": json.dumps(VOC_CATEGORIES), "transforms": "..."}),
-        (21, {"categories": "[]"}, {"transforms": "..."}),  # what the file says of itself stands
-        (5, {"transforms": "{}"}, {}),
-        (None, {}, {}),
+        ({"num_classes": 21}, {}, {"categories": VOC, "transforms": OWN}),
+        ({"num_classes": 5}, {"transforms": RESIZED}, {"transforms": RESIZED}),  # the file's own word stands
+        ({"name": "resnet50"}, {}, {}),
     ],
 )
-def test_what_is_added(num_classes, stated, expected):
-    found = Conversion(
-        Architecture("fcn_resnet50", num_classes, True), {}, Account((), (), ()), {}, metadata=stated
-    )
-    added = convert._metadata(found, None)
-    assert added.keys() == expected.keys()
-    if "categories" in expected:
-        assert added["categories"] == expected["categories"]
+def test_what_the_metadata_get(spec, stated, added):
+    spec = ModelSpec(**{"name": "fcn_resnet50"} | spec)
+    conversion = Conversion(spec=spec, params={}, metadata=stated)
+    assert metadata_for(conversion, preset=None, categories=None) == added
 
 
-def test_the_preset_is_the_callers_word(cli, checkpoint, tmp_path):
+def test_the_preset_is_the_callers_word(cli, port, tmp_path):
     """For vgg16_from_caffe.pth and its like; what pictures go through follows, and nothing contradicts."""
-    port, first, second = tmp_path / "port.pth", tmp_path / "a.safetensors", tmp_path / "b.safetensors"
-    write_torch_zip(port, seeded_paper_state_dict("fcn32s_vgg16"))
+    first, second = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
     assert cli("convert", port, first).status == 0
     assert cli("convert", first, second, "--preset", "torchvision").status == 0
     assert fcn_jax.load_model(first).transforms == CaffeSegmentation()
     assert fcn_jax.load_model(second).transforms == SemanticSegmentation(resize_size=None)
     assert load_model_file(second).metadata["preset"] == "torchvision"
-    status, _, err = cli("convert", checkpoint, tmp_path / "c.safetensors", "--preset", "caffe")
-    assert status == 1
-    assert "the preset 'caffe' was asked for; expected 'torchvision'" in err
-    assert not (tmp_path / "c.safetensors").exists()
 
 
 def test_at_once_is_the_callers_word_too(cli, tmp_path):
     port, ours = tmp_path / "port.pth", tmp_path / "a.safetensors"
     write_torch_zip(port, seeded_paper_state_dict("fcn8s_atonce_vgg16"))
     assert cli("convert", port, ours, "--model", "fcn8s_atonce_vgg16").status == 0
-    assert fcn_jax.load_model(ours).variant.name == "fcn8s_atonce_vgg16"
+    assert fcn_jax.load_model(ours).spec.name == "fcn8s_atonce_vgg16"
     out = cli("convert", ours, tmp_path / "back.pth").out
     assert "left behind: names of classes and transforms" in out
 
@@ -100,9 +94,9 @@ def test_a_classifier_says_what_it_drops(cli, classifier, tmp_path):
     target = tmp_path / "backbone.safetensors"
     status, out, err = cli("convert", classifier, target)
     assert (status, err) == (0, "")
-    assert out.startswith(f"{target}: resnet50 (an ImageNet classifier), ")
-    assert "  dropped fc.weight: " in out
-    assert "  dropped fc.bias: " in out
+    assert out.startswith(f"{target}: vgg16 (an ImageNet classifier, widths 4, 6, 8, 10, 12, 16), ")
+    assert "  dropped classifier.6.weight: " in out
+    assert "  dropped classifier.6.bias: " in out
 
 
 # What fails: arguments (in the folder of the fixture below), and how the message begins.
@@ -114,46 +108,45 @@ FAILURES = {
     "foreign": (["page.pth", "a.safetensors"], "page.pth: is a web page, not a checkpoint"),
     "over_a_target": (["truncated.pth", "kept.safetensors"], "truncated.pth: "),
     "suffix": (
-        ["seeded.pth", "a.onnx"],
+        ["port.pth", "a.onnx"],
         "a.onnx: expected a name that ends in one of .safetensors, .pth, .pt",
     ),
     "no_suffix": (
-        ["seeded.pth", "kept"],
+        ["port.pth", "kept"],
         "kept: expected a name that ends in one of .safetensors, .pth, .pt",
     ),
-    "same": (["seeded.pth", "seeded.pth"], "seeded.pth: source and target are the same file"),
-    "same_by_link": (["seeded.pth", "link.pth"], "seeded.pth: source and target are the same file"),
-    "no_folder": (["seeded.pth", "no/a.safetensors"], "no/a.safetensors: cannot be written: No such file"),
-    "target_folder": (["seeded.pth", "folder.pt"], "folder.pt: cannot be written: Is a directory"),
+    "same": (["port.pth", "port.pth"], "port.pth: source and target are the same file"),
+    "same_by_link": (["port.pth", "link.pth"], "port.pth: source and target are the same file"),
+    "no_folder": (["port.pth", "no/a.safetensors"], "no/a.safetensors: cannot be written: No such file"),
+    "target_folder": (["port.pth", "folder.pt"], "folder.pt: cannot be written: Is a directory"),
 }
 NAMES_FAILURES = {
     "four": (
-        ["seeded.pth", "a.safetensors", "--categories", "four.txt"],
+        ["port.pth", "a.safetensors", "--categories", "four.txt"],
         "four.txt: expected 5 names, a class on each line, got 4; the background counts too",
     ),
-    "six": (["seeded.pth", "a.safetensors", "--categories", "six.txt"], "six.txt: expected 5 names"),
+    "six": (["port.pth", "a.safetensors", "--categories", "six.txt"], "six.txt: expected 5 names"),
     "no_text": (
-        ["seeded.pth", "a.safetensors", "--categories", "seeded.pth"],
-        "seeded.pth: expected 5 names, a class on each line, got a file that is no UTF-8 text",
+        ["port.pth", "a.safetensors", "--categories", "port.pth"],
+        "port.pth: expected 5 names, a class on each line, got a file that is not UTF-8 text",
     ),
-    "no_names": (["seeded.pth", "a.safetensors", "--categories", "no.txt"], "no.txt: No such file"),
+    "no_names": (["port.pth", "a.safetensors", "--categories", "no.txt"], "no.txt: No such file"),
     "names_in_pth": (
-        ["seeded.pth", "a.pth", "--categories", "six.txt"],
+        ["port.pth", "a.pth", "--categories", "six.txt"],
         "--categories: only a .safetensors file holds names of classes, not a.pth",
     ),
 }
 
 
 @pytest.fixture
-def folder(tmp_path, checkpoint, monkeypatch):
+def folder(tmp_path, port, monkeypatch):
     """A working folder with much that is wrong in it."""
-    os.link(checkpoint, tmp_path / "seeded.pth")
-    (tmp_path / "link.pth").symlink_to("seeded.pth")
+    os.link(port, tmp_path / "port.pth")
+    (tmp_path / "link.pth").symlink_to("port.pth")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder.pt").mkdir()
     (tmp_path / "empty.pth").touch()
-    with checkpoint.open("rb") as file:
-        (tmp_path / "truncated.pth").write_bytes(file.read(300_000))
+    (tmp_path / "truncated.pth").write_bytes(port.read_bytes()[:30_000])
     (tmp_path / "page.pth").write_text("<!DOCTYPE html><html>not found</html>")
     (tmp_path / "kept.safetensors").write_text("precious")
     (tmp_path / "kept").write_text("precious")
@@ -201,7 +194,10 @@ def test_wrong_categories_leave_nothing(cli, folder, what):
 def test_a_classifier_has_no_classes_to_name(cli, classifier, folder):
     status, _, err = cli("convert", classifier, "a.safetensors", "--categories", "six.txt")
     assert status == 1
-    assert "--categories: resnet50 (an ImageNet classifier) keeps no classes to name" in err
+    assert (
+        "--categories: vgg16 (an ImageNet classifier, widths 4, 6, 8, 10, 12, 16) keeps no classes to name"
+        in err
+    )
 
 
 def test_tensors_of_another_network(cli, folder):
@@ -228,16 +224,16 @@ def test_cut_off_half_way(cli, folder, monkeypatch, target, error, status, said)
 
     monkeypatch.setattr(verified, "_compare", fail)  # the bytes are written, but the file has no name yet
     before = contents(folder)
-    ended = cli("convert", "seeded.pth", target)
+    ended = cli("convert", "port.pth", target)
     assert ended.status == status
     assert said in ended.err
     assert contents(folder) == before
 
 
-def test_without_jax_too(cli, checkpoint, tmp_path):
+def test_without_jax_too(cli, port, tmp_path):
     ours, back = tmp_path / "a.safetensors", tmp_path / "b.pt"
-    status, out, err = cli(checkpoint, ours, entry=convert_without_jax)
+    status, out, err = cli(port, ours, entry=convert_without_jax)
     assert (status, err) == (0, "")
-    assert out == f"{ours}: fcn_resnet50 (5 classes, with aux_classifier), 279 arrays\n"
+    assert out == f"{ours}: {PORT}\n"
     assert cli(ours, back, entry=convert_without_jax).status == 0
-    assert_same_tensors(checkpoint, back)
+    assert_same_tensors(port, back)
