@@ -10,185 +10,131 @@ when it is handed on. Unlike the paper's: Adam, a loss averaged over pixels, no 
 """
 
 import argparse
+import sys
+import tempfile
 import time
-from functools import partial
 from pathlib import Path
 
-import jax
 import numpy as np
-import optax
-from flax import nnx
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageFont
 
-import fcn_jax
-from fcn_jax.categories import voc_palette
+from fcn_jax.cli.train import quiet_run, steps_shown
+from fcn_jax.datasets import Sample, Scenes
+from fcn_jax.datasets.dataset import check_index
+from fcn_jax.datasets.scenes import draw_scene
+from fcn_jax.evaluation import Evaluator
+from fcn_jax.training import Config, Run
 from fcn_jax.visualization import label_image
-from fcn_jax.visualization.lettering import INK, PALE, font, legend_lines
-from fcn_jax.weights.loading import named_variables
+from fcn_jax.visualization.lettering import INK, PALE
 
 # Settings
-COLOURS = {  # of the things, give or take; the first is the ground
-    "background": (140, 140, 140),
-    "disc": (214, 92, 72),
-    "square": (96, 176, 92),
-    "triangle": (226, 184, 76),
-    "ring": (84, 128, 214),
-    "bar": (176, 104, 196),
-}
-CATEGORIES = tuple(COLOURS)
-THINGS = (1, 1, 2, 2, 3, 3, 4, 4, 4, 5, 5, 5, 5)  # in every scene, half of them thin
 SIZE = 224
-TRAINING, UNSEEN = range(160), range(10_000, 10_048)  # scenes by their seeds
+THINGS = ["disc", "square", "triangle"] * 2 + ["ring"] * 3 + ["bar"] * 4  # over half are thin
+TRAINING, UNSEEN = 160, 48  # scenes
 SHOWN = 3  # the first of the unseen ones
-WIDTHS = {"features": (8, 16, 32, 48, 48), "fc_features": 96}
 STEPS = {"fcn32s_vgg16": 500, "fcn16s_vgg16": 250, "fcn8s_vgg16": 250}
-BATCH, LEARNING_RATE = 2, 1.5e-3
 TITLES = {"fcn32s_vgg16": "FCN-32s", "fcn16s_vgg16": "FCN-16s", "fcn8s_vgg16": "FCN-8s"}
 GAP, HEADER = 16, 58
 
 
-# Data
-def draw_scene(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draws things in a heap: picture (SIZE, SIZE, 3) and labels (SIZE, SIZE), both uint8."""
-    random = np.random.default_rng(seed)
-    rows, columns = np.mgrid[:SIZE, :SIZE].astype(np.float32)
+class Heaps(Scenes):
+    """Scenes with all of the things in a heap."""
 
-    def textured(kind: int) -> np.ndarray:
-        colour = COLOURS[CATEGORIES[kind]] + random.normal(0, 12, 3) + random.uniform(-30, 30)
-        waves = np.sin(random.uniform(-0.4, 0.4) * rows + random.uniform(-0.4, 0.4) * columns)
-        return (colour + (12 * waves + random.normal(0, 6, rows.shape))[..., None]).astype(np.float32)
-
-    picture, labels = textured(0), np.zeros((SIZE, SIZE), np.uint8)
-    for kind in random.permutation(THINGS):
-        angle, size, half_width = random.uniform(0, 2 * np.pi), random.uniform(10, 30), random.uniform(2, 3.5)
-        right, down = columns - random.uniform(10, SIZE - 10), rows - random.uniform(10, SIZE - 10)
-        x, y = right * np.cos(angle) + down * np.sin(angle), down * np.cos(angle) - right * np.sin(angle)
-        inside = {
-            "disc": np.hypot(x, y) < size,
-            "square": np.maximum(abs(x), abs(y)) < 0.9 * size,
-            "triangle": np.maximum(y, 0.866 * abs(x) - 0.5 * y) < 0.6 * size,
-            "ring": abs(np.hypot(x, y) - size) < half_width,
-            "bar": (abs(y) < half_width) & (abs(x) < 2 * size),
-        }[CATEGORIES[kind]]
-        picture[inside], labels[inside] = textured(kind)[inside], kind
-    picture = Image.fromarray(picture.clip(0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.7))
-    return np.asarray(picture), labels
+    def __getitem__(self, index: int) -> Sample:
+        random = np.random.RandomState([self.seed, check_index(index, len(self))])
+        return draw_scene(random, self.size, things=THINGS, radius=(10, 30), half_width=(2, 3.5), margin=10)
 
 
-def draw_scenes(seeds: range) -> tuple[np.ndarray, np.ndarray]:
-    pictures, labels = zip(*map(draw_scene, seeds), strict=True)
-    return np.stack(pictures), np.stack(labels)
+def settings(name: str, coarser: Path | None, output: Path, steps: int) -> Config:
+    """Gives the settings of a run that starts from the coarser network's weights."""
+    return Config(
+        model=name,
+        weights=coarser,
+        features=(8, 16, 32, 48, 48),
+        fc_features=96,
+        dropout=False,
+        steps=steps,
+        batch_size=2,
+        lr=1.5e-3,
+        warmup=0.1,
+        weight_decay=0.0,
+        clip=1.0,
+        base_size=None,
+        crop_size=(SIZE, SIZE),
+        scale=(1, 1),
+        with_replacement=True,
+        eval_every=steps,
+        checkpoint_every=steps,
+        devices=1,
+        output=output,
+    )
 
 
-def normalize(pictures: np.ndarray) -> np.ndarray:
-    return pictures.astype(np.float32) / 64 - 2
-
-
-# Model
-def build(name: str, coarser: nnx.Module | None) -> nnx.Module:
-    """Makes a network that starts from the coarser one's layers, its own new score layer at zero."""
-    model = fcn_jax.get_model(name, num_classes=len(CATEGORIES), **WIDTHS)
-    if coarser is not None:
-        arrays = {path: np.asarray(variable[...]) for path, variable in named_variables(coarser).items()}
-        fcn_jax.load_weights(model, arrays)
-        return model
-    for layer in (model.backbone.fc6, model.backbone.fc7):  # 0.01 is for 4096 channels; He's for these few
-        *window, inputs, _ = layer.kernel.shape
-        layer.kernel[...] *= (2 / (np.prod(window) * inputs)) ** 0.5 / 0.01
-    return model
-
-
-# Step
-def make_step(graph: nnx.GraphDef, optimizer: optax.GradientTransformation):
-    def loss_of(params, rest, images, labels):
-        logits = nnx.merge(graph, params, rest)(images)["out"]
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-
-    @partial(jax.jit, donate_argnames=("params", "moments"))
-    def step(params, moments, rest, images, labels):
-        loss, gradients = jax.value_and_grad(loss_of)(params, rest, images, labels)
-        updates, moments = optimizer.update(gradients, moments)
-        return optax.apply_updates(params, updates), moments, loss
-
-    return step
-
-
-# Loop
-def train(model: nnx.Module, steps: int, pictures: np.ndarray, labels: np.ndarray) -> None:
-    """Fits the parameters in place, on scenes drawn with replacement and mirrored."""
-    random = np.random.default_rng(0)
-    rate = optax.warmup_cosine_decay_schedule(0, LEARNING_RATE, steps // 10, steps)
-    optimizer = optax.chain(optax.clip_by_global_norm(1), optax.adam(rate))
-    graph, params, rest = nnx.split(model, nnx.Param, ...)
-    step, moments, losses = make_step(graph, optimizer), optimizer.init(params), []
-    for number in range(1, steps + 1):
-        chosen, mirror = random.integers(len(pictures), size=BATCH), random.choice([-1, 1], 2)
-        window = (chosen, slice(None, None, mirror[0]), slice(None, None, mirror[1]))
-        batch = normalize(pictures[window]), labels[window].astype(np.int32)
-        params, moments, loss = step(params, moments, rest, *batch)
-        losses.append(loss)
-        if number % 50 == 0:
-            print(f"  step {number}: loss {np.mean(losses[-50:]):.3f}", flush=True)
-    nnx.update(model, params)
-
-
-def predict(model: nnx.Module, pictures: np.ndarray) -> np.ndarray:
-    """Gives labels (N, SIZE, SIZE) uint8."""
-    graph, state = nnx.split(model)
-    forward = jax.jit(lambda state, images: nnx.merge(graph, state)(images)["out"].argmax(-1))
-    batches = np.split(normalize(pictures), len(pictures) // BATCH)
-    return np.concatenate([np.asarray(forward(state, images)) for images in batches]).astype(np.uint8)
-
-
-def class_ious(truth: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """Computes each class's intersection over union, counted over the whole set as in the paper."""
-    both = [((truth == kind) & (found == kind)).sum() for kind in range(len(CATEGORIES))]
-    either = [((truth == kind) | (found == kind)).sum() for kind in range(len(CATEGORIES))]
-    return np.divide(both, either)
+def train(train_set: Scenes, unseen: Scenes, steps: dict[str, int], folder: Path) -> list[tuple]:
+    """Trains the networks, each from the one before; gives a column of the page for each."""
+    columns, coarser = [], None
+    for name, count in steps.items():
+        begin = time.perf_counter()
+        run = Run(settings(name, coarser, folder / name, count), train_set=train_set, val_set=unseen)
+        with quiet_run(), steps_shown(run):
+            if status := run.train():
+                sys.exit(status)
+        coarser = run.folder.last
+        evaluator = Evaluator(run.model)
+        scores = evaluator.run(unseen).scores()
+        print(f"{name}: mean IoU {scores.mean_iou:.3f}, {time.perf_counter() - begin:.0f} s", flush=True)
+        ious = zip(unseen.categories, scores.class_iou, strict=True)
+        print("  " + ", ".join(f"{kind} {iou:.3f}" for kind, iou in ious))
+        found = [evaluator.labels(unseen[index].image) for index in range(SHOWN)]
+        columns.append((TITLES[name], f"mean IoU {scores.mean_iou:.1%}", show(found, unseen.palette)))
+    return columns
 
 
 # Picture
-def show(labels: np.ndarray) -> list[Image.Image]:
-    return [label_image(each).convert("RGB") for each in labels[:SHOWN]]
+def show(labels: list[np.ndarray], colours: np.ndarray) -> list[Image.Image]:
+    return [label_image(each, colours=colours).convert("RGB") for each in labels]
 
 
-def draw_page(columns: list[tuple[str, str, list[Image.Image]]]) -> Image.Image:
+def draw_page(columns: list[tuple], scenes: Scenes) -> Image.Image:
     """Lays out scenes under their captions, the classes' colours below; in 256 colours, for a small file."""
-    large, small = font(19), font(15)
+    large, small = ImageFont.load_default(19), ImageFont.load_default(15)
     width, height = GAP + (SIZE + GAP) * len(columns), HEADER + (SIZE + GAP) * SHOWN + 34
     page = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(page)
-    for number, (title, subtitle, scenes) in enumerate(columns):
+    for number, (title, subtitle, pictures) in enumerate(columns):
         left = GAP + (SIZE + GAP) * number
         draw.text((left + SIZE / 2, 20), title, INK, large, anchor="mm")
         draw.text((left + SIZE / 2, 42), subtitle, PALE, small, anchor="mm")
-        for row, scene in enumerate(scenes):
-            page.paste(scene, (left, HEADER + (SIZE + GAP) * row))
-    legend = legend_lines(enumerate(CATEGORIES), voc_palette(len(CATEGORIES)), small, width)
-    page.paste(legend, ((width - legend.width) // 2, height - 26 - legend.height // 2))
+        for row, picture in enumerate(pictures):
+            page.paste(picture, (left, HEADER + (SIZE + GAP) * row))
+    lengths = [24 + round(small.getlength(name)) + 28 for name in scenes.categories]
+    left, middle = (width - sum(lengths) + 28) // 2, height - 26
+    for index, (name, length) in enumerate(zip(scenes.categories, lengths, strict=True)):
+        colour = tuple(scenes.palette[index].tolist())
+        draw.rounded_rectangle((left, middle - 8, left + 16, middle + 8), 3, colour)
+        draw.text((left + 24, middle), name, INK, small, anchor="lm")
+        left += length
     return page.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--output", default=Path("docs/skips.png"), type=Path, metavar="PNG")
-    output = parser.parse_args().output
-
-    (pictures, labels), (unseen, truth) = draw_scenes(TRAINING), draw_scenes(UNSEEN)
-    columns = [("picture", "not seen in training", [Image.fromarray(picture) for picture in unseen[:SHOWN]])]
-    columns.append(("truth", f"{len(CATEGORIES)} classes", show(truth)))
-    model = None
-    for name, steps in STEPS.items():
-        begin = time.perf_counter()
-        model = build(name, coarser=model)
-        train(model, steps, pictures, labels)
-        found = predict(model, unseen)
-        ious = class_ious(truth, found)
-        print(f"{name}: mean IoU {ious.mean():.3f}, {time.perf_counter() - begin:.0f} s", flush=True)
-        print("  " + ", ".join(f"{kind} {iou:.3f}" for kind, iou in zip(CATEGORIES, ious, strict=True)))
-        columns.append((TITLES[name], f"mean IoU {ious.mean():.1%}", show(found)))
-    draw_page(columns).save(output, optimize=True)
+def draw(output: Path, steps: dict[str, int], training: int = TRAINING, unseen: int = UNSEEN) -> None:
+    """Trains for so many steps on so many scenes, and draws the page."""
+    train_set, val_set = Heaps(training, (SIZE, SIZE), seed=0), Heaps(unseen, (SIZE, SIZE), seed=1)
+    samples = [val_set[index] for index in range(SHOWN)]
+    columns = [
+        ("picture", "not seen in training", [Image.fromarray(sample.image) for sample in samples]),
+        (
+            "truth",
+            f"{len(val_set.categories)} classes",
+            show([sample.labels for sample in samples], val_set.palette),
+        ),
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        columns += train(train_set, val_set, steps, Path(folder))
+    draw_page(columns, val_set).save(output, optimize=True)
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--output", default=Path("docs/skips.png"), type=Path, metavar="PNG")
+    draw(parser.parse_args().output, STEPS)

@@ -1,48 +1,59 @@
-"""Batches prepared ahead of their use, in order, by Grain: in threads, or in worker processes.
+"""Batches prepared ahead of their use, in order: in threads, or in worker processes.
 
-Grain keeps the order. What is added here is manners: an error in a worker is raised once, as it was there;
-workers leave Ctrl-C and SIGTERM to the process that trains, touch no GPU, and end when it ends, however it
-ends; and a script needs no `if __name__ == "__main__":` to have workers.
+A script that uses workers needs `if __name__ == "__main__":` around what it does, as always in Python where
+processes are spawned: each worker imports the script to find the classes that it defines.
+
+Workers leave Ctrl-C and SIGTERM to the process that trains, from their first moment on; they touch no GPU;
+and they end when that process ends, however it ends. A worker that is killed is one clear error.
 """
 
+import atexit
 import collections
-import contextlib
-import gc
-import itertools
 import multiprocessing
 import os
 import pickle
+import queue
 import signal
-import sys
-import threading
 import traceback
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 
 from fcn_jax.datasets.dataset import DatasetError
+from fcn_jax.errors import FCNError, SettingError
+
+Prepare = Callable[[int], dict[str, np.ndarray]]
 
 
-class BatchStream(Iterator):
+class WorkerError(FCNError, RuntimeError):
+    """A process that prepares batches has ended before its time."""
+
+
+class BatchStream(Iterator[dict[str, np.ndarray]]):
     """`prepare(step)` for each step in turn, some of them ahead of time. Also a context manager.
 
     Args:
       prepare: a function of the step that gives arrays by name; with workers it is pickled for them.
       first_step: the first.
       last_step: where to stop; itself left out.
-      workers: processes that prepare; 0 for threads of this one.
-      threads: how many steps each process prepares at a time; see `Batches.stream`.
+      workers: processes that prepare, a batch at a time each; 0 prepares in threads of this process.
+      threads: without workers, how many batches to prepare at a time; by default one for each core, and 16
+        at most.
 
     Raises:
-      ImportError: Grain is not installed.
-      ValueError: a number out of its range.
+      SettingError: a number out of its range.
+      WorkerError: while iterating, a worker has ended.
     """
 
     def __init__(
         self,
-        prepare: Callable[[int], dict[str, np.ndarray]],
+        prepare: Prepare,
         first_step: int,
         last_step: int,
         *,
@@ -50,42 +61,42 @@ class BatchStream(Iterator):
         threads: int | None = None,
     ):
         if not 0 <= first_step <= last_step:
-            raise ValueError(f"expected 0 <= first_step <= last_step, got {first_step} and {last_step}")
+            raise SettingError(
+                expected="0 <= first_step <= last_step", got=f"first_step={first_step}, last_step={last_step}"
+            )
         if workers < 0:
-            raise ValueError(f"workers: expected at least 0, got {workers}")
+            raise SettingError(subject="workers", expected="at least 0", got=str(workers))
         if threads is None:
-            threads = min(16, max(1, _cores() // max(1, workers)))
+            threads = min(16, _cores())
         if threads < 1:
-            raise ValueError(f"threads: expected at least 1, got {threads}")
-        grain = _import_grain()
-        steps = grain.MapDataset.range(first_step, last_step).map(_Guarded(prepare))
-        ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 1)
-        steps = steps.to_iter_dataset(ahead)
-        if workers:
-            options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=1)
-            steps = steps.mp_prefetch(options, worker_init_fn=_begin_worker)
-            # Through pipes, not shared memory, of which a container often has less than a batch needs.
-            through_pipes = grain.experimental.DatasetOptions(min_shm_size=sys.maxsize)
-            steps = grain.experimental.WithOptionsIterDataset(steps, through_pipes)
-        self._workers = workers
-        self._steps = steps
-        self._running: list = []  # Grain's iterator, once it began
-        self._first: collections.deque = collections.deque()
-        self._end = weakref.finalize(self, _end, self._running)  # also when Python ends and nobody closed
+            raise SettingError(subject="threads", expected="at least 1", got=str(threads))
+        self._prepare = prepare
+        self._steps = iter(range(first_step, last_step))
+        self._ahead = workers or threads
+        self._coming: collections.deque[Future] = collections.deque()
+        self._threads = ThreadPoolExecutor(self._ahead, "fcn_jax batches")
+        self._workers = _Workers(prepare, workers) if workers else None
+        self._end = weakref.finalize(self, _end, self._threads, self._workers)
+        self._end.atexit = False  # that may come after multiprocessing has begun to wait for the workers
+        atexit.register(self._end)
 
     def __next__(self) -> dict[str, np.ndarray]:
         if not self._end.alive:
             raise StopIteration
         try:
-            if not self._running:
-                self._begin()
-            prepared = self._first.popleft() if self._first else next(self._running[0])
-            if isinstance(prepared, _Failure):
-                raise prepared.error
+            if self._workers is not None:
+                self._workers.start()
+                prepare = self._workers.prepare
+            else:
+                prepare = self._prepare
+            while len(self._coming) <= self._ahead and (step := next(self._steps, None)) is not None:
+                self._coming.append(self._threads.submit(prepare, step))
+            if not self._coming:
+                raise StopIteration
+            return self._coming.popleft().result()
         except BaseException:  # the end, an error, or Ctrl-C
             self.close()
             raise
-        return prepared
 
     def __enter__(self) -> "BatchStream":
         return self
@@ -95,43 +106,118 @@ class BatchStream(Iterator):
 
     def close(self) -> None:
         """Ends the threads and the workers. What was not fetched is dropped; iterating is over."""
-        self._first.clear()
+        self._coming.clear()
         self._end()
-        if self._workers:
-            # Otherwise Grain's semaphores are collected at any time, such as while other workers start, when
-            # CPython 3.13 cannot unregister them and complains.
-            gc.collect()
-
-    def _begin(self) -> None:
-        self._running.append(iter(self._steps))
-        with _main_hidden():
-            # Grain starts the workers from other threads; all have begun when each has given something.
-            self._first.extend(itertools.islice(self._running[0], self._workers))
+        atexit.unregister(self._end)
 
 
-def _end(running: list) -> None:
-    while running:
-        running.pop().close()
+def _end(threads: ThreadPoolExecutor, workers: "_Workers | None") -> None:
+    threads.shutdown(wait=False, cancel_futures=True)
+    if workers is not None:
+        workers.kill()
+    threads.shutdown()
 
 
-class _Failure:
-    """What a worker gives instead of raising, for Grain would mix its own frames into the error."""
+class _Workers:
+    """Processes that prepare steps for the threads that ask them, each for one thread at a time."""
 
-    def __init__(self, error: Exception):
-        self.error = error
+    def __init__(self, prepare: Prepare, count: int):
+        self._pickled, self._count = pickle.dumps(prepare), count
+        self._processes: list[multiprocessing.process.BaseProcess] = []
+        self._idle: queue.SimpleQueue[tuple[Any, Connection]] = queue.SimpleQueue()
 
+    def start(self) -> None:
+        """Starts the processes, at the first call."""
+        context = multiprocessing.get_context("spawn")
+        if self._processes:
+            return
+        with _signals_held_back():
+            for number in range(self._count):
+                ours, theirs = context.Pipe()
+                process = context.Process(
+                    target=_work,
+                    args=(theirs, self._pickled),
+                    name=f"fcn_jax batches {number}",
+                    daemon=True,
+                )
+                self._processes.append(process)
+                process.start()
+                theirs.close()  # so that the end of the worker is the end of the pipe
+                self._idle.put((process, ours))
 
-class _Guarded:
-    """`prepare`, with an error as a result."""
-
-    def __init__(self, prepare: Callable[[int], Any]):
-        self.prepare = prepare
-
-    def __call__(self, step: int) -> Any:
+    def prepare(self, step: int) -> dict[str, np.ndarray]:
+        """Has a step prepared by the next worker that is idle."""
+        process, connection = self._idle.get()
         try:
-            return self.prepare(step)
-        except Exception as error:
-            return _Failure(error) if _in_this_process() else _Failure(portable(error))
+            connection.send(step)
+            done, result = connection.recv()
+        except (EOFError, OSError):
+            process.join(5)
+            raise WorkerError(
+                f"a worker process that prepares batches has ended: {_how_it_ended(process.exitcode)}",
+                hint="start again with the same settings, which goes on where the run was saved; if memory "
+                "is short, choose fewer {workers}",
+            ) from None
+        finally:
+            self._idle.put((process, connection))
+        if not done:
+            raise result
+        return result
+
+    def kill(self) -> None:
+        """Ends the processes at once, and with them the waiting of the threads that ask them."""
+        for process in self._processes:
+            if process.pid is not None:
+                process.kill()
+        for process in self._processes:
+            if process.pid is not None:
+                process.join()
+
+
+def _how_it_ended(code: int | None) -> str:
+    if code is None:
+        return "its pipe is closed"
+    if code < 0:
+        name = signal.Signals(-code).name if -code in list(signal.Signals) else str(-code)
+        return f"killed by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
+    return (
+        f'exit status {code}; a script that uses workers needs `if __name__ == "__main__":` around what it '
+        "does"
+    )
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Lets processes start with Ctrl-C and SIGTERM blocked; to this one they come after the block."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # which unblocks these signals when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _work(connection: Connection, pickled: bytes) -> None:
+    """Prepares steps, in a worker, until the pipe is closed."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # where they could not be blocked
+        signal.signal(number, signal.SIG_IGN)
+    import jax  # the package has imported it already
+
+    jax.config.update("jax_platforms", "cpu")
+    try:
+        prepare = pickle.loads(pickled)
+        while True:
+            step = connection.recv()
+            try:
+                result = True, prepare(step)
+            except Exception as error:
+                result = False, portable(error)
+            connection.send(result)
+    except (EOFError, OSError):  # the process that trains has ended
+        os._exit(1)
 
 
 def portable(error: Exception) -> Exception:
@@ -147,53 +233,5 @@ def portable(error: Exception) -> Exception:
     return error
 
 
-def _in_this_process() -> bool:
-    return multiprocessing.parent_process() is None
-
-
-def _begin_worker(index: int, count: int) -> None:
-    """Sets a worker up, in the worker, before it unpickles what it will prepare."""
-    import jax  # Grain has imported it already
-
-    jax.config.update("jax_platforms", "cpu")
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-
-    def end_with_parent():
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
-
-
-@contextlib.contextmanager
-def _main_hidden():
-    """Lets processes start without running the main script once more, as they otherwise do to find its names.
-
-    They need none: Grain pickles what the script itself defines by value.
-    """
-    main = sys.modules["__main__"]
-    hidden = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
-    try:
-        vars(main).pop("__file__", None)
-        main.__spec__ = None
-        yield
-    finally:
-        vars(main).update(hidden)
-
-
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _import_grain():
-    try:
-        import grain
-        from absl import flags
-    except ImportError as error:
-        raise ImportError(
-            "preparing batches ahead needs Grain, which is not installed: pip install 'fcn_jax[train]'"
-        ) from error
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()  # Grain 0.2.18 asks its flags when it starts workers, and raises if not
-    return grain

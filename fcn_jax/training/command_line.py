@@ -4,25 +4,35 @@ import argparse
 import dataclasses
 from collections.abc import Sequence
 
-from fcn_jax.training.config import RECIPES, Config, recipe
+from fcn_jax.errors import MissingPackageError, SettingError
+from fcn_jax.training.config import Config
+from fcn_jax.training.recipes import RECIPES, recipe
+
+OPTIONS = {field.name: "--" + field.name.replace("_", "-") for field in dataclasses.fields(Config)}
+"""What the settings are called on the command line, for the hints of errors."""
 
 
-def parse_config(arguments: Sequence[str], description: str = "") -> Config:
+def parse_config(arguments: Sequence[str], *, program: str | None = None, description: str = "") -> Config:
     """Reads `--recipe NAME`, then the other settings, whose defaults are that recipe's.
 
     `--epochs` takes the place of a recipe's steps. A command line that makes no sense, or `--help`, ends the
     program as usual.
 
+    Args:
+      program: its name in messages; that of the script if not given.
+
     Raises:
-      ImportError: tyro is not installed.
+      MissingPackageError: tyro is not installed.
     """
     try:
         import tyro
     except ImportError as error:
-        raise ImportError("training needs tyro: pip install 'fcn_jax[train]'") from error
+        raise MissingPackageError(
+            "training needs tyro, which is not installed", hint="pip install 'fcn_jax[train]'"
+        ) from error
 
     names = argparse.ArgumentParser(
-        usage="%(prog)s [OPTIONS], see --help", add_help=False, allow_abbrev=False
+        program, usage="%(prog)s [OPTIONS], see --help", add_help=False, allow_abbrev=False
     )
     names.add_argument("--recipe", choices=RECIPES, default=Config.recipe)
     names.add_argument("--model")
@@ -34,6 +44,6 @@ def parse_config(arguments: Sequence[str], description: str = "") -> Config:
         default = recipe(named.recipe, named.model)
         if named.epochs is not None:
             default = dataclasses.replace(default, steps=None)
-        return tyro.cli(Config, default=default, args=arguments, description=description)
-    except ValueError as error:
-        names.error(str(error))
+        return tyro.cli(Config, prog=program, default=default, args=arguments, description=description)
+    except SettingError as error:
+        names.error(error.words(OPTIONS))

@@ -1,11 +1,4 @@
-"""A training run's settings, all in one place, and the recipes that fill them in by name.
-
-    config = recipe("small-data")
-    config = dataclasses.replace(config, dataset="folder", data_dir=Path("photos"))
-
-Source: torchvision's `references/segmentation` (its README's command lines and its defaults); the solvers of
-the paper's authors (section 7 of what they released); "small-data" is this package's own.
-"""
+"""A training run's settings, all in one place."""
 
 import dataclasses
 import json
@@ -14,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from fcn_jax.errors import SettingError
 from weights_converter.files import replacing
 
 
@@ -49,16 +43,18 @@ class Config:
     """Channels of the five blocks of one of the paper's trunks, for narrow instances."""
     fc_features: int | None = None
     """Channels of fc6 and fc7, likewise."""
+    dropout: bool = True
+    """As published, half of the last features in training; narrow instances learn better without."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the computation; parameters, statistics and the loss stay float32."""
+    """What the model computes in; parameters, statistics and the loss stay float32."""
     remat: bool = False
-    """Saves memory: blocks are computed again in the backward pass."""
+    """Computes blocks again in the backward pass, which saves memory; not for fcn32s_alexnet."""
 
     # Length
     steps: int | None = None
-    """Updates of the weights; None is as many as `epochs` take."""
+    """Updates of the weights; None takes as many as `epochs` need."""
     epochs: float = 30.0
-    """Times through the training set; given in place of `steps`."""
+    """Times through the training set; a substitute for `steps`."""
     batch_size: int = 8
     """Pictures in a step, over all devices."""
     accumulate: int = 1
@@ -70,9 +66,9 @@ class Config:
     """Learning rate, after the warmup."""
     schedule: Literal["poly", "cosine", "constant"] = "cosine"
     warmup: float = 0.0
-    """Share of the steps in which the learning rate first rises from a hundredth."""
+    """Share of the steps in which the learning rate first rises from a hundredth of itself."""
     momentum: float = 0.9
-    """Of sgd."""
+    """What sgd keeps of its last update."""
     weight_decay: float = 1e-4
     groups: Literal["torchvision", "paper", "paper-alexnet", "kernels"] = "kernels"
     """Which parameters learn faster and which decay: see fcn_jax.training.optimizers.GROUPS."""
@@ -83,21 +79,23 @@ class Config:
 
     # Loss
     reduction: Literal["mean", "sum"] = "mean"
-    """Over the valid pixels; sum is the paper's."""
+    """How the losses of the valid pixels become one: sum is the paper's."""
     aux_weight: float = 0.5
     """Weight of the auxiliary head's loss."""
     class_weights: Literal["none", "median-frequency"] = "none"
     """median-frequency counts the pixels of the training set first."""
     label_smoothing: float = 0.0
+    """Share of the target that is spread evenly over all classes."""
 
     # Augmentation
     augment: bool = True
-    """Resize, mirror and crop; without, pictures are as they are."""
+    """Resizes, mirrors and crops pictures; without it they stay as they are."""
     base_size: int | None = 520
-    """Shorter edge that `scale` multiplies; None is the picture's own."""
+    """Shorter edge that `scale` multiplies; None takes the picture's own."""
     crop_size: tuple[int, int] = (480, 480)
     """Height and width that the model is trained on."""
     scale: tuple[float, float] = (0.5, 2.0)
+    """Least and greatest factor that a picture is resized by."""
     flip: float = 0.5
     """How likely a mirror image is."""
     jitter: float = 0.0
@@ -117,9 +115,9 @@ class Config:
     resume: Literal["auto", "never", "must"] = "auto"
     """Go on with the run that is in the output folder: if there is one, never, or there must be one."""
     checkpoint_every: int = 100
-    """Steps between checkpoints: what a power cut can cost."""
+    """Steps between checkpoints: a power cut costs at most so many."""
     keep: int = 2
-    """Newest checkpoints that stay."""
+    """How many of the newest checkpoints stay."""
     seed: int = 0
     """Decides the random weights, the dropout, the order and the augmentation."""
 
@@ -129,149 +127,63 @@ class Config:
     sharding: Literal["replicated", "fsdp"] = "replicated"
     """fsdp splits parameters and moments over the devices as well."""
     distributed: bool = False
-    """Several hosts, as Slurm, Open MPI, Kubernetes or a TPU pod tells them; each runs the same line."""
+    """Trains on the hosts that Slurm, Open MPI, Kubernetes or a TPU pod lists; each runs the same line."""
     coordinator: str | None = None
-    """HOST:PORT of the first host, where nothing tells the hosts of one another."""
+    """HOST:PORT of the first host, where nothing lists the hosts."""
     processes: int | None = None
     """How many hosts there are, with --coordinator."""
     process: int | None = None
-    """Which of them this is, from 0."""
+    """Which of the hosts this is, from 0."""
 
     def __post_init__(self):
-        for name in AT_LEAST_1:
+        for name, (expected, within) in RANGES.items():
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}: expected at least 1, got {value}")
-        for name in NOT_NEGATIVE:
-            value = getattr(self, name)
-            if value is not None and not value >= 0:
-                raise ValueError(f"{name}: expected at least 0, got {value}")
-        if not self.epochs > 0:
-            raise ValueError(f"epochs: expected a number above 0, got {self.epochs}")
+            values = value if isinstance(value, tuple) else (value,)
+            if value is not None and not all(map(within, values)):
+                raise SettingError(subject=name, expected=expected, got=str(value))
+        if self.scale[0] > self.scale[1]:
+            raise SettingError(subject="scale", expected="the lesser factor first", got=str(self.scale))
 
 
-AT_LEAST_1 = (
-    "steps",
-    "batch_size",
-    "accumulate",
-    "eval_every",
-    "eval_limit",
-    "checkpoint_every",
-    "keep",
-    "devices",
-    "processes",
-)
-NOT_NEGATIVE = (
-    "workers",
-    "lr",
-    "warmup",
-    "momentum",
-    "weight_decay",
-    "clip",
-    "aux_weight",
-    "seed",
-    "process",
-)
+def _at_least(bound: int):
+    return f"at least {bound}", lambda value: bound <= value < float("inf")
 
 
-SMALL_DATA = Config(
-    recipe="small-data",
-    aux_loss=True,
-    steps=2000,
-    batch_size=8,
-    optimizer="adamw",
-    lr=3e-4,
-    schedule="cosine",
-    warmup=0.05,
-    weight_decay=1e-2,
-    groups="kernels",
-    clip=1.0,
-    average=0.99,
-    base_size=None,
-    crop_size=(320, 320),
-    jitter=0.2,
-    eval_every=200,
-)
+ABOVE_0 = "a number above 0", lambda value: 0 < value < float("inf")
+SHARE = "a share from 0 to 1", lambda value: 0 <= value <= 1
+SHARE_BELOW_1 = "a share from 0 to below 1", lambda value: 0 <= value < 1
 
-TORCHVISION = Config(
-    recipe="torchvision",
-    dataset="coco",
-    aux_loss=True,
-    epochs=30,
-    batch_size=32,
-    optimizer="sgd",
-    lr=0.02,
-    schedule="poly",
-    momentum=0.9,
-    weight_decay=1e-4,
-    groups="torchvision",
-    eval_size="recipe",
-    eval_every=2500,
-    checkpoint_every=500,
-)
-
-PAPER = Config(
-    recipe="paper",
-    dataset="sbd",
-    model="fcn32s_vgg16",
-    steps=100_000,
-    batch_size=1,
-    optimizer="sgd",
-    lr=1e-10,
-    schedule="constant",
-    momentum=0.99,
-    weight_decay=5e-4,
-    groups="paper",
-    reduction="sum",
-    augment=False,
-    with_replacement=True,
-    eval_every=4000,
-    checkpoint_every=1000,
-    devices=1,
-)
-
-# The authors' solvers, where they differ from that of voc-fcn32s.
-PAPER_SOLVERS = {
-    "fcn32s_vgg16": {},
-    "fcn16s_vgg16": {"lr": 1e-12},
-    "fcn8s_vgg16": {"lr": 1e-14},
-    "fcn8s_atonce_vgg16": {"steps": 300_000},
-    "fcn32s_alexnet": {
-        "lr": 1e-4,
-        "momentum": 0.9,
-        "batch_size": 20,
-        "accumulate": 20,
-        "reduction": "mean",
-        "groups": "paper-alexnet",
-    },
+RANGES = {
+    "workers": _at_least(0),
+    "features": _at_least(1),
+    "fc_features": _at_least(1),
+    "steps": _at_least(1),
+    "epochs": ABOVE_0,
+    "batch_size": _at_least(1),
+    "accumulate": _at_least(1),
+    "lr": _at_least(0),
+    "warmup": SHARE_BELOW_1,
+    "momentum": SHARE_BELOW_1,
+    "weight_decay": _at_least(0),
+    "clip": ABOVE_0,
+    "average": SHARE_BELOW_1,
+    "aux_weight": _at_least(0),
+    "label_smoothing": SHARE_BELOW_1,
+    "base_size": _at_least(1),
+    "crop_size": _at_least(1),
+    "scale": ABOVE_0,
+    "flip": SHARE,
+    "jitter": SHARE,
+    "eval_every": _at_least(1),
+    "eval_limit": _at_least(1),
+    "checkpoint_every": _at_least(1),
+    "keep": _at_least(1),
+    "seed": _at_least(0),
+    "devices": _at_least(1),
+    "processes": _at_least(1),
+    "process": _at_least(0),
 }
-
-RECIPES = {"small-data": SMALL_DATA, "torchvision": TORCHVISION, "paper": PAPER}
-
-
-def recipe(name: str, model: str | None = None) -> Config:
-    """Gives a recipe's settings, for a model that has some of its own (the paper's solvers).
-
-    Raises:
-      ValueError: an unknown recipe, or a model that the paper has not.
-    """
-    if name not in RECIPES:
-        raise ValueError(f"recipe: expected one of {', '.join(RECIPES)}, got {name!r}")
-    config = RECIPES[name]
-    model = model or config.model
-    config = dataclasses.replace(config, model=model, aux_loss=config.aux_loss and has_aux(model))
-    if name == "paper":
-        if model not in PAPER_SOLVERS:
-            raise ValueError(
-                f"recipe: the paper trained {', '.join(PAPER_SOLVERS)}; for {model} try another recipe"
-            )
-        return dataclasses.replace(config, **PAPER_SOLVERS[model])
-    return config
-
-
-def has_aux(model: str) -> bool:
-    """Tells whether a model, by name, can have an auxiliary head."""
-    return model.startswith("fcn_resnet")
+"""What the numbers among the settings may be: in words, and as a test of each number."""
 
 
 def save_config(config: Config, path: str | os.PathLike) -> None:

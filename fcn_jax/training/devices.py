@@ -14,6 +14,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from fcn_jax.errors import SettingError
+
 Sharding = Literal["replicated", "fsdp"]
 AXIS = "data"
 SMALL = 2**16
@@ -24,7 +26,7 @@ def make_mesh(count: int | None = None) -> Mesh:
     """Makes the mesh, of all devices of all hosts or of the first `count` of each.
 
     Raises:
-      ValueError: a host has fewer devices.
+      SettingError: a host has fewer devices.
     """
     return Mesh(np.array(first_of_each_host(jax.devices(), count)), (AXIS,))
 
@@ -36,16 +38,18 @@ def first_of_each_host(devices: Sequence[jax.Device], count: int | None) -> list
         hosts.setdefault(device.process_index, []).append(device)
     fewest = min(map(len, hosts.values()))
     if count is not None and not 1 <= count <= fewest:
-        raise ValueError(f"expected a number of devices from 1 to {fewest}, got {count}")
+        raise SettingError(subject="devices", expected=f"a number from 1 to {fewest}", got=str(count))
     return [device for own in hosts.values() for device in own[:count]]
 
 
 def check_batch_size(batch_size: int, mesh: Mesh, accumulate: int = 1) -> None:
-    """Raises ValueError unless every part of a batch divides evenly among the devices."""
+    """Raises SettingError unless every part of a batch divides evenly among the devices."""
     if batch_size < 1 or batch_size % (mesh.size * accumulate):
-        raise ValueError(
-            f"expected a batch size that {mesh.size} devices x {accumulate} parts of accumulation divide, "
-            f"got {batch_size}; choose a multiple of {mesh.size * accumulate}, or fewer --devices"
+        raise SettingError(
+            subject="batch_size",
+            expected=f"a number that {mesh.size} devices x {accumulate} parts of accumulation divide",
+            got=str(batch_size),
+            hint=f"choose a multiple of {mesh.size * accumulate}, or fewer {{devices}}",
         )
 
 
@@ -53,10 +57,10 @@ def state_shardings(state: Any, mesh: Mesh, sharding: Sharding = "replicated") -
     """Says where each array of a state lies: the same tree with shardings in place of arrays.
 
     Raises:
-      ValueError: an unknown kind of sharding.
+      SettingError: an unknown kind of sharding.
     """
     if sharding not in ("replicated", "fsdp"):
-        raise ValueError(f'sharding: expected "replicated" or "fsdp", got {sharding!r}')
+        raise SettingError(subject="sharding", expected='"replicated" or "fsdp"', got=repr(sharding))
 
     def place(array) -> NamedSharding:
         axes: list[str | None] = [None] * array.ndim

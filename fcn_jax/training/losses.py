@@ -11,6 +11,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from fcn_jax.errors import ArrayError, SettingError
 from fcn_jax.models.layers import at_least_float32
 
 Reduction = Literal["mean", "sum"]
@@ -30,7 +31,7 @@ def cross_entropy(
 
     Args:
       logits: (N, H, W, C), any float dtype; computed in at least float32.
-      labels: (N, H, W) integers in [0, C), or `ignore_label`. Any other label makes the result nan.
+      labels: (N, H, W) integers in [0, C), or `ignore_label`. Any other label makes the result NaN.
       class_weights: (C,) weight of each class's pixels, in the sum and in what it is divided by.
       label_smoothing: in [0, 1): this share of the target is spread evenly over all classes.
       reduction: "mean" over the valid pixels, weighted if there are weights, as torch's; "sum" over the
@@ -42,16 +43,17 @@ def cross_entropy(
       A scalar, at least float32; 0 where no pixel is valid.
 
     Raises:
-      ValueError: shapes that do not fit, or a setting out of range.
+      ArrayError: shapes that do not fit.
+      SettingError: a setting out of range.
 
     Source: `torch.nn.functional.cross_entropy`.
     """
     if logits.ndim != 4 or labels.shape != logits.shape[:-1]:
-        raise ValueError(
-            f"expected logits (N, H, W, C) and labels (N, H, W), got {logits.shape} and {labels.shape}"
+        raise ArrayError(
+            expected="logits (N, H, W, C) and labels (N, H, W)", got=f"{logits.shape} and {labels.shape}"
         )
     if not 0 <= label_smoothing < 1:
-        raise ValueError(f"label_smoothing: expected a share in [0, 1), got {label_smoothing}")
+        raise SettingError(subject="label_smoothing", expected="a share in [0, 1)", got=str(label_smoothing))
     num_classes = logits.shape[-1]
     logits = at_least_float32(logits)
     weights = _class_weights(class_weights, num_classes, logits.dtype)
@@ -97,12 +99,12 @@ def loss_denominator(
       A scalar above 0: 1 where no pixel is valid.
 
     Raises:
-      ValueError: an unknown reduction.
+      SettingError: an unknown reduction.
     """
     if reduction == "sum":
         return jnp.asarray(labels.shape[0], dtype)
     if reduction != "mean":
-        raise ValueError(f'reduction: expected "mean" or "sum", got {reduction!r}')
+        raise SettingError(subject="reduction", expected='"mean" or "sum"', got=repr(reduction))
     # Pixels are counted class by class as integers: a float32 sum of ones stops at 2**24.
     classes = jnp.arange(num_classes)
     counts = ((labels[..., None] == classes) & (labels != ignore_label)[..., None]).sum(
@@ -133,5 +135,7 @@ def _class_weights(class_weights, num_classes: int, dtype) -> jax.Array:
         return jnp.ones(num_classes, dtype)
     weights = jnp.asarray(class_weights, dtype)
     if weights.shape != (num_classes,):
-        raise ValueError(f"class_weights: expected {num_classes} numbers, got shape {weights.shape}")
+        raise ArrayError(
+            subject="class_weights", expected=f"{num_classes} numbers", got=f"shape {weights.shape}"
+        )
     return weights

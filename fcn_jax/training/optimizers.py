@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from fcn_jax.errors import SettingError
+
 Schedule = Literal["poly", "constant", "cosine"]
 WARMUP_START = 0.01  # of the learning rate, as torchvision's --lr-warmup-decay
 
@@ -66,11 +68,15 @@ def learning_rate(
       warmup_steps: so many of them first rise linearly from a hundredth of lr; T is the rest.
 
     Raises:
-      ValueError: an unknown kind, or no steps left after the warmup.
+      SettingError: an unknown kind, or no steps left after the warmup.
     """
     rest = steps - warmup_steps
     if warmup_steps < 0 or rest < 1:
-        raise ValueError(f"expected a warmup shorter than the training, got {warmup_steps} of {steps} steps")
+        raise SettingError(
+            subject="warmup",
+            expected="fewer steps than the training has",
+            got=f"{warmup_steps} of {steps} steps",
+        )
     if kind == "poly":
         schedule = optax.polynomial_schedule(lr, 0.0, power, rest)
     elif kind == "cosine":
@@ -78,7 +84,7 @@ def learning_rate(
     elif kind == "constant":
         schedule = optax.constant_schedule(lr)
     else:
-        raise ValueError(f'schedule: expected "poly", "cosine" or "constant", got {kind!r}')
+        raise SettingError(subject="schedule", expected='"poly", "cosine" or "constant"', got=repr(kind))
     if warmup_steps:
         warmup = optax.linear_schedule(WARMUP_START * lr, lr, warmup_steps)
         schedule = optax.join_schedules([warmup, schedule], [warmup_steps])

@@ -1,97 +1,156 @@
-"""What a run starts from: its model and its optimizer, from its settings.
-
-The model is random, or has a classifier's backbone, or the weights of an earlier training.
-"""
+"""What a run starts from, made from its settings: data, model, loss and optimizer."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Iterable, Sequence
 
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
 
-from fcn_jax.models import SkipFCN
-from fcn_jax.training.config import Config, has_aux
+from fcn_jax.datasets import Cached, DatasetError, SegmentationDataset, open_dataset
+from fcn_jax.datasets.augmentation import Augmentation, Jitter
+from fcn_jax.errors import SettingError
+from fcn_jax.meta import palette_of
+from fcn_jax.models import SegmentationModel
+from fcn_jax.models.arrays import Structure
+from fcn_jax.training.class_weights import median_frequency
+from fcn_jax.training.config import Config
+from fcn_jax.training.objective import Objective
 from fcn_jax.training.optimizers import GROUPS, adamw, learning_rate, sgd
-from fcn_jax.transforms import Preset
-from fcn_jax.weights.loading import fill, read_meta, read_weights
-from fcn_jax.zoo import get_model
+from fcn_jax.transforms import Preset, SemanticSegmentation
+from fcn_jax.weights.loading import fill, read_meta
+from fcn_jax.zoo import MODELS, check_name, get_model
+from weights_converter import read_weights
+
+logger = logging.getLogger(__name__)
+
+CACHE_BYTES = 2 << 30  # of decoded pictures, over all workers
 
 
-def build_model(
-    config: Config, categories: tuple[str, ...], *, say: Callable[[str], None] = lambda message: None
-) -> nnx.Module:
-    """Builds the model of a run, in evaluation mode, with the categories of its dataset.
-
-    Args:
-      say: told if the weights to start from are of other classes, so that score layers start anew.
+def open_train_set(config: Config) -> SegmentationDataset:
+    """Opens what to train on; pictures stay in memory as far as there is room.
 
     Raises:
-      ValueError: settings that the model does not have.
+      DatasetError: it cannot be opened.
+    """
+    train_set = open_dataset(config.dataset, config.data_dir, config.train_split)
+    return Cached(train_set, CACHE_BYTES // max(1, config.workers))
+
+
+def open_val_set(config: Config) -> SegmentationDataset:
+    """Opens what to evaluate on. Raises as `open_train_set` does."""
+    return open_dataset(config.dataset, config.data_dir, config.val_split)
+
+
+def check_same_classes(train_set: SegmentationDataset, val_set: SegmentationDataset) -> None:
+    """Raises DatasetError unless both datasets have the same classes in the same order."""
+    if val_set.categories != train_set.categories:
+        raise DatasetError(
+            expected=f"classes to evaluate on as those to train on, {', '.join(train_set.categories)}",
+            got=", ".join(val_set.categories),
+        )
+
+
+def build_augmentation(config: Config) -> Augmentation | None:
+    """Makes what becomes of each picture; None where pictures stay as they are."""
+    if not config.augment:
+        return None
+    jitter = config.jitter
+    return Augmentation(
+        base_size=config.base_size,
+        crop_size=config.crop_size,
+        scale=config.scale,
+        flip=config.flip,
+        jitter=Jitter(brightness=jitter, contrast=jitter, saturation=jitter) if jitter else None,
+    )
+
+
+def build_model(config: Config, categories: Sequence[str], palette: np.ndarray) -> SegmentationModel:
+    """Builds the model of a run, in evaluation mode, with the classes of its dataset.
+
+    It is random, or has a classifier's backbone, or the weights of an earlier training. If those are of other
+    classes, the score layers start anew, and the log says so.
+
+    Args:
+      palette: (256, 3) uint8 colours by label.
+
+    Raises:
+      SettingError: settings that the model does not have.
       CheckpointError: `config.weights` cannot be read, or are of another architecture.
     """
-    num_classes = len(categories)
-    settings = {"rngs": nnx.Rngs(config.seed), "dtype": None if config.dtype == "float32" else jnp.bfloat16}
-    widths = {"features": config.features, "fc_features": config.fc_features}
-    if has_aux(config.model):
-        if any(width is not None for width in widths.values()):
-            raise ValueError(f"features, fc_features: {config.model} has no widths to choose, leave them out")
-        settings["aux_loss"] = config.aux_loss
-    else:
-        if config.aux_loss:
-            raise ValueError(f"aux_loss: {config.model} has no auxiliary head, leave it out")
-        settings |= widths
-    if config.weights is None:
-        model = get_model(
-            config.model, num_classes=num_classes, weights_backbone=config.weights_backbone, **settings
-        )
-        if isinstance(model, SkipFCN) and config.weights_backbone is None:
-            widen_fc(model)
-    else:
-        found = read_weights(config.weights)
-        model = get_model(config.model, num_classes=num_classes, **settings)
-        known = read_meta(found).categories
-        same = found.spec.num_classes == num_classes and known in (None, tuple(categories))
-        if not same:
-            say(f"{config.weights} is of other classes: its score layers stay behind")
-        had_aux, wants_aux = found.spec.aux_loss, config.aux_loss
-        aux = "require" if had_aux == wants_aux else "drop" if had_aux else "keep"
-        fill(model, found, head="require" if same else "replace", aux=aux)
-    model.update_meta(categories=tuple(categories), transforms=_transforms(config, model.transforms))
-    model.backbone.remat = config.remat
+    check_name(config.model)
+    model = get_model(config.model, **_model_settings(config, len(categories)))
+    if config.weights is not None:
+        _fill_from(config, model, tuple(categories))
+    elif config.weights_backbone is None and model.spec.fc_features is not None:
+        widen_fc(model)
+    model.update_meta(
+        categories=tuple(categories),
+        palette=palette_of(palette, len(categories)),
+        transforms=_transforms(config, model.transforms),
+    )
+    if config.remat:
+        if getattr(type(model.backbone), "remat", None) is None:
+            raise SettingError(
+                f"{config.model} cannot compute its blocks again", subject="remat", hint="leave it out"
+            )
+        model.backbone.remat = True
+    if not config.dropout:
+        for _, module in nnx.iter_modules(model):
+            if isinstance(module, nnx.Dropout):
+                module.rate = 0.0
     return model
+
+
+def _model_settings(config: Config, num_classes: int) -> dict:
+    """What the builder of the model takes, after a look at what it does not take."""
+    published = MODELS[config.model].published
+    if config.aux_loss and not published.aux_loss:
+        raise SettingError(f"{config.model} has no auxiliary head", subject="aux_loss", hint="leave it out")
+    settings = {"aux_loss": config.aux_loss} if published.aux_loss else {}
+    for name in ("features", "fc_features"):
+        width = getattr(config, name)
+        if width is not None and published.fc_features is None:
+            raise SettingError(f"{config.model} has no widths to choose", subject=name, hint="leave it out")
+        if width is not None:
+            settings[name] = width
+    return settings | {
+        "num_classes": num_classes,
+        "weights_backbone": config.weights_backbone if config.weights is None else None,
+        "rngs": nnx.Rngs(config.seed),
+        "dtype": None if config.dtype == "float32" else jnp.bfloat16,
+    }
+
+
+def _fill_from(config: Config, model: SegmentationModel, categories: tuple[str, ...]) -> None:
+    """Fills a model with the weights of an earlier training, perhaps of other classes."""
+    found = read_weights(config.weights)
+    known = read_meta(found).categories
+    same = found.spec.num_classes == len(categories) and known in (None, categories)
+    if not same:
+        logger.warning("%s is of other classes: its score layers stay behind", config.weights)
+    had, wants = found.spec.aux_loss, model.spec.aux_loss
+    aux = "require" if had == wants else "drop" if had else "keep"
+    fill(model, found, head="require" if same else "replace", aux=aux)
 
 
 def _transforms(config: Config, transforms: Preset) -> Preset:
     """Prepares pictures for the trained model at the size that it was trained at."""
     size = config.base_size if config.augment else None
-    if hasattr(transforms, "resize_size"):
+    if isinstance(transforms, SemanticSegmentation):
         return dataclasses.replace(transforms, resize_size=size)
     if size is not None:
-        raise ValueError(
-            "base_size: expected None, since "
-            f"{config.model} sees pictures at their own size, as Caffe did; got {size}"
+        raise SettingError(
+            subject="base_size",
+            expected=f"None, since {config.model} sees pictures at their own size, as Caffe did",
+            got=str(size),
         )
     return transforms
 
 
-def build_optimizer(
-    config: Config, names: Iterable[str], steps: int
-) -> tuple[optax.Schedule, optax.GradientTransformation]:
-    """Builds the learning rate and the optimizer of a run of so many steps, for parameters of these names.
-
-    Raises:
-      ValueError: settings that make no sense, such as a warmup as long as the run.
-    """
-    schedule = learning_rate(config.schedule, config.lr, steps, warmup_steps=round(config.warmup * steps))
-    settings = {"groups": GROUPS[config.groups], "weight_decay": config.weight_decay, "clip": config.clip}
-    if config.optimizer == "adamw":
-        return schedule, adamw(names, schedule, **settings)
-    return schedule, sgd(names, schedule, momentum=config.momentum, **settings)
-
-
-def widen_fc(model: SkipFCN) -> None:
+def widen_fc(model: SegmentationModel) -> None:
     """Draws fc6 and fc7 wider, by He's rule, for a trunk that is trained from scratch.
 
     The deviation 0.01 that they are drawn with is VGG's, for 4096 channels; through few channels it lets next
@@ -100,3 +159,40 @@ def widen_fc(model: SkipFCN) -> None:
     for layer in (model.backbone.fc6, model.backbone.fc7):
         *window, inputs, _ = layer.kernel.shape
         layer.kernel[...] *= (2 / (np.prod(window) * inputs)) ** 0.5 / 0.01
+
+
+def build_objective(config: Config, structure: Structure, model: SegmentationModel, train_set) -> Objective:
+    """Makes the loss.
+
+    Args:
+      structure: of the model in training mode.
+      model: whose transforms normalize pictures.
+      train_set: whose pixels are counted where the classes have weights.
+    """
+    class_weights = median_frequency(train_set) if config.class_weights == "median-frequency" else None
+    return Objective(
+        structure=structure,
+        num_classes=model.spec.num_classes,
+        normalize=model.transforms.normalize,
+        aux_weight=config.aux_weight,
+        settings={
+            "class_weights": class_weights,
+            "label_smoothing": config.label_smoothing,
+            "reduction": config.reduction,
+        },
+    )
+
+
+def build_optimizer(
+    config: Config, names: Iterable[str], steps: int
+) -> tuple[optax.Schedule, optax.GradientTransformation]:
+    """Builds the learning rate and the optimizer of a run of so many steps, for parameters of these names.
+
+    Raises:
+      SettingError: settings that make no sense, such as a warmup as long as the run.
+    """
+    schedule = learning_rate(config.schedule, config.lr, steps, warmup_steps=round(config.warmup * steps))
+    settings = {"groups": GROUPS[config.groups], "weight_decay": config.weight_decay, "clip": config.clip}
+    if config.optimizer == "adamw":
+        return schedule, adamw(names, schedule, **settings)
+    return schedule, sgd(names, schedule, momentum=config.momentum, **settings)

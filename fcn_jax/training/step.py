@@ -12,8 +12,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from fcn_jax.errors import SettingError
 from fcn_jax.training.objective import Batch, Objective
 from fcn_jax.training.state import TrainState
+
+TrainStep = Callable[[TrainState, Batch, int], tuple[TrainState, dict[str, jax.Array]]]
+"""(state, batch, number) -> (state, metrics)."""
 
 
 def make_train_step(
@@ -24,7 +28,7 @@ def make_train_step(
     average_decay: float | None = None,
     accumulate: int = 1,
     shardings: TrainState | None = None,
-) -> Callable[[TrainState, Batch, int], tuple[TrainState, dict[str, jax.Array]]]:
+) -> TrainStep:
     """Makes the compiled step (state, batch, number) -> (state, metrics). The state given is used up.
 
     The step does nothing unless `number` is `state.step`, and nothing if the loss or a gradient is not
@@ -42,7 +46,7 @@ def make_train_step(
       shardings: of the state, on a mesh.
 
     Raises (when called):
-      ValueError: a batch that `accumulate` does not divide.
+      SettingError: a batch that `accumulate` does not divide.
     """
     differentiate = jax.value_and_grad(objective, has_aux=True)
 
@@ -101,12 +105,13 @@ def split_batch(batch: Batch, count: int) -> list[Batch]:
     """Splits a batch into parts of every count-th image, so that each device has its share of each part.
 
     Raises:
-      ValueError: a batch that does not divide.
+      SettingError: a batch that does not divide.
     """
     for values in batch.values():
         if values.shape[0] % count:
-            raise ValueError(
-                f"expected a batch that divides into {count} equal parts, got {values.shape[0]} images; "
-                "choose another batch size or accumulation"
+            raise SettingError(
+                expected=f"a batch that divides into {count} equal parts",
+                got=f"{values.shape[0]} images",
+                hint="choose another {batch_size} or {accumulate}",
             )
     return [jax.tree.map(lambda values, k=k: values[k::count], batch) for k in range(count)]

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Iterator
 
 import jax
@@ -44,6 +45,7 @@ def stop_on_signals() -> Iterator[Stop]:
     """Listens to Ctrl-C and SIGTERM while the block runs. A second Ctrl-C interrupts at once.
 
     On several hosts SIGTERM is left to JAX, which carries it to all of them; Ctrl-C at one is passed on so.
+    In another thread than the main one, where Python takes no signals, nothing is listened to.
     """
     stop = Stop()
     several = jax.process_count() > 1
@@ -59,6 +61,8 @@ def stop_on_signals() -> Iterator[Stop]:
             os.kill(os.getpid(), signal.SIGTERM)
 
     signals = [signal.SIGINT] if several else [signal.SIGINT, signal.SIGTERM]
+    if threading.current_thread() is not threading.main_thread():
+        signals = []
     before = {number: signal.signal(number, ask) for number in signals}
     try:
         yield stop

@@ -141,6 +141,7 @@ def save_weights(
     *,
     categories: Sequence[str] | None = None,
     transforms: Preset | None = None,
+    facts: Mapping[str, str] | None = None,
 ) -> None:
     """Writes the weights of a model: `.safetensors` (ours), or `.pth` / `.pt` for PyTorch.
 
@@ -152,6 +153,7 @@ def save_weights(
       path: the file to write.
       categories: class names, stored in a safetensors file; the model's own if not given.
       transforms: the preset that pictures go through, likewise.
+      facts: more that a safetensors file is to say of its weights, text by name.
 
     Raises:
       CheckpointError: an unknown suffix, or a file that cannot be written.
@@ -169,7 +171,7 @@ def save_weights(
             )
         meta = dataclasses.replace(meta, transforms=transforms)
     meta.check(model.spec.num_classes)
-    metadata = meta.to_metadata()
+    metadata = {**(facts or {}), **meta.to_metadata()}
     if meta.transforms is not None:
         metadata["preset"] = meta.transforms.origin
     arrays = {name: np.asarray(variable[...]) for name, variable in named_variables(model).items()}

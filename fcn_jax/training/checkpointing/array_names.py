@@ -7,6 +7,8 @@ keys are held as their bits.
 import jax
 import jax.numpy as jnp
 
+from fcn_jax.errors import ArrayError, WrongTypeError
+
 Arrays = dict[str, jax.Array]
 Like = jax.Array | jax.ShapeDtypeStruct
 
@@ -18,20 +20,29 @@ def named_arrays(tree) -> dict[str, Like]:
       tree: dicts, sequences, named tuples and other pytrees of arrays, or of `jax.ShapeDtypeStruct`s.
 
     Raises:
-      TypeError: a leaf is something else, a NumPy array or a Python number perhaps; or it is of complex
+      WrongTypeError: a leaf is something else, a NumPy array or a Python number perhaps; or it is of complex
         numbers or of numbers of less than a byte.
-      ValueError: two arrays come to one name.
+      ArrayError: two arrays come to one name.
     """
     named = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         name = jax.tree_util.keystr(path, simple=True, separator="/")
         if not isinstance(leaf, Like):
-            raise TypeError(f"{name}: expected a jax.Array, got {type(leaf).__name__}; try jax.numpy.asarray")
+            raise WrongTypeError(
+                subject=name,
+                expected="a jax.Array",
+                got=type(leaf).__name__,
+                hint="try jax.numpy.asarray",
+            )
         if not _can_be_stored(leaf.dtype):
-            raise TypeError(f"{name}: expected real numbers of whole bytes or random keys, got {leaf.dtype}")
+            raise WrongTypeError(
+                subject=name,
+                expected="real numbers of whole bytes or random keys",
+                got=str(leaf.dtype),
+            )
         if name in named:
-            raise ValueError(
-                f"expected one array of each name, got two of {name!r}; rename one of their keys"
+            raise ArrayError(
+                expected="one array of each name", got=f"two of {name!r}", hint="rename one of their keys"
             )
         named[name] = leaf
     return named

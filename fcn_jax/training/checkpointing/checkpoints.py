@@ -12,8 +12,9 @@ message, for the next older one.
 """
 
 import contextlib
-import gc
-from collections.abc import Callable, Iterator, Mapping
+import logging
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,10 +22,12 @@ import jax
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
+from fcn_jax.errors import ArrayError, SettingError
 from fcn_jax.training.checkpointing.array_names import named_arrays, stored_form
 from fcn_jax.training.checkpointing.manifest import CheckpointsError, StepDamaged, make_manifest
-from fcn_jax.training.checkpointing.orbax_noise import hush_orbax, no_coroutine_warnings
 from fcn_jax.training.checkpointing.step_files import ARRAYS, brief, read_step
+
+logger = logging.getLogger(__name__)
 
 
 class CheckpointsDamaged(CheckpointsError):
@@ -58,25 +61,26 @@ class Checkpoints:
     Args:
       folder: made by the first save.
       keep: how many of the newest steps stay.
-      say: called with each message, of a step skipped or moved aside.
 
     Attributes:
       skipped: messages about the steps that the last `restore` passed over, newest first.
 
+    A step that is skipped or moved aside is a warning in the log.
+
     Raises:
-      ValueError: `keep` is below 1, or the folder is an address.
+      SettingError: `keep` is below 1, or the folder is an address.
     """
 
-    def __init__(self, folder, *, keep: int = 3, say: Callable[[str], None] = lambda message: None):
+    def __init__(self, folder: str | os.PathLike, *, keep: int = 3):
         if keep < 1:
-            raise ValueError(f"keep: expected a number of steps of at least 1, got {keep}")
+            raise SettingError(subject="keep", expected="a number of steps of at least 1", got=str(keep))
         if "://" in str(folder):
-            raise ValueError(f"expected a folder, got the address {folder}; mount it and give the folder")
-        hush_orbax()
+            raise SettingError(
+                expected="a folder", got=f"the address {folder}", hint="mount it and give the folder"
+            )
         self.folder = Path(folder).absolute()
         self.skipped: list[str] = []
         self._keep = keep
-        self._say = say
         self._damaged: list[int] = []
         self._writer: ocp.training.Checkpointer | None = None
         self._saving: tuple[int, ocp.AsyncResponse] | None = None
@@ -105,20 +109,23 @@ class Checkpoints:
 
         Raises:
           CheckpointsNotSaved: this step cannot be written, or the one before could not.
-          ValueError: the folder holds this step or later ones; or there is nothing to save.
-          TypeError: JSON cannot hold the facts; or see `named_arrays`.
+          SettingError: the folder holds this step or later ones.
+          ArrayError: there is nothing to save.
+          WrongTypeError: JSON cannot hold the facts; or see `named_arrays`.
         """
         arrays = named_arrays(tree)
         stored = {name: stored_form(array) for name, array in arrays.items() if array.size}
         if not stored:
-            raise ValueError("expected a tree of jax arrays to save, got one without a number in it")
+            raise ArrayError(expected="a tree of jax arrays to save", got="one without a number in it")
         self.wait()
         self._move_damaged_aside()
         newest = max(self.steps(), default=-1)
         if step <= newest:
-            raise ValueError(
-                f"{self.folder}: expected a step after {newest}, the newest there, got {step}; restore that "
-                "one and go on from it, or choose another folder"
+            raise SettingError(
+                path=self.folder,
+                expected=f"a step after {newest}, the newest there",
+                got=str(step),
+                hint="restore that one and go on from it, or choose another folder",
             )
         manifest = make_manifest(step, arrays, facts or {})
         with self._reporting(step):
@@ -156,27 +163,28 @@ class Checkpoints:
           CheckpointsDamaged: there are steps and none is whole.
           CheckpointsDiffer: the newest whole step is of another model or optimizer.
           CheckpointsNotSaved: the save under way failed.
-          TypeError, ValueError: see `named_arrays`.
+          WrongTypeError, ArrayError: see `named_arrays`.
         """
         wanted = named_arrays(like)
         self.skipped, self._damaged = [], []
         for step in reversed(self.steps()):
             path = self.folder / str(step)
-            with no_coroutine_warnings():
-                try:
-                    arrays, facts = read_step(path, wanted)
-                    return Restored(
-                        step, jax.tree.unflatten(jax.tree.structure(like), arrays.values()), facts
-                    )
-                except StepDamaged as error:
-                    self.skipped.append(f"{path}: skipped step {step}, which is damaged: {error}")
-                gc.collect()  # what the failed read left behind complains here, unheard
-            self._damaged.append(step)
-            self._say(self.skipped[-1])
+            try:
+                arrays, facts = read_step(path, wanted)
+            except StepDamaged as error:
+                self.skipped.append(f"{path}: skipped step {step}, which is damaged: {error}")
+                self._damaged.append(step)
+                logger.warning(self.skipped[-1])
+            else:
+                tree = jax.tree.unflatten(jax.tree.structure(like), arrays.values())
+                return Restored(step, tree, facts)
         if self.skipped:
             raise CheckpointsDamaged(
-                f"{self.folder}: expected a step that is whole, got {len(self.skipped)} damaged. Bring one "
-                "back from a copy, or start again in another folder:\n" + "\n".join(self.skipped)
+                path=self.folder,
+                expected="a step that is whole",
+                got=f"{len(self.skipped)} damaged",
+                hint="bring one back from a copy, or start again in another folder:\n"
+                + "\n".join(self.skipped),
             )
         return None
 
@@ -202,7 +210,7 @@ class Checkpoints:
             if jax.process_index() == 0 and source.exists():
                 target = _free_name(self.folder / f"damaged-{step}")
                 source.rename(target)
-                self._say(f"{source}: moved to {target.name}, since it is damaged")
+                logger.warning(f"{source}: moved to {target.name}, since it is damaged")
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices("fcn_jax: damaged steps moved aside")
         self._damaged = []
@@ -216,8 +224,9 @@ class Checkpoints:
             self._saving = None
             self._drop_writer()
             raise CheckpointsNotSaved(
-                f"{self.folder}: step {step} could not be saved: {brief(error)}. The steps before it stand; "
-                "see that the folder can be written to and has room"
+                f"step {step} could not be saved: {brief(error)}",
+                self.folder,
+                hint="the steps before it stand; see that the folder can be written to and has room",
             ) from error
 
     def _drop_writer(self) -> None:

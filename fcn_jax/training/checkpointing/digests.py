@@ -36,7 +36,7 @@ def digests(tree) -> dict[str, str]:
       {name: 16 hexadecimal digits}, the names those of `named_arrays`.
 
     Raises:
-      TypeError, ValueError: see `named_arrays`.
+      WrongTypeError, ArrayError: see `named_arrays`.
     """
     named = named_arrays(tree)
     sums = jax.device_get({name: _sums(stored_form(array)) for name, array in named.items()})

@@ -12,13 +12,14 @@ from collections.abc import Mapping, Sequence
 
 import jax
 
+from fcn_jax.errors import FCNError, WrongTypeError
 from fcn_jax.training.checkpointing.array_names import Arrays, Like
 from fcn_jax.training.checkpointing.digests import digests
 
 FORMAT = 1
 
 
-class CheckpointsError(Exception):
+class CheckpointsError(FCNError):
     """Checkpoints cannot be saved or restored; the message names the folder, the reason and what to do."""
 
 
@@ -39,12 +40,14 @@ def make_manifest(step: int, arrays: Arrays, facts: Mapping) -> dict:
       facts: whatever the run wants to find again; JSON must be able to hold it.
 
     Raises:
-      TypeError: JSON cannot hold the facts.
+      WrongTypeError: JSON cannot hold the facts.
     """
     try:
         facts = json.loads(json.dumps(dict(facts)))
     except (TypeError, ValueError) as error:
-        raise TypeError(f"facts: expected what JSON can hold, got {facts!r}: {error}") from error
+        raise WrongTypeError(
+            subject="facts", expected="what JSON can hold", got=f"{facts!r}: {error}"
+        ) from error
     computed = digests(arrays)
     manifest = {
         "format": FORMAT,
@@ -75,8 +78,9 @@ def read_manifest(sealed, step: int) -> dict:
         raise StepDamaged("its manifest is not the one that was saved")
     if manifest["format"] != FORMAT:
         raise CheckpointsDiffer(
-            f"expected a checkpoint of format {FORMAT}, got format {manifest['format']!r} (of jax "
-            f"{manifest.get('jax')}); read it with the version of fcn_jax that wrote it"
+            expected=f"a checkpoint of format {FORMAT}",
+            got=f"format {manifest['format']!r} (of jax {manifest.get('jax')})",
+            hint="read it with the version of fcn_jax that wrote it",
         )
     if manifest["step"] != step:
         raise StepDamaged(f"its arrays are those of step {manifest['step']}")
@@ -105,8 +109,9 @@ def check_same_arrays(manifest: Mapping, wanted: Mapping[str, Like]) -> None:
     if any(groups.values()):
         differences = "; ".join(f"{group}: {_listed(names)}" for group, names in groups.items() if names)
         raise CheckpointsDiffer(
-            f"expected the arrays of the model and optimizer at hand, got others. {differences}. Build them "
-            "as they were when the checkpoint was saved, or choose another folder"
+            expected="the arrays of the model and optimizer at hand",
+            got=f"others ({differences})",
+            hint="build them as they were when the checkpoint was saved, or choose another folder",
         )
 
 

@@ -1,12 +1,19 @@
-"""Reading one step of a run back from its files, and telling a damaged step from one that does not fit."""
+"""Reading one step of a run back from its files, and telling a damaged step from one that does not fit.
 
+Orbax writes the files. They are read without it: the manifest as the JSON that it is, the arrays by
+TensorStore. Orbax would log pages about what it cannot read; and it reads arrays by coroutines that it
+abandons where one fails, which complain of it later, through the hooks of the process.
+"""
+
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
+import tensorstore
 from jax.experimental import multihost_utils
-from orbax.checkpoint import v1 as ocp
 
 from fcn_jax.training.checkpointing.array_names import Arrays, Like, from_stored, stored_like
 from fcn_jax.training.checkpointing.manifest import (
@@ -38,22 +45,70 @@ def read_step(path: Path, wanted: Mapping[str, Like]) -> tuple[Arrays, dict]:
     """
     manifest, arrays, reason = {}, {}, None
     try:
-        manifest = read_manifest(ocp.checkpointables_metadata(path).custom_metadata, int(path.name))
+        manifest = read_manifest(_read_custom_metadata(path), int(path.name))
         check_same_arrays(manifest, wanted)
         form = {name: stored_like(like) for name, like in wanted.items() if like.size}
-        stored = ocp.load(path, form, checkpointable_name=ARRAYS)
+        stored = read_arrays(path / ARRAYS, form)
         arrays = {name: from_stored(stored.get(name), like) for name, like in wanted.items()}
     except CheckpointsDiffer as error:
-        raise CheckpointsDiffer(f"{path}: {error}") from None
+        raise error.about(path) from None
     except StepDamaged as error:
         reason = str(error)
-    except Exception as error:  # Orbax raises anything at what it cannot read, Exception itself too
+    except Exception as error:  # TensorStore raises anything at what it cannot read
         if isinstance(first_cause(error), MemoryError | jax.errors.JaxRuntimeError):
             raise
         reason = brief(error)
     _agree(reason)
     _agree(changed_arrays(manifest, arrays))
     return arrays, manifest["facts"]
+
+
+def _read_custom_metadata(path: Path) -> Any:
+    """Reads what Orbax was given with the arrays."""
+    try:
+        written = json.loads((path / "_CHECKPOINT_METADATA").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return written.get("custom_metadata") if isinstance(written, dict) else None
+
+
+def read_arrays(folder: Path, form: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, jax.Array]:
+    """Reads arrays by name; each host reads what its own devices hold.
+
+    Args:
+      form: shape, dtype and sharding of each.
+
+    Raises:
+      StepDamaged: an array has another shape or dtype.
+      ValueError: a file is missing or cannot be read.
+    """
+    base = {"driver": "file", "path": f"{folder}/"}
+    opened = {
+        name: tensorstore.open(
+            {"driver": "auto", "kvstore": {"driver": "ocdbt", "base": base, "path": f"{name}/"}}, open=True
+        )
+        for name in form
+    }
+    started = {name: _start_reading(name, opened[name].result(), like) for name, like in form.items()}
+    return {name: _gather(parts, form[name]) for name, parts in started.items()}
+
+
+def _start_reading(name: str, store: Any, like: jax.ShapeDtypeStruct) -> dict[jax.Device, Any]:
+    """Starts to read what each device of this host holds; devices that hold the same share one read."""
+    if store.shape != like.shape or store.dtype.numpy_dtype != like.dtype:
+        raise StepDamaged(f"{name} is stored as {store.dtype.name} {store.shape}, not as the manifest says")
+    reads: dict[str, Any] = {}
+    parts = {}
+    for device, index in like.sharding.addressable_devices_indices_map(like.shape).items():
+        if str(index) not in reads:
+            reads[str(index)] = store[index].read()
+        parts[device] = reads[str(index)]
+    return parts
+
+
+def _gather(parts: dict[jax.Device, Any], like: jax.ShapeDtypeStruct) -> jax.Array:
+    on_devices = [jax.device_put(part.result(), device, may_alias=False) for device, part in parts.items()]
+    return jax.make_array_from_single_device_arrays(like.shape, like.sharding, on_devices)
 
 
 def first_cause(error: BaseException) -> BaseException:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fcn_jax.errors import MissingPackageError
 from weights_converter.files import replacing
 
 MOST_POINTS = 2000
@@ -19,13 +20,15 @@ def draw_curves(records: Sequence[dict], path: str | os.PathLike) -> None:
       path: the file to write.
 
     Raises:
-      ImportError: matplotlib is not installed.
+      MissingPackageError: matplotlib is not installed.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("curves need matplotlib: pip install 'fcn_jax[train]'") from error
+        raise MissingPackageError(
+            "curves need matplotlib, which is not installed", hint="pip install 'fcn_jax[train]'"
+        ) from error
 
     figure = Figure(figsize=(11, 3.6), dpi=100, layout="constrained")
     loss_axes, score_axes = figure.subplots(1, 2)
@@ -107,7 +110,7 @@ def _column(records: Sequence[dict], kind: str, name: str) -> np.ndarray:
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-    """A moving mean over the last 2 % of the values, nan left out."""
+    """A moving mean over the last 2 % of the values, NaN left out."""
     window = max(1, len(values) // 50)
     known = np.isfinite(values)
     sums = np.cumsum(np.concatenate([[0], np.where(known, values, 0)]))

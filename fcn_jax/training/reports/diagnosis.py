@@ -1,4 +1,4 @@
-"""What to say when a training step gives a loss or a gradient that is no number."""
+"""What to say when a training step gives a loss or a gradient that is not finite."""
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +11,8 @@ import numpy as np
 from fcn_jax.models.arrays import Arrays
 from fcn_jax.training.objective import Batch, Objective
 
+CALMER = "try a lower {lr}, a longer {warmup}, or {clip} 1"
+
 
 class Inspection(NamedTuple):
     """What a batch gives, in numbers that every host has.
@@ -18,7 +20,7 @@ class Inspection(NamedTuple):
     Attributes:
       loss: of the batch.
       gradient_norm: as far as the gradient is finite.
-      largest: by head, the largest finite logit, by its absolute value; nan if none is.
+      largest: by head, the largest finite logit, by its absolute value; NaN if none is.
       finite: {"parameters", "logits", "gradients": {name: whether all of it is}}.
     """
 
@@ -71,7 +73,7 @@ def summarize(loss, logits: Arrays, gradients: Arrays, parameters: Arrays) -> In
 
 
 def _largest(values: jax.Array) -> jax.Array:
-    """Of the finite ones, by their absolute value; nan where there is none."""
+    """Of the finite ones, by their absolute value; NaN where there is none."""
     return jnp.nanmax(jnp.where(jnp.isfinite(values), jnp.abs(values), jnp.nan))
 
 
@@ -84,7 +86,7 @@ def diagnose(
     labels: np.ndarray,
     num_classes: int,
     pictures: Sequence[str],
-) -> str:
+) -> tuple[str, str]:
     """Says what is not finite in a step, and what to try.
 
     Args:
@@ -97,7 +99,7 @@ def diagnose(
       pictures: names of those in the batch, or in this host's share.
 
     Returns:
-      Several lines of text.
+      Several lines of text, and what to do, which names settings as "a lower {lr}".
     """
     wrong_labels = np.unique(labels[(labels != 255) & ((labels < 0) | (labels >= num_classes))])
     bad = {what: [name for name, good in flags.items() if not good] for what, flags in found.finite.items()}
@@ -105,7 +107,7 @@ def diagnose(
     recent = losses[-20:]
     rising = len(recent) >= 4 and np.mean(recent[-2:]) > 2 * np.median(recent)
     lines = [
-        f"step {step} gave a loss or a gradient that is no number (loss {loss:g}, learning rate {lr:g}); "
+        f"step {step} gave a loss or a gradient that is not finite (loss {loss:g}, learning rate {lr:g}); "
         "its update was not made, and the weights before it are saved",
         f"  losses before it: {', '.join(f'{value:.4g}' for value in losses[-6:]) or 'none'}",
         f"  pictures in its batch: {', '.join(pictures[:8])}{', ...' if len(pictures) > 8 else ''}",
@@ -131,13 +133,13 @@ def diagnose(
     if wrong_labels.size:
         advice = "mend the labels of these pictures"
     elif bad["parameters"] and len(losses):
-        advice = "the update before it was too large: try a lower --lr, a longer --warmup, or --clip 1"
+        advice = f"the update before it was too large: {CALMER}"
     elif bad["parameters"]:
         advice = "start from other weights: those given are not finite"
     elif rising or norm > 1e3:
-        advice = "training diverges: try a lower --lr, a longer --warmup, or --clip 1"
+        advice = f"training diverges: {CALMER}"
     else:
         advice = (
-            "try a lower --lr, --clip 1, or, if it ran in bfloat16, --dtype float32; look at the pictures"
+            "try a lower {lr}, {clip} 1, or, if it ran in bfloat16, {dtype} float32; look at the pictures"
         )
-    return "\n".join([*lines, f"  what to do: {advice}"])
+    return "\n".join(lines), advice

@@ -111,10 +111,10 @@ def test_another_model_is_not_damage(two_steps):
 
 @pytest.mark.parametrize("failure", [MemoryError(), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED")])
 def test_a_failing_machine_is_not_damage(two_steps, monkeypatch, failure):
-    def load(*arguments, **options):
+    def read(*arguments):
         raise ValueError("wrapped") from failure
 
-    monkeypatch.setattr(reading.ocp, "load", load)
+    monkeypatch.setattr(step_files, "read_arrays", read)
     with pytest.raises(ValueError, match="wrapped"):
         Checkpoints(two_steps).restore(a_tree())
 

@@ -17,10 +17,9 @@ import pytest
 
 from fcn_jax.training.checkpointing import step_files
 from fcn_jax.training.checkpointing.checkpoints import Checkpoints, CheckpointsDamaged
-from fcn_jax.training.checkpointing.orbax_noise import ORBAX
 from tests.training.checkpointing.saved import a_tree, assert_equal, save_two_steps
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -59,18 +58,18 @@ def test_every_file_flipped_cut_or_gone(tmp_path, two_steps, capfd, caplog):
     ):
         folder = Path(shutil.copytree(two_steps, tmp_path / str(number)))
         damage(folder / name)
-        said = []
-        checkpoints = Checkpoints(folder, say=said.append)
+        caplog.clear()
+        checkpoints = Checkpoints(folder)
         restored = checkpoints.restore(a_tree())
         assert_equal(restored.tree, a_tree(restored.step))
         assert restored.facts == {"epoch": restored.step}
-        assert said == checkpoints.skipped
+        assert caplog.messages == checkpoints.skipped
         if restored.step == 1:
-            assert said[0].startswith(f"{folder / '2'}: skipped step 2, which is damaged: ")
+            assert caplog.messages[0].startswith(f"{folder / '2'}: skipped step 2, which is damaged: ")
         steps.append(restored.step)
     assert len(files) == 10
-    assert steps.count(1) >= 15  # seen: 17 of 30; the others are not needed to read the arrays
-    assert (capfd.readouterr().err, caplog.records) == ("", [])
+    assert steps.count(1) >= 11  # seen: 12 of 30; the others are not needed to read the arrays
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.slow
@@ -86,22 +85,21 @@ def test_flipped_bits_among_the_numbers(folder):
     assert Checkpoints(folder).restore(a_tree()).step == 2
 
 
-def test_a_damaged_step_is_moved_aside_when_it_comes_again(folder):
-    said = []
-    with Checkpoints(folder, say=said.append) as checkpoints:
+def test_a_damaged_step_is_moved_aside_when_it_comes_again(folder, caplog):
+    with Checkpoints(folder) as checkpoints:
         for name in ("damaged-2", "damaged-2-2"):
             flip(largest(folder / "2"))
             restored = checkpoints.restore(a_tree())
             assert restored.step == 1
             assert_equal(restored.tree, a_tree(1))
-            assert "other numbers than were saved in" in said[-1]
+            assert "other numbers than were saved in" in caplog.messages[-1]
             assert checkpoints.steps() == [1, 2]
             checkpoints.save(2, a_tree(2), {"again": True})
-            assert said[-1] == f"{folder / '2'}: moved to {name}, since it is damaged"
+            assert caplog.messages[-1] == f"{folder / '2'}: moved to {name}, since it is damaged"
             assert (folder / name / "arrays").is_dir()
             restored = checkpoints.restore(a_tree())
             assert (restored.step, restored.facts) == (2, {"again": True})
-    assert len(said) == 4
+    assert len(caplog.messages) == 4
 
 
 def test_a_damaged_step_does_not_count_among_the_newest(folder):
@@ -123,9 +121,9 @@ def test_a_renamed_step(folder):
     assert "7: skipped step 7, which is damaged: its arrays are those of step 2" in checkpoints.skipped[0]
 
 
-def test_what_a_failed_read_leaves_behind_is_not_heard(folder, capfd, caplog):
-    """Orbax abandons coroutines, which complain when they are collected; some of them not before now."""
-    cut(folder / "2" / "arrays" / "array_metadatas" / "process_0")
+def test_a_failed_read_leaves_nothing_behind_that_complains(folder, capfd, caplog):
+    """Orbax's own reading abandons coroutines, which complain when they are collected."""
+    cut(largest(folder / "2"))
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         gc.disable()
@@ -135,18 +133,18 @@ def test_what_a_failed_read_leaves_behind_is_not_heard(folder, capfd, caplog):
         finally:
             gc.enable()
         gc.collect()
-    assert [str(warning.message) for warning in heard if ORBAX in str(warning.message)] == []
-    assert [str(warning.message) for warning in heard if "awaited" in str(warning.message)] == []
-    assert (capfd.readouterr().err, caplog.records) == ("", [])
+    assert heard == []
+    assert capfd.readouterr().err == ""
+    assert [record.name for record in caplog.records] == ["fcn_jax.training.checkpointing.checkpoints"]
 
 
 def test_hosts_come_to_one_end(two_steps, monkeypatch):
     """Where another host cannot read a step, this one passes it over too."""
     others = iter([False, True, True])
     two_hosts = types.SimpleNamespace(process_count=lambda: 2, errors=jax.errors)
-    monkeypatch.setattr(reading, "jax", two_hosts)
+    monkeypatch.setattr(step_files, "jax", two_hosts)
     monkeypatch.setattr(
-        reading.multihost_utils, "process_allgather", lambda whole: np.array([whole, next(others)])
+        step_files.multihost_utils, "process_allgather", lambda whole: np.array([whole, next(others)])
     )
     checkpoints = Checkpoints(two_steps)
     assert checkpoints.restore(a_tree()).step == 1
@@ -159,7 +157,7 @@ def test_no_whole_step(folder):
     with pytest.raises(CheckpointsDamaged) as error:
         Checkpoints(folder).restore(a_tree())
     first, *others = str(error.value).splitlines()
-    assert first.startswith(f"{folder}: expected a step that is whole, got 2 damaged. Bring one back")
+    assert first.startswith(f"{folder}: expected a step that is whole, got 2 damaged; bring one back")
     assert others[0] == f"{folder / '2'}: skipped step 2, which is damaged: it has no manifest"
     assert others[1].startswith(f"{folder / '1'}: skipped step 1, which is damaged: ")
     assert sorted(path.name for path in folder.iterdir()) == ["1", "2"]

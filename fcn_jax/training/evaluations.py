@@ -1,0 +1,201 @@
+"""The evaluations of a run: scores, the best weights so far, and pictures to look at."""
+
+import json
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from fcn_jax.datasets import SegmentationDataset
+from fcn_jax.evaluation.evaluator import Evaluator
+from fcn_jax.evaluation.metrics import Scores
+from fcn_jax.evaluation.sheet import write_sheet
+from fcn_jax.models import SegmentationModel
+from fcn_jax.training.config import Config
+from fcn_jax.training.output import RunFolder, set_aside, writing
+from fcn_jax.training.reports.curves import draw_curves
+from fcn_jax.training.reports.records import Records, read_records
+from fcn_jax.weights.loading import save_weights
+from weights_converter import CheckpointError, load_model_file
+
+logger = logging.getLogger(__name__)
+
+SHEET_ROWS = 4
+KEY = "evaluation"  # of the metadata of best.safetensors: the score that its weights have
+
+
+class Best(NamedTuple):
+    """The weights in best.safetensors: after which step, and their mean IoU."""
+
+    step: int
+    mean_iou: float
+
+
+class Evaluations:
+    """Scores a run's model now and then, on the first of several hosts together with the others.
+
+    Args:
+      model: as it is now, in evaluation mode.
+      val_set: what to score it on.
+      share: (process_index, process_count) of this host.
+
+    Attributes:
+      scored: the mean IoU after each step that was scored in the way of these settings.
+      best: what best.safetensors holds; None before the first evaluation.
+    """
+
+    def __init__(
+        self,
+        model: SegmentationModel,
+        val_set: SegmentationDataset,
+        config: Config,
+        folder: RunFolder,
+        share: tuple[int, int],
+    ):
+        self.evaluator = Evaluator(model, size=config.eval_size)
+        self.val_set, self.folder = val_set, folder
+        self.indices = evenly(len(val_set), config.eval_limit)
+        self.scoring = {"split": config.val_split, "size": config.eval_size, "pictures": len(self.indices)}
+        self.scored: dict[int, float] = {}
+        self.best: Best | None = None
+        self._lost: Best | None = None
+        self._share = share
+
+    def restore(self, earlier: Iterable[Mapping], done: int) -> None:
+        """Finds out, on the first host, what earlier starts of the run have scored, and the best weights.
+
+        If best.safetensors is missing or damaged and its weights are not those at hand, the log says that
+        they are lost.
+
+        Args:
+          earlier: evaluations, from the checkpoint and from the metrics.
+          done: steps that have been made.
+        """
+        self.scored = same_scoring(earlier, self.scoring, done)
+        self._lost = None if self._find_best() or not self.scored else best_of(self.scored)
+        if self._lost is not None and self._lost.step != done:
+            logger.warning(
+                "%s is missing: it held the weights after step %d (mean IoU %.4f), which are nowhere else; "
+                "the best of the evaluations to come takes their place",
+                self.folder.best,
+                *self._lost,
+            )
+
+    def best_is_at_hand(self, done: int) -> bool:
+        """Whether best.safetensors is lost and has to have the weights after the steps that are done."""
+        return self._lost is not None and self._lost.step == done
+
+    def save_best_again(self, model: SegmentationModel, done: int) -> None:
+        """Writes best.safetensors again, on the first host."""
+        if self._lost is not None:
+            self._save_best(model, self._lost)
+            logger.warning(
+                "%s is missing: written again, with the weights after step %d", self.folder.best, done
+            )
+
+    def facts(self) -> list[dict]:
+        """Gives the evaluations as a checkpoint keeps them."""
+        return [
+            self.scoring | {"step": step, "mean_iou": _json_number(score)}
+            for step, score in self.scored.items()
+        ]
+
+    def run(
+        self,
+        model: SegmentationModel,
+        done: int,
+        records: Records,
+        on_progress: Callable[[int, int], None],
+    ) -> Scores | None:
+        """Scores the model after `done` steps; the first host writes everything down.
+
+        Args:
+          model: with the weights to score.
+          records: where the scores go.
+          on_progress: called after each picture with the number of pictures done and the number of all; may
+            end the evaluation by raising, before anything is written.
+
+        Returns:
+          The scores; None on other hosts than the first.
+        """
+        host, hosts = self._share
+        self.evaluator.update(model)
+        own = self.indices[host::hosts]
+        confusion = self.evaluator.run(self.val_set, indices=own, on_progress=on_progress)
+        confusion = confusion.summed_over_hosts()
+        if host != 0:
+            return None
+        scores = confusion.scores()
+        self.scored[done] = scores.mean_iou
+        with writing(self.folder.last):
+            save_weights(model, self.folder.last)
+        if self.best is None or _rank(scores.mean_iou) > _rank(self.best.mean_iou):
+            self._save_best(model, Best(done, scores.mean_iou))
+        records.eval(done, self.scoring | scores.to_dict())
+        self._draw(done)
+        return scores
+
+    def _draw(self, done: int) -> None:
+        with writing(self.folder.sheets):
+            self.folder.sheets.mkdir(exist_ok=True)
+            shown = evenly(len(self.val_set), SHEET_ROWS)
+            write_sheet(self.evaluator, self.val_set, shown, self.folder.sheets / f"step{done:07d}.png")
+        with writing(self.folder.curves):
+            draw_curves(read_records(self.folder.metrics), self.folder.curves)
+
+    def _save_best(self, model: SegmentationModel, best: Best) -> None:
+        facts = self.scoring | {"step": best.step, "mean_iou": _json_number(best.mean_iou)}
+        with writing(self.folder.best):
+            save_weights(model, self.folder.best, facts={KEY: json.dumps(facts)})
+        self.best = best
+
+    def _find_best(self) -> bool:
+        """Reads which weights best.safetensors holds; tells whether it is there, and whole."""
+        if not self.folder.best.exists():
+            return False
+        try:
+            metadata = load_model_file(self.folder.best).metadata
+            facts = json.loads(metadata[KEY]) if KEY in metadata else None
+        except CheckpointError as error:
+            set_aside(self.folder.best, error.reason)
+            return False
+        if facts is None:  # of an older version, which kept the score in the metrics alone
+            self.best = best_of(self.scored) if self.scored else None
+        elif self.scoring.items() <= facts.items():
+            self.best = Best(facts["step"], _number(facts["mean_iou"]))
+        return True
+
+
+def same_scoring(evaluations: Iterable[Mapping], scoring: Mapping, done: int) -> dict[int, float]:
+    """Chooses the mean IoU after each step, up to `done`, that was scored in the same way."""
+    return {
+        found["step"]: _number(found["mean_iou"])
+        for found in sorted(evaluations, key=lambda found: found["step"])
+        if found["step"] <= done and scoring.items() <= found.items()
+    }
+
+
+def best_of(scored: Mapping[int, float]) -> Best:
+    """Gives the first step of the highest score; NaN, where no pixel counts, is the lowest."""
+    step = max(sorted(scored), key=lambda step: _rank(scored[step]))
+    return Best(step, scored[step])
+
+
+def evenly(count: int, limit: int | None) -> list[int]:
+    """Chooses at most `limit` of the numbers below `count`, evenly spread."""
+    limit = count if limit is None else min(limit, count)
+    return np.linspace(0, count - 1, limit).round().astype(int).tolist() if limit > 1 else [0][:limit]
+
+
+def _rank(mean_iou: float) -> float:
+    return -1 if math.isnan(mean_iou) else mean_iou
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _json_number(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -1,0 +1,112 @@
+"""The folder that a run writes to: one run at a time, and nothing in it is lost silently."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from fcn_jax.errors import FCNError
+from fcn_jax.weights.download.cache import exclusive
+from weights_converter.files import remove_leftovers
+
+logger = logging.getLogger(__name__)
+
+
+class OutputError(FCNError, OSError):
+    """A run cannot write to its folder; the message names the file and what to do."""
+
+
+class RunFolder:
+    """The files of a run.
+
+    Attributes:
+      path: the folder.
+      config: its settings.
+      metrics: a line of JSON for each step and each evaluation.
+      best, last: weights.
+      curves: a picture of the metrics.
+      sheets: the folder with a sheet of pictures for each evaluation.
+      checkpoints: the folder with what a run goes on from.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        self.config = self.path / "config.json"
+        self.metrics = self.path / "metrics.jsonl"
+        self.best = self.path / "best.safetensors"
+        self.last = self.path / "last.safetensors"
+        self.curves = self.path / "curves.png"
+        self.sheets = self.path / "sheets"
+        self.checkpoints = self.path / "checkpoints"
+
+    def has_checkpoints(self) -> bool:
+        """Whether there is a step to go on from, whole or not."""
+        return self.checkpoints.is_dir() and any(path.name.isdecimal() for path in self.checkpoints.iterdir())
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Makes the folder and keeps other runs out of it; removes what killed runs left half written.
+
+        The lock ends with the process, however that ends.
+
+        Raises:
+          OutputError: another run has it, or it cannot be made.
+        """
+        with contextlib.ExitStack() as stack:
+            with writing(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(exclusive(self.path / ".lock", on_wait=self._refuse))
+                for folder in (self.path, self.sheets):
+                    if folder.is_dir():
+                        remove_leftovers(folder)
+            yield
+
+    def _refuse(self) -> None:
+        raise OutputError(
+            "another run is writing to this folder",
+            self.path,
+            hint="wait until it ends, or choose another {output}",
+        )
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike) -> Iterator[None]:
+    """Makes one error, with the place and what to do, of whatever keeps the block from writing a file.
+
+    Raises:
+      OutputError: the block met an OSError.
+    """
+    try:
+        yield
+    except FCNError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written: {error.strerror or error}",
+            path,
+            hint="see that the folder can be written to and has room; the same settings then go on from the "
+            "last checkpoint",
+        ) from error
+
+
+def set_aside(path: Path, reason: str) -> Path:
+    """Renames a damaged file, so that another can take its place: config.json becomes config-damaged.json.
+
+    Returns:
+      Its new path. The log has a warning with the reason.
+    """
+    target = free_name(path.with_name(f"{path.stem}-damaged{path.suffix}"))
+    with writing(path):
+        path.rename(target)
+    logger.warning("%s: damaged (%s), moved to %s", path, reason, target.name)
+    return target
+
+
+def free_name(path: Path) -> Path:
+    """Adds a number to a name that is taken: damaged-7 becomes damaged-7-2."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return free

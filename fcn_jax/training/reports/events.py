@@ -1,0 +1,77 @@
+"""TensorBoard's event files, written by the thread that asks for it, so that a full disk is told there.
+
+tensorboardX's own `SummaryWriter` writes in a thread, whose errors nobody can catch. Its protocol buffers are
+used here, in the same file format (TFRecord).
+"""
+
+import logging
+import socket
+import struct
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fcn_jax.training.output import writing
+
+logger = logging.getLogger(__name__)
+
+
+class Events:
+    """A new event file.
+
+    What earlier files have at `purge_step` and later is forgotten by TensorBoard.
+
+    Args:
+      folder: made if it is missing.
+
+    Raises:
+      ImportError: tensorboardX is not installed.
+      OutputError: the folder cannot be written to.
+    """
+
+    def __init__(self, folder: Path, purge_step: int):
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.proto.summary_pb2 import Summary
+        from tensorboardX.record_writer import masked_crc32c
+
+        self._event, self._summary, self._checksum = Event, Summary, masked_crc32c
+        now = time.time_ns()  # in the name a second time, for starts within one second
+        self._path = folder / f"events.out.tfevents.{now // 10**9}.{socket.gethostname()}.{now}"
+        with writing(self._path):
+            folder.mkdir(exist_ok=True)
+            self._file = self._path.open("wb", buffering=0)
+        self._append(Event(file_version="brain.Event:2"))
+        self._append(Event(step=purge_step, session_log=SessionLog(status=SessionLog.START)))
+
+    @staticmethod
+    def if_installed(folder: Path, purge_step: int) -> "Events | None":
+        """Begins a file; without tensorboardX gives None, with a word in the log."""
+        try:
+            return Events(folder, purge_step)
+        except ImportError:
+            logger.info("no TensorBoard events: pip install 'fcn_jax[tensorboard]' to get them")
+            return None
+
+    def write(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Appends numbers by name.
+
+        Raises:
+          OutputError: the file cannot be written.
+        """
+        values = [self._summary.Value(tag=name, simple_value=value) for name, value in numbers.items()]
+        self._append(self._event(step=step, summary=self._summary(value=values)))
+
+    def close(self) -> None:
+        """Ends the file."""
+        self._file.close()
+
+    def _append(self, event: Any) -> None:
+        event.wall_time = time.time()
+        data = event.SerializeToString()
+        length = struct.pack("<Q", len(data))
+        checksums = (struct.pack("<I", self._checksum(part)) for part in (length, data))
+        record = b"".join((length, next(checksums), data, next(checksums)))
+        with writing(self._path):
+            if self._file.write(record) != len(record):
+                raise OSError("the disk is full")

@@ -1,0 +1,452 @@
+"""A training run: what it is made of, and its steps.
+
+    with Run(config) as run:
+        run.prepare()
+        for batch in run.batches():
+            run.step(batch)
+            if run.evaluation_due:
+                run.evaluate()
+            if run.checkpoint_due:
+                run.save()
+        status = run.finish()
+
+`Run(config).train()` is the same in one call. `scripts/train.py` shows what `prepare` does.
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import jax
+from flax import nnx
+
+from fcn_jax.algorithms.choice import choose_for_training
+from fcn_jax.datasets import SegmentationDataset
+from fcn_jax.datasets.batches import Batch, Batches
+from fcn_jax.datasets.dataset import fingerprint
+from fcn_jax.errors import FCNError, SettingError
+from fcn_jax.models import SegmentationModel
+from fcn_jax.models.arrays import Structure, fill_model
+from fcn_jax.training.checkpointing.checkpoints import Checkpoints
+from fcn_jax.training.config import Config, as_json, save_config
+from fcn_jax.training.devices import (
+    agreed,
+    check_batch_size,
+    local_copy,
+    make_mesh,
+    place_batch,
+    place_state,
+    state_shardings,
+)
+from fcn_jax.training.evaluations import Evaluations
+from fcn_jax.training.objective import Objective
+from fcn_jax.training.output import RunFolder, writing
+from fcn_jax.training.reports.diagnosis import diagnose, inspect
+from fcn_jax.training.reports.records import Records
+from fcn_jax.training.resume import check_folder, check_goes_on
+from fcn_jax.training.setup import (
+    build_augmentation,
+    build_model,
+    build_objective,
+    build_optimizer,
+    check_same_classes,
+    open_train_set,
+    open_val_set,
+)
+from fcn_jax.training.state import TrainState, create_state, evaluated_arrays
+from fcn_jax.training.step import TrainStep, make_train_step, split_batch
+from fcn_jax.training.stop import Stop, stop_on_signals
+from fcn_jax.weights.loading import save_weights
+
+logger = logging.getLogger(__name__)
+
+
+class DivergedError(FCNError):
+    """A step gave a loss or a gradient that is not finite; the state before it is saved."""
+
+
+class Interrupted(Exception):
+    """A signal came during an evaluation."""
+
+
+class Pending(NamedTuple):
+    """A step under way: its number, what it will give, and when it began."""
+
+    number: int
+    metrics: dict[str, jax.Array]
+    begun: float
+
+
+class Run:
+    """A training run in its folder. It begins, or goes on where an earlier start of it broke off.
+
+    What it says goes to the log of `fcn_jax.training.run`.
+
+    Args:
+      config: its settings.
+      train_set, val_set: what to train and to evaluate on; opened by the settings if not given.
+      on_progress: called with the steps that are done and all steps, after each; may be set later.
+
+    Attributes:
+      config, train_set, val_set, on_progress: as given.
+      steps: how many there will be.
+      done: how many have been made.
+      saved: the step of the newest checkpoint; None before the first.
+      state: the arrays that training changes.
+      model: in evaluation mode; it has the weights of the last evaluation.
+      losses: of the steps since this start.
+      record: what is written down of the newest step: loss, lr, gradient_norm, images_per_second.
+      evaluations: the scores so far.
+    """
+
+    train_set: SegmentationDataset
+    val_set: SegmentationDataset
+    folder: RunFolder
+    input: Batches
+    steps: int
+    model: SegmentationModel
+    objective: Objective
+    train_step: TrainStep
+    state: TrainState
+    evaluations: Evaluations
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        train_set: SegmentationDataset | None = None,
+        val_set: SegmentationDataset | None = None,
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+    ):
+        self.config, self.on_progress = config, on_progress
+        self.done = 0
+        self.saved: int | None = None
+        self.losses: list[float] = []
+        self.record: dict[str, float] = {}
+        self._given = train_set, val_set
+        self._open = contextlib.ExitStack()
+        self._pending: Pending | None = None
+        self._settled = 0.0  # when the step before was
+
+    def train(self) -> int:
+        """Makes the whole run; gives its exit status, as `finish` does."""
+        with self:
+            self.prepare()
+            for batch in self.batches():
+                self.step(batch)
+                if self.evaluation_due:
+                    self.evaluate()
+                if self.checkpoint_due:
+                    self.save()
+            return self.finish()
+
+    def prepare(self) -> None:
+        """Makes everything ready for the first step, or for the first that is left to do."""
+        self.open_folder()
+        self.open_data()
+        self.build_model()
+        self.build_step()
+        self.restore()
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._open.close()
+            return
+        if isinstance(error, FCNError | OSError) and not isinstance(error, DivergedError):
+            self._rescue()
+        with contextlib.suppress(FCNError, OSError):  # one error is enough
+            self._open.close()
+
+    # What a run is made of
+
+    def open_folder(self) -> None:
+        """Joins the other hosts, if there are any, and takes the output folder for this run alone.
+
+        Raises:
+          OutputError: another run is using the folder, or it cannot be made.
+          SettingError: there is a run in it that is not this one.
+        """
+        config = self.config
+        if config.distributed or config.coordinator:
+            jax.distributed.initialize(config.coordinator, config.processes, config.process)
+        self.host, self.hosts = jax.process_index(), jax.process_count()
+        self.folder = RunFolder(config.output)
+        if self.host == 0:
+            self._open.enter_context(self.folder.locked())
+            check_folder(config, self.folder)
+
+    def open_data(self) -> None:
+        """Opens the pictures to train and to evaluate on, and says how they come in batches.
+
+        Raises:
+          DatasetError: a dataset cannot be opened, or their classes differ.
+          SettingError: a batch that cannot be shared by the hosts.
+        """
+        config = self.config
+        train_set, val_set = self._given
+        self.train_set = open_train_set(config) if train_set is None else train_set
+        self.val_set = open_val_set(config) if val_set is None else val_set
+        check_same_classes(self.train_set, self.val_set)
+        self.input = Batches(
+            self.train_set,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            augmentation=build_augmentation(config),
+            with_replacement=config.with_replacement,
+            share=(self.host, self.hosts),
+        )
+        self.steps = config.steps or max(1, int(config.epochs * len(self.train_set) / config.batch_size))
+
+    def build_model(self) -> None:
+        """Builds the model, and what scores it.
+
+        Raises:
+          SettingError, CheckpointError: see `setup.build_model`.
+        """
+        self.mesh = make_mesh(self.config.devices)
+        check_batch_size(self.config.batch_size, self.mesh, self.config.accumulate)
+        self.model = build_model(self.config, self.train_set.categories, self.train_set.palette)
+        share = (self.host, self.hosts)
+        self.evaluations = Evaluations(self.model, self.val_set, self.config, self.folder, share)
+
+    def build_step(self) -> None:
+        """Makes the loss, the optimizer, the compiled step, and the state that it changes, on all devices.
+
+        Raises:
+          SettingError: settings that make no sense together.
+        """
+        config = self.config
+        trained = nnx.clone(self.model)  # so that the model itself stays as it is evaluated and saved
+        choose_for_training(trained, jax.default_backend())
+        trained.train()
+        structure = Structure(trained)
+        self.objective = build_objective(config, structure, self.model, self.train_set)
+        schedule, optimizer = build_optimizer(config, structure.param_paths, self.steps)
+        state = create_state(trained, optimizer, average=config.average is not None)
+        shardings = state_shardings(state, self.mesh, config.sharding)
+        self.state = place_state(state, shardings)
+        self.train_step = make_train_step(
+            self.objective,
+            optimizer,
+            schedule,
+            average_decay=config.average,
+            accumulate=config.accumulate,
+            shardings=shardings,
+        )
+
+    def restore(self) -> None:
+        """Takes the newest checkpoint that is whole, if there is one, and begins to write things down.
+
+        From here on Ctrl-C and SIGTERM let the step under way finish.
+
+        Raises:
+          CheckpointsError: none of the checkpoints is whole, or they are of another model.
+          DatasetError, SettingError: they are of another run; or there are none and there must be one.
+        """
+        config, folder = self.config, self.folder
+        self._stop: Stop = self._open.enter_context(stop_on_signals())
+        self._checkpoints = self._open.enter_context(Checkpoints(folder.checkpoints, keep=config.keep))
+        restored = self._checkpoints.restore(self.state)
+        self._facts = {"config": as_json(config), "pictures": fingerprint(self.train_set)}
+        earlier: list[dict] = []
+        if restored is not None:
+            check_goes_on(config, self._facts["pictures"], restored.facts)
+            self.state, self.done, self.saved = restored.tree, restored.step, restored.step
+            earlier = restored.facts.get("evaluations", [])
+            logger.info("going on after step %d of %d", self.done, self.steps)
+        elif config.resume == "must":
+            raise SettingError(
+                path=config.output, subject="resume", expected="a checkpoint to go on from", got="none"
+            )
+        records = Records(folder.path if self.host == 0 else None, first_step=self.done)
+        self._records = self._open.enter_context(records)
+        if self.host == 0:
+            with writing(folder.config):
+                save_config(config, folder.config)
+            self.evaluations.restore([*earlier, *records.evaluations], self.done)
+        if agreed(self.evaluations.best_is_at_hand(self.done)):
+            self.evaluations.save_best_again(self._take_weights(), self.done)
+        self._missed = agreed(self.done > 0 and self.done not in self.evaluations.scored)
+
+    # The loop
+
+    def batches(self) -> Iterator[Batch]:
+        """Gives the batches of the steps that are left, until a signal asks the run to end.
+
+        Raises:
+          DatasetError: a picture cannot be read.
+          WorkerError: a process that prepares batches has ended.
+        """
+        stream = self.input.stream(self.done, self.steps, workers=self.config.workers)
+        self._open.enter_context(stream)
+        self._progress()
+        if self._missed and self.evaluation_due:  # an earlier start was stopped before it could
+            self._missed = False
+            self.evaluate()
+        while self.done < self.steps and not self._stop.requested(self.done):
+            yield next(stream)
+
+    def step(self, batch: Batch) -> None:
+        """Makes a step. What it gave is looked at while the next one computes.
+
+        Raises:
+          DivergedError: the step before gave a loss or a gradient that is not finite.
+          OutputError: its record cannot be written.
+        """
+        begun = time.perf_counter()
+        self.state, metrics = self.train_step(self.state, place_batch(batch, self.mesh), self.done)
+        self._settle()
+        self._pending = Pending(self.done, metrics, begun)
+        self.done += 1
+
+    @property
+    def evaluation_due(self) -> bool:
+        """Whether to evaluate after the steps that are done."""
+        return self._due(self.config.eval_every)
+
+    @property
+    def checkpoint_due(self) -> bool:
+        """Whether to save after the steps that are done."""
+        return self._due(self.config.checkpoint_every)
+
+    def evaluate(self) -> None:
+        """Scores the weights, writes them and the scores down, and draws them.
+
+        A signal leaves the evaluation to the next start, before anything is written.
+
+        Raises:
+          DivergedError, OutputError: see `step`.
+        """
+        self._settle()
+        try:
+            scores = self.evaluations.run(self._take_weights(), self.done, self._records, self._heed_signals)
+        except Interrupted:
+            self._missed = True
+            return
+        self._settled = time.perf_counter()
+        if scores is not None:
+            logger.info(
+                "after step %d: mean IoU %.4f, pixel accuracy %.4f, mean accuracy %.4f",
+                self.done,
+                scores.mean_iou,
+                scores.pixel_accuracy,
+                scores.mean_accuracy,
+            )
+
+    def save(self) -> None:
+        """Saves a checkpoint, in the background.
+
+        Raises:
+          CheckpointsNotSaved: this one or the one before cannot be written.
+          DivergedError, OutputError: see `step`.
+        """
+        self._settle()
+        if self.saved != self.done:
+            evaluations = self.evaluations.facts()
+            self._checkpoints.save(self.done, self.state, self._facts | {"evaluations": evaluations})
+            self.saved = self.done
+        self._settled = time.perf_counter()
+
+    def finish(self) -> int:
+        """Saves what is not saved yet, and says how the run ended.
+
+        Returns:
+          The exit status: 0 if all steps are done; 130 or 143 if Ctrl-C or SIGTERM ended it.
+        """
+        self.save()
+        stopped = self.done < self.steps or self._missed
+        if stopped or (self.host == 0 and not self.folder.last.exists()):
+            self._leave_weights()
+        if stopped:
+            by = f" by {self._stop.signal.name}" if self._stop.signal is not None else ""
+            logger.info(
+                "stopped%s after step %d of %d, saved; the same line goes on", by, self.done, self.steps
+            )
+            return self._stop.exit_code
+        best = self.evaluations.best
+        if best is not None:
+            logger.info(
+                "done: best mean IoU %.4f after step %d; see %s",
+                best.mean_iou,
+                best.step,
+                self.folder.path,
+            )
+        elif self.host == 0:
+            logger.info("done; see %s", self.folder.path)
+        return 0
+
+    # What the loop is made of
+
+    def _due(self, every: int) -> bool:
+        return self.done > 0 and (self.done == self.steps or self.done % every == 0)
+
+    def _settle(self) -> None:
+        """Waits for the step under way and writes down what it gave."""
+        if self._pending is None:
+            return
+        (number, metrics, begun), self._pending = self._pending, None
+        metrics = jax.device_get(metrics)
+        if not metrics["applied"]:
+            raise self._diverged(number, metrics)
+        now = time.perf_counter()
+        seconds, self._settled = now - max(begun, self._settled), now
+        self.record = {name: float(metrics[name]) for name in ("loss", "lr", "gradient_norm")}
+        self.record["images_per_second"] = self.config.batch_size / seconds
+        self.losses.append(self.record["loss"])
+        self._records.train(number, self.record)
+        self._progress()
+
+    def _progress(self) -> None:
+        if self.host == 0:
+            self.on_progress(self.done, self.steps)
+
+    def _heed_signals(self, done: int, total: int) -> None:
+        if self._stop.requested_here():
+            raise Interrupted
+
+    def _take_weights(self) -> SegmentationModel:
+        fill_model(self.model, local_copy(evaluated_arrays(self.state), self.mesh))
+        return self.model
+
+    def _leave_weights(self) -> None:
+        """Has the weights of the last step in a file, though nobody has scored them."""
+        model = self._take_weights()
+        if self.host == 0:
+            with writing(self.folder.last):
+                save_weights(model, self.folder.last)
+
+    def _rescue(self) -> None:
+        """Saves the last step after an error of the input or of files, where one host can do it alone."""
+        if self.done == (self.saved or 0) or self.hosts > 1:
+            return
+        with contextlib.suppress(FCNError, OSError):
+            self.save()
+            self._checkpoints.wait()
+
+    def _diverged(self, number: int, metrics: dict[str, Any]) -> DivergedError:
+        """Saves the state, which is still the one before that step, and looks at the batch once more."""
+        self.done = number
+        self.save()
+        self._leave_weights()
+        own = self.input.batch(number)
+        batch = place_batch(own, self.mesh)
+        parts = jax.jit(split_batch, static_argnums=1)(batch, self.config.accumulate)
+        reason, advice = diagnose(
+            inspect(self.objective, self.state.params, self.state.rest, batch, parts),
+            step=number,
+            lr=float(metrics["lr"]),
+            losses=self.losses,
+            labels=own["labels"],
+            num_classes=self.objective.num_classes,
+            pictures=[self.input.dataset.name(int(index)) for index in self.input.indices(number)],
+        )
+        weights = f"to start anew from the weights before it, give {self.folder.last} as {{weights}}"
+        return DivergedError(reason, hint=f"{advice}; {weights} and choose another {{output}}")
