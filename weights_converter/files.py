@@ -29,6 +29,9 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     Yields:
       A path in the same folder and with the same suffix. It holds an empty file with the permissions that any
       new file gets.
+
+    Raises:
+      OSError: the file cannot be written. An OSError of the block that names no file gets the name `path`.
     """
     path = Path(path)
     file, temporary = _create_beside(path)
@@ -40,9 +43,11 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
             if fcntl is None:
                 file.close()
             temporary.replace(path)
-        except BaseException:
+        except BaseException as error:
             file.close()
             temporary.unlink(missing_ok=True)
+            if isinstance(error, OSError) and error.filename in (None, os.fspath(temporary)):
+                error.filename = os.fspath(path)  # that the disk is full is often told without a name
             raise
 
 
@@ -81,7 +86,11 @@ def _create_beside(path: Path) -> tuple[BinaryIO, Path]:
     while True:
         name = f".{path.stem[:40]}.{secrets.token_hex(8)}.partial{path.suffix}"
         temporary = path.with_name(name)
-        file = temporary.open("x+b")
+        try:
+            file = temporary.open("x+b")
+        except OSError as error:
+            error.filename = os.fspath(path)
+            raise
         if fcntl is not None:
             with contextlib.suppress(OSError):  # no locks here
                 fcntl.flock(file, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""fcn-jax demo: offline, trains a small FCN-8s on drawn scenes, scores it on unseen ones and segments them.
+"""fcn-jax demo: trains a small FCN-8s on drawn scenes and segments some, offline.
 
 The whole way of the data in a minute or two on two cores: scenes, batches, training, scores, weights in a
 file, and pictures segmented by them. Needs `pip install 'fcn_jax[train]'`.

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and what killed processes leave."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -43,6 +44,23 @@ def test_after_an_error_all_is_as_before(tmp_path, error):
         write()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_errors_name_the_file(tmp_path):
+    """Not the temporary one, and also where the system names none."""
+    target = tmp_path / "b.txt"
+    with pytest.raises(OSError, match="No space left") as error, replacing(target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert error.value.filename == str(target)
+    with pytest.raises(PermissionError) as error, replacing(target) as temporary:
+        raise PermissionError(errno.EACCES, "Permission denied", str(temporary))
+    assert error.value.filename == str(target)
+    with pytest.raises(PermissionError) as error, replacing(target):
+        raise PermissionError(errno.EACCES, "Permission denied", "another")
+    assert error.value.filename == "another"
+    with pytest.raises(FileNotFoundError) as error, replacing(tmp_path / "no" / "b.txt"):
+        pass
+    assert error.value.filename == str(tmp_path / "no" / "b.txt")
 
 
 def test_long_names_are_no_problem(tmp_path):
