@@ -215,8 +215,9 @@ class SkipFCN(SegmentationModel):
         """Sets new score layers to zero, so that a new skip adds nothing yet, and upsamplings to bilinear."""
         for name, variable in named_variables(self).items():
             if name.startswith(self.new_layers):
-                start = bilinear(None, variable.shape, variable.dtype)
-                variable.set_value(start if name.startswith("upscore") else jnp.zeros_like(start))
+                shape, dtype = variable.shape, variable.dtype
+                upsamples = name.startswith("upscore")
+                variable.set_value(bilinear(None, shape, dtype) if upsamples else jnp.zeros(shape, dtype))
 
     @staticmethod
     def default_transforms(preset: str | None) -> Preset:
