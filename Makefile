@@ -5,13 +5,23 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 DEMO := .venv-demo-$(VERSION)
 TEST := .venv-test-$(VERSION)
 
-.PHONY: demo test lint clean
+# What another JAX or Python can break: all that computes, and the doors to it.
+JAX_TESTS := tests/algorithms tests/models tests/inference tests/evaluation tests/training tests/zoo tests/weights \
+	tests/test_house.py tests/test_stored_arrays.py
+
+.PHONY: demo test test-fast test-jax lint clean
 
 demo: $(DEMO)/ready
 	$(DEMO)/bin/fcn-jax demo --output demo
 
 test: $(TEST)/ready
 	$(TEST)/bin/python -m pytest
+
+test-fast: $(TEST)/ready
+	$(TEST)/bin/python -m pytest -m "not slow"
+
+test-jax: $(TEST)/ready
+	$(TEST)/bin/python -m pytest $(JAX_TESTS)
 
 # Pyright asks the first python on the PATH where packages lie, and the network for its newest version unless told not to.
 lint: $(TEST)/lint-ready

@@ -1,5 +1,7 @@
 """The networks against arrays that torchvision computed: parity on machines without PyTorch."""
 
+import importlib.util
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,6 +27,11 @@ from tests.stored_arrays import (
 from weights_converter.conversion import to_source
 
 
+without_torch = pytest.mark.skipif(
+    importlib.util.find_spec("torch") is not None, reason="tests/parity compares with PyTorch itself"
+)
+
+
 def build(name: str) -> fcn_jax.FCN:
     return fcn_jax.get_model(name, weights=seeded_state_dict(name, NUM_CLASSES), param_dtype=jnp.float64)
 
@@ -35,6 +42,7 @@ def assert_close(ours, expected, bound: float) -> None:
 
 
 @pytest.mark.slow
+@without_torch
 @pytest.mark.parametrize("name", VARIANTS)
 @pytest.mark.usefixtures("float64")
 def test_logits(name):
@@ -44,6 +52,7 @@ def test_logits(name):
 
 
 @pytest.mark.slow
+@without_torch
 @pytest.mark.usefixtures("float64")
 def test_a_step_in_training_mode():
     name, model = VARIANTS[0], build(VARIANTS[0])
