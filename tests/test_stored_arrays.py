@@ -26,7 +26,6 @@ from tests.stored_arrays import (
 )
 from weights_converter.conversion import to_source
 
-
 without_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is not None, reason="tests/parity compares with PyTorch itself"
 )
