@@ -32,9 +32,9 @@ def convolve_by_winograd(x, kernel, strides, padding, *, rhs_dilation, **setting
     dilation = rhs_dilation[0]
     height, width = x.shape[1:3]
     if dilation == 1:
-        return winograd_conv(x, kernel, padding=1)
+        return winograd_conv(x, kernel)
     x = separate(separate(x, dilation, 1), dilation, 2)
-    y = winograd_conv(x, kernel, padding=1)
+    y = winograd_conv(x, kernel)
     return join(join(y, dilation, 1, height), dilation, 2, width)
 
 

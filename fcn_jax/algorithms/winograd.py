@@ -81,29 +81,20 @@ def transform_kernel(kernel: np.ndarray) -> np.ndarray:
     return result.reshape(INPUTS**2, *kernel.shape[2:])
 
 
-def winograd_conv(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
-    """Convolves by a 3x3 kernel with stride 1.
+def winograd_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Convolves by a 3x3 kernel with stride 1, to the same size.
 
     Args:
       x: (N, H, W, in).
       kernel: (36, in, out), see `transform_kernel`.
-      padding: rows and columns of zeros on every side.
 
     Returns:
-      (N, H + 2 * padding - 2, W + 2 * padding - 2, out).
+      (N, H, W, out).
     """
-    batch, *size, channels = x.shape
-    height, width = (edge + 2 * padding - 2 for edge in size)
+    batch, height, width, channels = x.shape
     rows, columns = -(-height // OUTPUTS), -(-width // OUTPUTS)
-    x = jnp.pad(
-        x,
-        [
-            (0, 0),
-            (padding, rows * OUTPUTS + 2 - size[0] - padding),
-            (padding, columns * OUTPUTS + 2 - size[1] - padding),
-            (0, 0),
-        ],
-    )
+    below, right = rows * OUTPUTS + 1 - height, columns * OUTPUTS + 1 - width
+    x = jnp.pad(x, [(0, 0), (1, below), (1, right), (0, 0)])
     # Rows, then columns; as whole stacks, since the compiler's time grows with the number of arrays.
     x = _combine(FROM_INPUTS, [x[:, i : i + 4 * rows - 3 : 4] for i in range(INPUTS)])  # (6, N, rows, ...)
     x = _combine(FROM_INPUTS, [x[:, :, :, i : i + 4 * columns - 3 : 4] for i in range(INPUTS)])

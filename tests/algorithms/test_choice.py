@@ -9,14 +9,15 @@ import pytest
 from flax import nnx
 
 import fcn_jax
-from fcn_jax.algorithms.choice import (
+from fcn_jax.algorithms.choice import choose_for_inference, choose_for_training
+from fcn_jax.algorithms.layers import (
     SeparateMaxPool,
     add_rectified_once,
-    choose_algorithms,
+    convolve_by_product,
     convolve_by_rows,
     convolve_by_winograd,
 )
-from fcn_jax.models.layers import conv, convolve, multiply_pixels
+from fcn_jax.models.layers import conv
 from fcn_jax.models.resnet import MaxPool, add_rectified
 
 
@@ -38,29 +39,48 @@ def test_pooling_in_two_directions_is_the_same(size):
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("size", [(7, 7), (9, 8), (12, 20)])
-def test_a_product_for_each_row(size):
-    layer = conv(3, 4, 7, bias_init=jax.nn.initializers.normal(), param_dtype=jnp.float64, rngs=nnx.Rngs(0))
+@pytest.mark.parametrize(
+    ("algorithm", "kernel", "stride"), [(convolve_by_rows, 7, 1), (convolve_by_product, 1, 2)]
+)
+def test_products_are_the_same_sum(algorithm, kernel, stride, size):
+    layer = conv(
+        3,
+        4,
+        kernel,
+        stride=stride,
+        bias_init=jax.nn.initializers.normal(),
+        param_dtype=jnp.float64,
+        rngs=nnx.Rngs(0),
+    )
     x = np.random.default_rng(1).standard_normal((2, *size, 3))
     expected = layer(x)
-    layer.conv_general_dilated = convolve_by_rows
+    layer.conv_general_dilated = algorithm
     np.testing.assert_allclose(layer(x), expected, rtol=0, atol=1e-14 * np.abs(expected).max())  # 2e-15
 
 
-def test_the_rule():
-    def chosen(platform, dtype=None):
-        model = fcn_jax.fcn8s_vgg16(num_classes=2, features=(4, 4, 4, 4, 256), fc_features=4, dtype=dtype)
-        choose_algorithms(model, platform)
+@pytest.mark.parametrize("dtype", [None, jnp.bfloat16])
+def test_the_rules(dtype):
+    def chosen(choose, platform):
+        model = nnx.eval_shape(
+            lambda: fcn_jax.fcn8s_vgg16(num_classes=2, features=(4, 4, 4, 4, 256), fc_features=4, dtype=dtype)
+        )
+        for layer in (model.backbone.conv5_2, model.backbone.conv5_3):  # which are transformed
+            layer.kernel.set_value(np.zeros((3, 3, 256, 256), np.float32))
         layers = {name: x for name, x in vars(model.backbone).items() if isinstance(x, nnx.Conv)}
+        plain = {name: layer.conv_general_dilated for name, layer in layers.items()}
+        assert set(plain.values()) == {jax.lax.conv_general_dilated}
+        choose(model, platform)
         algorithms = {name: layer.conv_general_dilated for name, layer in layers.items()}
         assert len(algorithms) == 15
-        return {name: chosen for name, chosen in algorithms.items() if chosen is not convolve}
+        return {name: each for name, each in algorithms.items() if each is not plain[name]}
 
-    assert chosen("cpu") == {  # conv5_1 has 4 input channels
+    product = {"fc7": convolve_by_product}
+    whole = {  # conv5_1 has 4 input channels
         "conv5_2": convolve_by_winograd,
         "conv5_3": convolve_by_winograd,
         "fc6": convolve_by_rows,
-        "fc7": multiply_pixels,
     }
-    assert chosen("cpu", jnp.bfloat16) == {"fc7": multiply_pixels}
-    assert chosen("gpu") == chosen("tpu")
-    assert set(chosen("gpu").values()) == {jax.lax.conv_general_dilated}
+    assert chosen(choose_for_inference, "cpu") == (product if dtype else product | whole)
+    assert chosen(choose_for_training, "cpu") == product
+    for platform in ("gpu", "tpu"):
+        assert chosen(choose_for_inference, platform) == chosen(choose_for_training, platform) == {}

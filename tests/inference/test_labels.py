@@ -6,8 +6,16 @@ import numpy as np
 import pytest
 
 from fcn_jax.inference import labels as module
-from fcn_jax.inference.labels import finish, probability
-from fcn_jax.inference.views import View
+from fcn_jax.inference.foreign import WholeLogits
+from fcn_jax.inference.labels import (
+    View,
+    bands,
+    compute_labels,
+    find_labels,
+    find_probability,
+    first_largest,
+)
+from fcn_jax.models.upsampling import BilinearUpsampler, resize_bilinear
 
 SIZES = [((5, 7), (33, 47)), ((33, 47), (5, 7)), ((9, 4), (9, 4)), ((1, 1), (3, 5)), ((6, 5), (1, 40))]
 
@@ -33,70 +41,104 @@ def random_logits(height, width, classes=6):
     return 3 * np.random.default_rng(0).standard_normal((height, width, classes)).astype(np.float32)
 
 
+def view_of(logits, **settings) -> View:
+    return View(jnp.asarray(logits)[None], WholeLogits(), logits.shape[:2], **settings)
+
+
 @pytest.mark.parametrize(("model_size", "size"), SIZES)
-@pytest.mark.parametrize("band_values", [1, 700, 12_000, 2**24])
+@pytest.mark.parametrize("band_values", [1, 700, 2**24])
 def test_against_the_definition(monkeypatch, model_size, size, band_values):
     monkeypatch.setattr(module, "BAND_VALUES", band_values)
     logits = random_logits(*model_size)
     expected = reference_softmax(logits, size)
-    labels, confidence = finish([View.of_logits(logits)], size)
+    labels, confidence = find_labels([view_of(logits)], size)
     assert (labels.dtype, confidence.dtype) == (np.uint8, np.float32)
     np.testing.assert_array_equal(labels, expected.argmax(-1))  # no ties closer than float32 in these logits
     np.testing.assert_allclose(confidence, expected.max(-1), rtol=2e-6)
     for index in (0, 5):
-        share = probability([View.of_logits(logits)], index, size)
+        share = find_probability([view_of(logits)], index, size)
         assert share.dtype == np.float32
         np.testing.assert_allclose(share, expected[..., index], rtol=1e-5, atol=1e-7)
 
 
-def test_bands_agree_with_the_whole_and_compile_once(monkeypatch):
-    logits, size = jnp.asarray(random_logits(13, 11)), (101, 37)
-    whole = finish([View.of_logits(logits)], size)
+@pytest.mark.parametrize("height", [1, 8, 101])
+@pytest.mark.parametrize("band_values", [1, 8 * 37 * 6, 2**24])
+def test_bands_hold_every_row_and_have_one_height(monkeypatch, height, band_values):
+    monkeypatch.setattr(module, "BAND_VALUES", band_values)
+    count, starts = bands((height, 37), 6)
+    assert count == min(height, {1: 1, 8 * 37 * 6: 8, 2**24: height}[band_values])
+    assert {row for start in starts for row in range(start, start + count)} == set(range(height))
+    assert len(starts) == -(-height // count)
+    assert bands((height, 37), 6, images=8)[0] <= count
+
+
+def test_bands_agree_with_the_whole(monkeypatch):
+    views, size = [view_of(random_logits(13, 11)), view_of(random_logits(7, 5), mirrored=True)], (101, 37)
+    whole, shares = find_labels(views, size), find_probability(views, 3, size)
     monkeypatch.setattr(module, "BAND_VALUES", 8 * 37 * 6)  # 12 bands of 8 rows and one moved up
-    decide = module._decide
-    decide.clear_cache()
-    heights = []
-
-    def recorded(logits, rows, columns):
-        heights.append(len(rows[0]))
-        return decide(logits, rows, columns)
-
-    monkeypatch.setattr(module, "_decide", recorded)
-    banded = finish([View.of_logits(logits)], size)
-    assert heights == [8] * 13
-    assert decide._cache_size() == 1
+    banded = find_labels(views, size)
     np.testing.assert_array_equal(banded[0], whole[0])
     np.testing.assert_allclose(banded[1], whole[1], rtol=1e-6)
+    np.testing.assert_allclose(find_probability(views, 3, size), shares, rtol=1e-6)
+
+
+@pytest.mark.parametrize("band_values", [1, 1000, 2700, 2**24])  # bands of 1 row, 1, 4 and all 41
+def test_labels_in_a_compiled_function(monkeypatch, band_values):
+    monkeypatch.setattr(module, "BAND_VALUES", band_values)
+    coarse, size = jnp.stack([random_logits(6, 9), -random_logits(6, 9)]), (41, 47)
+    for upsampler, expected in (
+        (BilinearUpsampler(), resize_bilinear(coarse, size).argmax(-1)),
+        (WholeLogits(), coarse.argmax(-1)),
+    ):
+        labels = jax.jit(lambda coarse, upsampler=upsampler: compute_labels(upsampler, coarse, size))(coarse)
+        assert labels.dtype == np.uint8
+        np.testing.assert_array_equal(labels, expected)
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_the_first_class_of_the_largest_value(axis):
+    values = np.random.default_rng(0).integers(0, 3, (5, 6, 7)).astype(np.float32)  # full of ties
+    labels, largest = first_largest(jnp.asarray(values), axis)
+    assert labels.dtype == np.uint8
+    np.testing.assert_array_equal(labels, values.argmax(axis))
+    np.testing.assert_array_equal(largest, values.max(axis))
+
+
+def test_a_mirrored_view_is_mirrored_back():
+    logits = random_logits(6, 5)
+    plain, mirrored = view_of(logits), view_of(logits[:, ::-1], mirrored=True)
+    np.testing.assert_array_equal(mirrored.logits(), plain.logits())
+    for size in ((11, 14), (3, 2)):
+        expected = find_labels([plain], size)
+        for result, values in zip(find_labels([mirrored], size), expected, strict=True):
+            np.testing.assert_allclose(result, values, rtol=1e-6)
 
 
 def test_equal_logits_go_to_the_first_class():
-    labels, confidence = finish([View.of_logits(jnp.zeros((2, 2, 5)))], (3, 3))
+    labels, confidence = find_labels([view_of(jnp.zeros((2, 2, 5)))], (3, 3))
     assert not labels.any()
     np.testing.assert_allclose(confidence, 0.2)
 
 
 def test_large_logits_do_not_overflow():
-    labels, confidence = finish([View.of_logits(jnp.asarray([[[1e30, -1e30], [-1e30, 1e30]]]))], (1, 2))
+    labels, confidence = find_labels([view_of(jnp.asarray([[[1e30, -1e30], [-1e30, 1e30]]]))], (1, 2))
     np.testing.assert_array_equal(labels, [[0, 1]])
     np.testing.assert_array_equal(confidence, [[1, 1]])
 
 
 def test_256_classes_are_the_most():
-    labels, _ = finish([View.of_logits(np.eye(256, dtype=np.float32)[None])], (1, 256))
+    labels, _ = find_labels([view_of(np.eye(256, dtype=np.float32)[None])], (1, 256))
     np.testing.assert_array_equal(labels[0], np.arange(256))
     with pytest.raises(ValueError, match=r"at most 256 classes, .* got 257"):
-        finish([View.of_logits(jnp.zeros((1, 1, 257)))], (1, 1))
+        find_labels([view_of(jnp.zeros((1, 1, 257)))], (1, 1))
+    with pytest.raises(ValueError, match=r"at most 256 classes, .* got 257"):
+        compute_labels(WholeLogits(), jnp.zeros((1, 1, 1, 257)), (1, 1))
 
 
 def test_a_band_of_a_huge_picture_stays_small():
-    """The compiled band for 10,000 x 10,000 with 21 classes needs some multiples of 64 MiB, not 8 GiB."""
-    size, classes = (10_000, 10_000), 21
-    rows = module.BAND_VALUES // (size[1] * classes)
-
-    def taps(length):
-        index = jax.ShapeDtypeStruct((length,), jnp.int32)
-        return index, index, jax.ShapeDtypeStruct((length,), jnp.float32)
-
-    logits = jax.ShapeDtypeStruct((520, 520, classes), jnp.float32)
-    memory = module._decide.lower(logits, taps(rows), taps(size[1])).compile().memory_analysis()
-    assert memory.temp_size_in_bytes < 400 * 2**20
+    """The compiled labels of 10,000 x 10,000 with 21 classes need some multiples of 64 MiB, not 8 GiB."""
+    assert bands((10_000, 10_000), 21)[0] * 10_000 * 21 <= 2**24
+    coarse = jax.ShapeDtypeStruct((1, 520, 520, 21), jnp.float32)
+    labels = jax.jit(lambda coarse: compute_labels(BilinearUpsampler(), coarse, (10_000, 10_000)))
+    memory = labels.lower(coarse).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < 700 * 2**20

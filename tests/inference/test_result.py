@@ -2,33 +2,35 @@
 
 import dataclasses
 import json
+import pickle
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 from fcn_jax.categories import VOC_CATEGORIES
-from fcn_jax.inference.labels import finish
+from fcn_jax.inference.foreign import WholeLogits
+from fcn_jax.inference.labels import View, find_labels
 from fcn_jax.inference.result import ClassShare, Segmentation, class_index
-from fcn_jax.inference.views import View
 
 SIZE = (45, 60)
 
 
-def segmentation(categories=VOC_CATEGORIES, source=Path("photos/my dog.jpg"), seed=0):
+def segmentation(categories=VOC_CATEGORIES, source=Path("photos/my dog.jpg"), seed=0, palette=None):
     random = np.random.default_rng(seed)
     logits = 3 * random.standard_normal((6, 8, len(categories))).astype(np.float32)
-    views = [View.of_logits(logits)]
-    labels, confidence = finish(views, SIZE)
+    views = (View(jnp.asarray(logits)[None], WholeLogits(), (6, 8)),)
+    labels, confidence = find_labels(views, SIZE)
     image = Image.fromarray(random.integers(0, 256, (*SIZE, 3), dtype=np.uint8))
-    return Segmentation(source, tuple(categories), image, labels, confidence, views)
+    return Segmentation(source, tuple(categories), image, labels, confidence, views, palette)
 
 
 def test_classes_found_by_hand():
     labels = np.array([[0, 0, 0], [2, 2, 1]], np.uint8)
     confidence = np.array([[0.5, 0.6, 0.7], [0.8, 0.4, 0.9]], np.float32)
-    result = Segmentation(None, ("a", "b", "c", "d"), Image.new("RGB", (3, 2)), labels, confidence, None)
+    result = Segmentation(None, ("a", "b", "c", "d"), Image.new("RGB", (3, 2)), labels, confidence, ())
     assert [dataclasses.replace(found, confidence=0) for found in result.classes] == [
         ClassShare(0, "a", 3, 0.5, 0),
         ClassShare(2, "c", 2, 1 / 3, 0),
@@ -74,6 +76,24 @@ def test_pictures_have_the_pictures_size():
     assert result.figure("dog").size == result.figure().size
 
 
+def test_classes_are_drawn_in_their_own_colours():
+    palette = ((1, 2, 3), (250, 128, 7))
+    own, plain = (segmentation(("road", "sky"), palette=colours) for colours in (palette, None))
+    colours = np.array(palette, np.uint8)[own.labels]
+    np.testing.assert_array_equal(np.asarray(own.label_image().convert("RGB")), colours)
+    for draw in (Segmentation.overlay, Segmentation.figure):
+        assert (np.asarray(draw(own)) != np.asarray(draw(plain))).any()
+
+
+def test_a_result_can_be_pickled():
+    result = segmentation(palette=((1, 2, 3),) * 21)
+    again = pickle.loads(pickle.dumps(result))
+    assert repr(again) == repr(result)
+    for values in ("labels", "confidence", "logits", "colours"):
+        np.testing.assert_array_equal(getattr(again, values), getattr(result, values))
+    np.testing.assert_array_equal(np.asarray(again.heatmap("dog")), np.asarray(result.heatmap("dog")))
+
+
 def test_the_figure_shows_the_largest_class_that_is_not_background():
     result = segmentation()
     largest = next(found.index for found in result.classes if found.index != 0)
@@ -104,7 +124,9 @@ def test_save_writes_what_it_returns(tmp_path):
 def test_stems(tmp_path):
     assert segmentation(source=None).save(tmp_path)[0].name == "image_labels.png"
     assert segmentation().save(tmp_path, stem="0001")[0].name == "0001_labels.png"
-    with pytest.raises(ValueError, match="expected a stem without folders, got 'a/b'"):
+    with pytest.raises(
+        ValueError, match="stem: expected a file name's beginning, without folders, got 'a/b'"
+    ):
         segmentation().save(tmp_path, stem="a/b")
 
 

@@ -1,12 +1,23 @@
-"""A model small enough for tests: stride 8, batch norm, dropout, an auxiliary head."""
+"""Models small enough for tests: one of another make, and one of ours."""
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
+from PIL import Image
+
+from fcn_jax.models.layers import conv
+from fcn_jax.models.model import SegmentationModel
+from fcn_jax.models.upsampling import BilinearUpsampler, resize_bilinear
+from fcn_jax.transforms import SemanticSegmentation
+from weights_converter import ModelSpec
 
 
 class TinyModel(nnx.Module):
-    """(N, H, W, 3) to {"out", "aux"}, each (N, H, W, num_classes); random, in training mode until eval()."""
+    """Of another make. Stride 8, batch norm, dropout, an auxiliary head.
+
+    (N, H, W, 3) to {"out", "aux"}, each (N, H, W, num_classes); random, in training mode until eval().
+    """
 
     def __init__(self, num_classes=21, seed=0):
         rngs = nnx.Rngs(seed)
@@ -30,3 +41,32 @@ class TinyModel(nnx.Module):
             "out": enlarged(self.classifier(features)),
             "aux": enlarged(self.aux_classifier(features)),
         }
+
+
+class TinyFCN(SegmentationModel):
+    """Of ours, tileable, with a border: two convolutions, stride 8, bilinear upsampling, at its own size."""
+
+    border = 16
+
+    def __init__(self, num_classes=5, seed=0):
+        rngs = nnx.Rngs(seed)
+        self.spec = ModelSpec(name="tiny", num_classes=num_classes)
+        self.backbone = conv(3, 8, 9, stride=8, padding=4, rngs=rngs)
+        self.score = conv(8, num_classes, 5, padding=2, rngs=rngs)
+        self.score.kernel[...] *= 3
+        self.update_meta(transforms=SemanticSegmentation(resize_size=None))
+
+    def coarse_logits(self, images):
+        return {"out": self.score(jax.nn.relu(self.backbone(images)))}
+
+    def upsample(self, coarse, size):
+        return {"out": resize_bilinear(coarse["out"], size)}
+
+    def upsampler(self):
+        return BilinearUpsampler()
+
+
+def picture(width, height, seed=0) -> Image.Image:
+    """Draws smooth noise."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
+    return Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)

@@ -12,7 +12,7 @@ from fcn_jax.models.layers import Fixed
 
 
 def drawn(build: Callable[[], nnx.Module], as_created: tuple[str, ...] = ()) -> nnx.Module:
-    """Makes the module with random weights and biases, in evaluation mode, alike for alike shapes.
+    """Makes the module with random weights and statistics, in evaluation mode, alike for alike shapes.
 
     Args:
       as_created: prefixes of paths whose variables keep the values that `build` gives them.
@@ -29,6 +29,12 @@ def drawn(build: Callable[[], nnx.Module], as_created: tuple[str, ...] = ()) -> 
         if isinstance(variable, nnx.Param | Fixed) and not is_created(path, variable):
             deviation = math.sqrt(2 / math.prod(variable.shape[:-1])) if len(variable.shape) > 1 else 0.3
             values = random.standard_normal(variable.shape) * deviation
+            if path[-1] == "scale":  # of a batch norm
+                values = 0.7 + np.abs(values)
+            variable.set_value(jnp.asarray(values, variable.dtype))
+        elif isinstance(variable, nnx.BatchStat):
+            values = random.standard_normal(variable.shape) * 0.3
+            values = values if path[-1] == "mean" else 0.5 + np.abs(values)
             variable.set_value(jnp.asarray(values, variable.dtype))
     nnx.update(model, jax.jit(lambda: nnx.state(build(), is_created))())  # compiles nothing else
     model.eval()

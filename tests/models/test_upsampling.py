@@ -1,11 +1,22 @@
-"""Bilinear resizing against its definition, written as a loop over pixels."""
+"""The samplers against the definition of bilinear resizing, and against each other."""
+
+import pickle
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fcn_jax.models.upsampling import bilinear_taps, resize_bilinear
+from fcn_jax.models.deconvolution import conv_transpose
+from fcn_jax.models.grid import FeatureMap, Grid
+from fcn_jax.models.upsampling import (
+    BilinearUpsampler,
+    TransposedUpsampler,
+    bilinear_taps,
+    resize_bilinear,
+    resize_transposed,
+)
 
 SIZES = [
     ((5, 7), (33, 47)),
@@ -35,11 +46,67 @@ def resize_by_definition(image: np.ndarray, size: tuple[int, int]) -> np.ndarray
 
 @pytest.mark.parametrize(("size_in", "size_out"), SIZES)
 @pytest.mark.usefixtures("float64")
-def test_equals_the_definition(size_in, size_out):
+def test_all_samplers_equal_the_definition(size_in, size_out):
     maps = np.random.RandomState(0).standard_normal((2, *size_in, 3))
-    resized = resize_bilinear(jnp.asarray(maps), size_out)
     expected = np.stack([resize_by_definition(image, size_out) for image in maps])
-    np.testing.assert_allclose(resized, expected, rtol=0, atol=1e-14)  # seen: 9e-16
+    taps = [bilinear_taps(*sizes) for sizes in zip(size_in, size_out, strict=True)]
+    for resized in (
+        resize_bilinear(jnp.asarray(maps), size_out),
+        BilinearUpsampler().rows(jnp.asarray(maps), size_out, 0, size_out[0]),
+        np.stack([resize_transposed(image, *taps).transpose(2, 0, 1) for image in jnp.asarray(maps)]),
+    ):
+        np.testing.assert_allclose(resized, expected, rtol=0, atol=1e-14)  # seen: 9e-16
+
+
+KERNELS = [  # kernel, stride, and the offset of the coarse logits, as the paper's networks have them
+    (64, 32, 12.5),
+    (32, 16, -11.5),
+    (16, 8, -23.5),
+    (63, 32, 13),
+]
+
+
+@pytest.mark.parametrize(("kernel", "stride", "offset"), KERNELS)
+@pytest.mark.usefixtures("float64")
+def test_rows_of_a_transposed_convolution_are_those_of_the_whole(kernel, stride, offset):
+    random, size = np.random.RandomState(0), (41, 67)
+    grid = Grid(Fraction(stride), Fraction(offset))
+    crop = grid.deconv(kernel, stride).index_of(Grid())
+    shape = [-(-(crop + edge - kernel) // stride) + 1 for edge in size]
+    coarse = FeatureMap(jnp.asarray(random.standard_normal((2, *shape, 3))), grid)
+    weights = jnp.asarray(random.standard_normal((kernel, kernel, 3, 3)))
+    upsampler = TransposedUpsampler(weights, stride)
+    whole = conv_transpose(coarse.values, weights, stride=stride)
+    expected = whole[:, crop : crop + 41, crop : crop + 67]
+    assert upsampler.size(coarse, size) == size
+    np.testing.assert_array_equal(upsampler.rows(coarse, size, 0, 41), expected)
+    rows = jax.jit(TransposedUpsampler.rows, static_argnums=(2, 4))
+    for start in (0, 1, 17, 35):
+        np.testing.assert_allclose(
+            rows(upsampler, coarse, size, start, 6),
+            expected[:, start : start + 6],
+            rtol=0,
+            atol=1e-12 * np.abs(expected).max(),  # seen: 4e-16
+        )
+
+
+@pytest.mark.usefixtures("float64")
+def test_rows_of_bilinear_resizing_are_those_of_the_whole():
+    coarse, size = jnp.asarray(np.random.RandomState(0).standard_normal((2, 6, 9, 3))), (41, 67)
+    expected = resize_bilinear(coarse, size)
+    rows = jax.jit(BilinearUpsampler.rows, static_argnums=(2, 4))
+    for start in (0, 1, 17, 35):
+        np.testing.assert_allclose(
+            rows(BilinearUpsampler(), coarse, size, start, 6), expected[:, start : start + 6], atol=1e-14
+        )
+
+
+def test_upsamplers_are_values():
+    assert pickle.loads(pickle.dumps(BilinearUpsampler())) == BilinearUpsampler()
+    upsampler = TransposedUpsampler(jnp.arange(16.0).reshape(2, 2, 2, 2), 2)
+    again = pickle.loads(pickle.dumps(upsampler))
+    assert again.stride == 2
+    np.testing.assert_array_equal(again.kernel, upsampler.kernel)
 
 
 def test_computes_in_float32_for_half_precision_maps():
