@@ -58,7 +58,7 @@ def test_the_palette_of_the_first_label_image_gives_the_colours(tmp_path):
     write_folder(tmp_path, "abc")
     np.testing.assert_array_equal(open_folder(tmp_path).palette, voc_palette(256))
     colours = np.random.default_rng(0).integers(0, 256, (256, 3), dtype=np.uint8)
-    colour_labels(tmp_path / "labels" / "c.png", colours)  # not the first
+    colour_labels(tmp_path / "labels" / "c.png", colours[::-1])  # not the first
     np.testing.assert_array_equal(open_folder(tmp_path).palette, voc_palette(256))
     colour_labels(tmp_path / "labels" / "a.png", colours)
     for split in ("train", "val"):
