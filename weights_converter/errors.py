@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from typing import ClassVar
 
 
 class FCNError(Exception):
@@ -25,7 +26,10 @@ class FCNError(Exception):
 
     Attributes:
       reason, path, subject, expected, got, hint: as given, `path` as text.
+      before_hint: what stands between the reason and the hint.
     """
+
+    before_hint: ClassVar[str] = "; "
 
     def __init__(
         self,
@@ -59,7 +63,9 @@ class FCNError(Exception):
         lead = "".join(f"{part}: " for part in (self.path, subject) if part is not None)
         text = f"{lead}{self.reason}"
         if self.hint is not None:
-            text += "; " + re.sub(r"\{([\w.]+)\}", lambda found: names.get(found[1], found[1]), self.hint)
+            text += self.before_hint + re.sub(
+                r"\{([\w.]+)\}", lambda found: names.get(found[1], found[1]), self.hint
+            )
         return text
 
     def about(self, path: str | os.PathLike | None) -> "FCNError":

@@ -10,21 +10,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-try:
-    import fcntl
-except ImportError:
-    fcntl = None
-try:
+if sys.platform == "win32":
     import msvcrt
-except ImportError:
-    msvcrt = None
+else:
+    import fcntl
 
 _POLL_SECONDS = 0.1
 _TAKEN = {errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK}
 
 
 def cache_folder() -> Path:
-    """The folder for downloaded weights; it need not exist yet.
+    """Gives the folder for downloaded weights; it need not exist yet.
 
     `FCN_JAX_CACHE` names it, otherwise it is `fcn_jax` in the user's cache folder: `$XDG_CACHE_HOME` or
     ~/.cache on Linux, ~/Library/Caches on macOS, %LOCALAPPDATA% on Windows.
@@ -44,7 +40,7 @@ def cache_folder() -> Path:
 
 
 def digest_of(path: Path, algorithm: str) -> str:
-    """The digest of a file's content in hex digits, by an algorithm of `hashlib`."""
+    """Computes the digest of a file's content in hex digits, by an algorithm of `hashlib`."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
@@ -81,24 +77,29 @@ def exclusive(path: Path, on_wait: Callable[[], None]) -> Iterator[bool]:
                 _unlock(file)
 
 
+if sys.platform == "win32":
+
+    def _take(file: BinaryIO) -> None:
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+
+    def _unlock(file: BinaryIO) -> None:
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
+
+else:
+
+    def _take(file: BinaryIO) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _unlock(file: BinaryIO) -> None:
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+
 def _lock(file: BinaryIO) -> bool | None:
-    """Takes the lock if it is free: True; False if it is taken; None if there is no such thing here."""
+    """Takes the lock if it is free: True; False if it is taken; None if there are no locks here."""
     try:
-        if fcntl:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        elif msvcrt:
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            return None
+        _take(file)
     except OSError as error:
         return False if error.errno in _TAKEN else None
     return True
-
-
-def _unlock(file: BinaryIO) -> None:
-    if fcntl:
-        fcntl.flock(file, fcntl.LOCK_UN)
-    else:
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)

@@ -6,15 +6,18 @@ asked for. On the way it is `<name>.part`, which a later call takes up where an 
 """
 
 import contextlib
+import logging
 import os
 import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import urlsplit
 
+from fcn_jax.errors import FCNError, SettingError, WrongTypeError
 from fcn_jax.weights.download.cache import cache_folder, digest_of, exclusive
-from fcn_jax.weights.download.progress import Reporter, reporting, say
+from fcn_jax.weights.download.progress import OnProgress, bar
 from fcn_jax.weights.download.transfer import Fault, Refusal, Transfer
 from fcn_jax.weights.published.entry import Weights, WeightsEnum
 
@@ -22,13 +25,17 @@ RETRIES = 4  # in a row without progress
 BACKOFF_SECONDS = 1.0  # before the first retry; doubles with each
 PROGRESS_BYTES = 1 << 20  # a transfer that came so much further is not counted as a failure
 
+_logger = logging.getLogger(__name__)
 
-class WeightsDownloadError(OSError):
-    """Published weights could not be had.
+
+class WeightsDownloadError(FCNError, OSError):
+    """Published weights are not here and cannot be downloaded.
 
     The message says what was wanted, from where, what happened, and how to do it without a network: which
-    file to fetch elsewhere and the path to put it at.
+    file to download elsewhere and the path to put it at.
     """
+
+    before_hint: ClassVar[str] = "\n  what to do: "
 
 
 def fetch(
@@ -45,25 +52,26 @@ def fetch(
 
     Args:
       weights_or_url: an enum member, a `Weights`, or an http(s) address whose file name holds the digest.
-      progress: shows a bar on a terminal, a line elsewhere; without it only damage is spoken of.
+      progress: shows a bar on a terminal. What happens is also logged: downloads as INFO, retries and damage
+        as WARNING.
       offline: never touch the network; None asks `FCN_JAX_OFFLINE`.
       cache_dir: the folder to use in place of `cache_folder()`.
 
     Raises:
-      WeightsDownloadError: the file is not here and could not be had, or no digest of it is known, so that
-        nothing could be verified.
-      TypeError: `weights_or_url` is none of these.
-      ValueError: the address is not http(s).
+      WeightsDownloadError: the file is not here and cannot be downloaded, or no digest of it is known, so
+        that nothing could be verified.
+      WrongTypeError: `weights_or_url` is none of these.
+      SettingError: the address is not http(s).
     """
     weights = _as_weights(weights_or_url)
     if urlsplit(weights.url).scheme not in ("http", "https"):
-        raise ValueError(f"expected an http or https address, got {weights.url!r}")
+        raise SettingError(expected="an http or https address", got=repr(weights.url))
     path = (cache_folder() if cache_dir is None else Path(cache_dir).expanduser()) / weights.file_name
     if offline is None:
         offline = os.environ.get("FCN_JAX_OFFLINE", "").lower() not in ("", "0", "false", "no", "off")
     try:
         if weights.digest is None:
-            raise Refusal("no digest of this file is known, so that nothing fetched could be verified")
+            raise Refusal("no digest of this file is known, so that no download could be verified")
         _ensure(weights, path, progress=progress, offline=offline)
     except (Fault, Refusal) as error:
         raise _failure(weights_or_url, weights, path, str(error)) from error
@@ -75,10 +83,10 @@ def fetch(
 
 def _as_weights(weights_or_url: Weights | WeightsEnum | str) -> Weights:
     if isinstance(weights_or_url, str):
-        return Weights(weights_or_url, transforms=None, meta={})
+        return Weights(weights_or_url)
     weights = weights_or_url.value if isinstance(weights_or_url, WeightsEnum) else weights_or_url
     if not isinstance(weights, Weights):
-        raise TypeError(f"expected published weights or an address, got {weights!r}")
+        raise WrongTypeError(expected="published weights or an address", got=repr(weights))
     return weights
 
 
@@ -90,22 +98,26 @@ def _ensure(weights: Weights, path: Path, *, progress: bool, offline: bool) -> N
     if offline:
         raise Refusal(f"{problem}, and FCN_JAX_OFFLINE or offline=True forbids to download it")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with reporting(weights.file_name, progress=progress) as reporter, _part(path, reporter) as part:
+    with _part(path) as part:
         problem = _problem(weights, path)  # another process may have brought the file meanwhile
         if not problem:
             return
         if path.is_file():
-            say(f"{problem}; fetching it again")
-        _download(weights, part, reporter)
+            _logger.warning("%s; downloading it again", problem)
+        else:
+            _logger.info("downloading %s", weights.file_name)
+        with bar(weights.file_name, shown=progress) as on_progress:
+            _download(weights, part, on_progress)
         with part.open("rb+") as file:
             os.fsync(file.fileno())
         part.replace(path)
 
 
 def _problem(weights: Weights, path: Path) -> str | None:
-    """What is wrong with the file at `path`; None if it is the right one."""
+    """Says what is wrong with the file at `path`; None if it is the right one."""
     if not path.is_file():
         return "it is not in the cache"
+    assert weights.digest is not None, "refused by `fetch`"
     algorithm, expected = weights.digest
     got = digest_of(path, algorithm)
     if not got.startswith(expected):
@@ -114,11 +126,11 @@ def _problem(weights: Weights, path: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def _part(path: Path, reporter: Reporter) -> Iterator[Path]:
-    """A partial file beside `path` that no other process writes to."""
+def _part(path: Path) -> Iterator[Path]:
+    """Gives a partial file beside `path` that no other process writes to."""
 
     def on_wait():
-        reporter.note(f"another process is fetching {path.name}; waiting for it")
+        _logger.info("another process is downloading %s; waiting for it", path.name)
 
     with exclusive(path.with_name(path.name + ".lock"), on_wait) as held:
         if held:
@@ -131,22 +143,23 @@ def _part(path: Path, reporter: Reporter) -> Iterator[Path]:
                 part.unlink(missing_ok=True)
 
 
-def _download(weights: Weights, part: Path, reporter: Reporter) -> None:
-    """Completes `part`; wrong content is thrown away and fetched once more from the first byte."""
+def _download(weights: Weights, part: Path, on_progress: OnProgress) -> None:
+    """Completes `part`; wrong content is thrown away and downloaded once more from the first byte."""
     if not _problem(weights, part):  # an earlier process ended between the last byte and the final name
         return
-    transfer = Transfer(weights.url, part, weights.size, reporter.moved)
+    transfer = Transfer(weights.url, part, weights.size, on_progress)
+    problem = None
     for _ in range(2):
-        _complete(transfer, reporter)
+        _complete(transfer)
         problem = _problem(weights, part)
         if not problem:
             return
         part.unlink(missing_ok=True)
-        reporter.note(problem)
+        _logger.warning("%s", problem)
     raise Refusal(f"what the server sent is not the published file: {problem}")
 
 
-def _complete(transfer: Transfer, reporter: Reporter) -> None:
+def _complete(transfer: Transfer) -> None:
     """Repeats the transfer until nothing is missing, or RETRIES attempts in a row brought nothing new."""
     failures, furthest = 0, 0
     while True:
@@ -161,18 +174,16 @@ def _complete(transfer: Transfer, reporter: Reporter) -> None:
             if failures > RETRIES:
                 raise
             wait = fault.wait if fault.wait is not None else BACKOFF_SECONDS * 2 ** (failures - 1)
-            reporter.note(f"{fault}; trying again in {wait:g} s")
+            _logger.warning("%s; trying again in %g s", fault, wait)
             time.sleep(wait)
 
 
 def _failure(wanted: object, weights: Weights, path: Path, reason: str) -> WeightsDownloadError:
     name = f"{wanted!r} ({weights.file_name})" if isinstance(wanted, WeightsEnum) else weights.file_name
-    place = "and pass the file's path in place of the name"
+    place = "and pass the path of the file as {weights}"
     if weights.digest is not None:
-        place = f"and put the file at\n    {path}\n  or anywhere, and pass its path in place of the name"
+        place = f"and put the file at\n    {path}\n  or anywhere, and pass its path as {{weights}}"
     return WeightsDownloadError(
-        f"cannot have {name}\n"
-        f"  from: {weights.url}\n"
-        f"  what happened: {reason}\n"
-        f"  what to do: fetch that address yourself, on another machine if need be, {place}"
+        f"cannot get {name}\n  from: {weights.url}\n  what happened: {reason}",
+        hint=f"download that address yourself, on another machine if need be, {place}",
     )

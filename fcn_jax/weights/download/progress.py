@@ -1,44 +1,28 @@
-"""What a download says on the standard error stream."""
+"""The bar that a download shows on a terminal."""
 
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
-Moved = Callable[[int, int | None], None]
-
-
-@dataclass(frozen=True)
-class Reporter:
-    """How a download speaks.
-
-    Attributes:
-      moved: takes the number of bytes here and the number there are, None if that is not known.
-      note: takes a line of text.
-    """
-
-    moved: Moved
-    note: Callable[[str], None]
-
-
-def say(text: str) -> None:
-    """Prints a line on the standard error stream."""
-    print(f"fcn_jax: {text}", file=sys.stderr, flush=True)
+OnProgress = Callable[[int, int | None], None]
+"""Called with the number of bytes that are here, and of those there are; None if that is not known."""
 
 
 @contextlib.contextmanager
-def reporting(title: str, *, progress: bool) -> Iterator[Reporter]:
-    """A progress bar on a terminal, plain lines elsewhere, nothing at all without `progress`."""
-    if not progress or sys.stderr is None:
-        yield Reporter(moved=lambda here, total: None, note=lambda text: None)
-    elif not sys.stderr.isatty():
-        say(f"fetching {title}")
-        yield Reporter(moved=lambda here, total: None, note=say)
-    else:
-        yield from _bar(title)
+def bar(title: str, *, shown: bool) -> Iterator[OnProgress]:
+    """Shows a bar on the standard error stream, if that is a terminal.
 
+    Args:
+      title: stands before the bar.
+      shown: False shows nothing.
 
-def _bar(title: str) -> Iterator[Reporter]:
+    Yields:
+      What moves the bar.
+    """
+    if not shown or sys.stderr is None or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+
     from rich import progress
     from rich.console import Console
 
@@ -49,9 +33,6 @@ def _bar(title: str) -> Iterator[Reporter]:
         progress.TransferSpeedColumn(),
         progress.TimeRemainingColumn(),
     )
-    with progress.Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=None)
-        yield Reporter(
-            moved=lambda here, total: bar.update(task, completed=here, total=total),
-            note=lambda text: bar.console.print(f"fcn_jax: {text}", markup=False, highlight=False),
-        )
+    with progress.Progress(*columns, console=Console(stderr=True)) as shown_bar:
+        task = shown_bar.add_task(title, total=None)
+        yield lambda done, total: shown_bar.update(task, completed=done, total=total)

@@ -10,8 +10,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn, cast
 
-from fcn_jax.weights.download.progress import Moved
+from fcn_jax.weights.download.progress import OnProgress
 
 SILENCE_SECONDS = 30.0  # a server that says nothing for so long has stalled
 SLOWEST = 1024  # bytes a second over SILENCE_SECONDS: below this it has stalled too, drop by drop
@@ -44,11 +45,11 @@ class Transfer:
       url: an http or https address; redirects are followed, proxies are taken from the environment.
       part: where the bytes gather. What it holds already is kept, and only the rest asked for.
       size: the file's length, if known.
-      moved: told about each piece that came.
+      on_progress: called after each piece that came.
     """
 
-    def __init__(self, url: str, part: Path, size: int | None, moved: Moved):
-        self.url, self.part, self.size, self.moved = url, part, size, moved
+    def __init__(self, url: str, part: Path, size: int | None, on_progress: OnProgress):
+        self.url, self.part, self.size, self.on_progress = url, part, size, on_progress
         self.etag: str | None = None
 
     def attempt(self) -> None:
@@ -69,7 +70,7 @@ class Transfer:
             start, total = self._extent(response, start)
             self._receive(response, start, total)
 
-    def _start_over(self, reason: str) -> None:
+    def _start_over(self, reason: str) -> NoReturn:
         self.part.unlink(missing_ok=True)
         raise Fault(f"{reason}; starting from the first byte")
 
@@ -116,7 +117,7 @@ class Transfer:
                     break
                 file.write(piece)
                 here += len(piece)
-                self.moved(here, total)
+                self.on_progress(here, total)
                 elapsed = time.monotonic() - mark_time
                 if elapsed > SILENCE_SECONDS:
                     if here - mark < SLOWEST * elapsed:
@@ -128,12 +129,12 @@ class Transfer:
             raise Fault(f"the connection ended after {here:,} of {total:,} bytes")
 
 
-def _open(request: urllib.request.Request) -> http.client.HTTPResponse | urllib.error.HTTPError:
+def _open(request: urllib.request.Request) -> http.client.HTTPResponse:
     with _network():
         try:
             return urllib.request.urlopen(request, timeout=SILENCE_SECONDS)
         except urllib.error.HTTPError as answer:  # an answer like any other; the caller reads its status
-            return answer
+            return cast(http.client.HTTPResponse, answer)
 
 
 @contextlib.contextmanager
@@ -150,7 +151,7 @@ def _network() -> Iterator[None]:
         raise Fault(f"the connection failed ({str(reason) or type(reason).__name__})") from error
 
 
-def _unwelcome(response: http.client.HTTPResponse | urllib.error.HTTPError) -> Fault | Refusal:
+def _unwelcome(response: http.client.HTTPResponse) -> Fault | Refusal:
     reason = f"the server answered HTTP {response.status} {response.reason}"
     if response.status < 500 and response.status not in _PASSING:
         return Refusal(reason)

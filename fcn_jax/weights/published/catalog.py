@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from fcn_jax.errors import SettingError
 from fcn_jax.weights.published import paper, torchvision
 from fcn_jax.weights.published.entry import WeightsEnum
 
@@ -29,11 +30,11 @@ def get_model_weights(name: str | Callable[..., Any]) -> type[WeightsEnum]:
       name: the model's name, in any case, or its builder.
 
     Raises:
-      ValueError: no weights are published under this name; the message lists the models that have some.
+      SettingError: no weights are published under this name; the message lists the models that have some.
     """
     key = name.lower() if isinstance(name, str) else getattr(name, "__name__", repr(name))
     if key not in MODEL_WEIGHTS:
-        raise ValueError(
+        raise SettingError(
             f"no weights are published for {key!r}; there are some for {', '.join(MODEL_WEIGHTS)}"
         )
     return MODEL_WEIGHTS[key]
@@ -43,11 +44,11 @@ def get_weight(name: str) -> WeightsEnum:
     """Gives the weights of a full name, such as "FCN_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1".
 
     Raises:
-      ValueError: there are no such weights; the message lists the names that exist.
+      SettingError: there are no such weights; the message lists the names that exist.
     """
     enums = {weights.__name__: weights for weights in MODEL_WEIGHTS.values()}
     enum_name, _, member = name.partition(".")
     if enum_name not in enums or member not in enums[enum_name].__members__:
         known = ", ".join(f"{weights}.{entry}" for weights in enums for entry in enums[weights].__members__)
-        raise ValueError(f"there are no weights {name!r}; there are {known}")
+        raise SettingError(f"there are no weights {name!r}; there are {known}")
     return enums[enum_name][member]

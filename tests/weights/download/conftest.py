@@ -2,14 +2,14 @@
 
 import pytest
 
-from fcn_jax.weights import cache, download, transfer
-from tests.weights import loopback
+from fcn_jax.weights.download import cache, fetching, transfer
+from tests.weights.download import loopback
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Short waits, and an environment that says nothing about caches, proxies or the network."""
-    monkeypatch.setattr(download, "BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr(fetching, "BACKOFF_SECONDS", 0.001)
     monkeypatch.setattr(transfer, "SILENCE_SECONDS", 0.5)
     monkeypatch.setattr(cache, "_POLL_SECONDS", 0.01)
     for name in ("FCN_JAX_CACHE", "FCN_JAX_OFFLINE", "XDG_CACHE_HOME"):

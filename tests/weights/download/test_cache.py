@@ -3,6 +3,7 @@
 import builtins
 import io
 import os
+import pickle
 import re
 import shutil
 import signal
@@ -15,8 +16,9 @@ from pathlib import Path
 import pytest
 
 import fcn_jax
-from fcn_jax.weights import FCN_ResNet50_Weights, WeightsDownloadError, cache, fetch
-from tests.weights import loopback
+from fcn_jax.weights import FCN_ResNet50_Weights, WeightsDownloadError, fetch
+from fcn_jax.weights.download import cache
+from tests.weights.download import loopback
 from tests.weights.download.loopback import CONTENT, final, get, part
 
 # Other processes
@@ -118,12 +120,13 @@ def test_without_locks_each_download_has_a_file_of_its_own(server, folder, monke
 # The disk
 
 
-def test_a_damaged_cached_file_is_replaced_and_spoken_of(server, folder, capsys):
+def test_a_damaged_cached_file_is_replaced_and_spoken_of(server, folder, caplog):
     get(server, folder).write_bytes(CONTENT[:-1] + b"!")
     assert get(server, folder).read_bytes() == CONTENT
-    said = capsys.readouterr().err
-    assert len(said.splitlines()) == 1
-    assert re.search(f"{re.escape(str(final(server, folder)))} is damaged.*fetching it again", said)
+    (said,) = caplog.records
+    assert said.levelname == "WARNING"
+    damaged = re.escape(str(final(server, folder)))
+    assert re.fullmatch(f"{damaged} is damaged.*; downloading it again", said.getMessage())
 
 
 def test_a_damaged_cached_file_stays_while_there_is_no_other(server, folder):
@@ -252,11 +255,13 @@ def test_the_error_says_everything(folder):
     with pytest.raises(WeightsDownloadError) as caught:
         fetch(member, cache_dir=folder, offline=True)
     lines = str(caught.value).splitlines()
-    assert lines[0] == f"cannot have {member!r} ({member.file_name})"
+    assert lines[0] == f"cannot get {member!r} ({member.file_name})"
     assert lines[1].strip() == f"from: {member.url}"
     assert str(folder / member.file_name) in [line.strip() for line in lines]
-    assert "pass its path in place of the name" in lines[-1]
+    assert lines[-1].strip() == "or anywhere, and pass its path as weights"
+    assert caught.value.words({"weights": "--weights"}).endswith("pass its path as --weights")
     assert isinstance(caught.value, OSError)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 # Where it lies

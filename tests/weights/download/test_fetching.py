@@ -9,8 +9,9 @@ import urllib.request
 
 import pytest
 
-from fcn_jax.weights import Weights, WeightsDownloadError, download, fetch, transfer
-from tests.weights import loopback
+from fcn_jax.weights import Weights, WeightsDownloadError, fetch
+from fcn_jax.weights.download import fetching, transfer
+from tests.weights.download import loopback
 from tests.weights.download.loopback import CONTENT, files, final, get, part
 
 # A good server
@@ -70,15 +71,15 @@ def test_retries_come_to_an_end(server, folder):
     server.script += [loopback.status(500)] * 50
     with pytest.raises(WeightsDownloadError, match="HTTP 500"):
         get(server, folder)
-    assert len(server.ranges) == download.RETRIES + 1
+    assert len(server.ranges) == fetching.RETRIES + 1
 
 
 def test_retry_after_is_heard_up_to_a_bound(server, folder, monkeypatch):
     slept = []
-    monkeypatch.setattr(download.time, "sleep", slept.append)
+    monkeypatch.setattr(fetching.time, "sleep", slept.append)
     server.script += [loopback.status(429, Retry_After=after) for after in ("7", "86400", "soon")]
     get(server, folder)
-    assert slept == [7, 60, 4 * download.BACKOFF_SECONDS]
+    assert slept == [7, 60, 4 * fetching.BACKOFF_SECONDS]
 
 
 def test_a_cut_download_goes_on_where_it_was_cut(server, folder):
@@ -90,14 +91,14 @@ def test_a_cut_download_goes_on_where_it_was_cut(server, folder):
 
 
 def test_many_cuts_that_come_forward_are_no_reason_to_give_up(server, folder, monkeypatch):
-    monkeypatch.setattr(download, "PROGRESS_BYTES", 1000)
+    monkeypatch.setattr(fetching, "PROGRESS_BYTES", 1000)
     server.script += [loopback.cut(10_000)] * 15
     assert get(server, folder).read_bytes() == CONTENT
     assert sum(server.sent) == len(CONTENT)
 
 
 def test_cuts_that_never_come_further_are(server, folder, monkeypatch):
-    monkeypatch.setattr(download, "PROGRESS_BYTES", 1000)
+    monkeypatch.setattr(fetching, "PROGRESS_BYTES", 1000)
     server.script += [loopback.cut(10_000, ranges=False)] * 50
     with pytest.raises(WeightsDownloadError, match="ended after 10,000 of 200,000 bytes"):
         get(server, folder)
@@ -270,7 +271,8 @@ def test_a_sha1_verifies_where_no_sha256_is_known(server, folder):
 
 def test_only_what_can_be_verified(folder):
     with pytest.raises(
-        WeightsDownloadError, match=r"no digest of this file is known.*\n.*pass the file's path"
+        WeightsDownloadError,
+        match=r"no digest of this file is known.*\n.*pass the path of the file as weights",
     ):
         fetch("https://host/net.pth", cache_dir=folder)
     with pytest.raises(WeightsDownloadError, match="not in the cache"):

@@ -1,27 +1,26 @@
-"""What a download says."""
+"""What a download says: a bar on a terminal, and messages to the log."""
 
 import io
+import logging
 import sys
 
-from tests.weights import loopback
+from tests.weights.download import loopback
 from tests.weights.download.loopback import CONTENT, get
 
 
-def test_lines_where_there_is_no_terminal(server, folder, capsys):
-    server.script += [loopback.status(503)]
-    get(server, folder, progress=True)
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.splitlines() == [
-        f"fcn_jax: fetching {server.weights().file_name}",
-        "fcn_jax: the server answered HTTP 503 Service Unavailable; trying again in 0.001 s",
-    ]
-
-
-def test_nothing_without_progress(server, folder, capfd):
+def test_what_happens_is_logged(server, folder, caplog, capfd):
+    caplog.set_level(logging.INFO)
     server.script += [loopback.status(503), loopback.flipped]
-    get(server, folder)
-    assert capfd.readouterr() == ("", "")
+    get(server, folder, progress=True)
+    said = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert said[:2] == [
+        ("INFO", f"downloading {server.weights().file_name}"),
+        ("WARNING", "the server answered HTTP 503 Service Unavailable; trying again in 0.001 s"),
+    ]
+    (level, damage) = said[2]
+    assert (level, len(said)) == ("WARNING", 3)
+    assert "is damaged: expected sha256" in damage
+    assert capfd.readouterr() == ("", "")  # nothing but the log
 
 
 def test_a_bar_on_a_terminal(server, folder, monkeypatch):
@@ -37,7 +36,6 @@ def test_a_bar_on_a_terminal(server, folder, monkeypatch):
     get(server, folder, progress=True)
     assert server.weights().file_name in terminal.getvalue()
     assert "195.3/195.3 KiB" in terminal.getvalue()
-    assert "trying again" in terminal.getvalue()
     assert "\x1b[" in terminal.getvalue()
 
 

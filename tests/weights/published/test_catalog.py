@@ -6,7 +6,7 @@ import pytest
 
 from fcn_jax.categories import VOC_CATEGORIES
 from fcn_jax.weights import FCN_ResNet50_Weights, ResNet101_Weights, get_model_weights, get_weight
-from fcn_jax.weights.published.torchvision import MODEL_WEIGHTS
+from fcn_jax.weights.published.catalog import MODEL_WEIGHTS
 
 MEMBERS = [member for weights in MODEL_WEIGHTS.values() for member in weights]
 

@@ -78,12 +78,14 @@ def test_the_address_tells_name_and_digest(url, name, prefix):
 
 
 def test_two_digests_that_differ_are_refused():
-    with pytest.raises(ValueError, match=r"net-0123abcd\.pth names another digest"):
+    with pytest.raises(
+        ValueError, match=r"sha256: expected 0123abcd\.\.\., as in the name net-0123abcd\.pth"
+    ):
         Weights("https://host/net-0123abcd.pth", transforms=dict, meta={}, sha256="ff" * 32)
 
 
 def test_the_catalogue_loads_without_heavy_modules():
-    heavy = "{'jax', 'flax', 'numpy', 'PIL', 'rich', 'torch'}"
+    heavy = "{'jax', 'flax', 'rich', 'torch'}"
     program = (
         "import sys, types, pathlib\n"
         "package = types.ModuleType('fcn_jax'); package.__path__ = [sys.argv[1]]\n"
