@@ -13,6 +13,7 @@ from tests.sources import PACKAGES, ROOT, module_name, python, sources, tree, wi
 ARROWS = {
     "weights_converter": (),
     "fcn_jax.errors": ("weights_converter",),
+    "fcn_jax.backend": ("fcn_jax.errors",),
     "fcn_jax.images": ("fcn_jax.errors",),
     "fcn_jax.transforms": ("fcn_jax.errors", "fcn_jax.images"),
     "fcn_jax.categories": ("fcn_jax.errors",),
@@ -71,6 +72,7 @@ ARROWS = {
     "fcn_jax.training": (
         "weights_converter",
         "fcn_jax.errors",
+        "fcn_jax.backend",
         "fcn_jax.transforms",
         "fcn_jax.categories",
         "fcn_jax.meta",

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from fcn_jax.errors import BackendError
+from fcn_jax.backend import start_backend
 from fcn_jax.weights.download.cache import cache_folder
 
 
@@ -13,28 +13,10 @@ def start_computing() -> None:
     """Starts JAX, and turns its persistent compilation cache on.
 
     Raises:
-      BackendError: see `start_backend`.
+      BackendError: the platform cannot be started.
     """
     start_backend()
     keep_compiled()
-
-
-def start_backend() -> None:
-    """Starts the platform that JAX computes on: before anything long, and with words for what can go wrong.
-
-    Raises:
-      BackendError: it cannot be started; the message names the setting.
-    """
-    try:
-        jax.devices()
-    except Exception as error:  # for a missing plugin even an AssertionError without words
-        asked = os.environ.get("JAX_PLATFORMS", "")
-        said = str(error).partition("\n")[0].partition(" (set JAX_PLATFORMS=")[0].rstrip(".")
-        where = f" on {asked!r}, which JAX_PLATFORMS asks for" if asked else ""
-        raise BackendError(
-            f"JAX cannot start{where}: {said or 'it does not say why'}",
-            hint="unset JAX_PLATFORMS to compute on the best that this machine has, or set it to cpu",
-        ) from error
 
 
 def keep_compiled() -> None:

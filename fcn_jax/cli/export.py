@@ -9,7 +9,7 @@ import argparse
 import time
 from pathlib import Path
 
-from fcn_jax.cli.computing import start_backend
+from fcn_jax.backend import start_backend
 from fcn_jax.cli.weights import add_weights_arguments, load_chosen
 from fcn_jax.errors import SettingError
 from fcn_jax.inference.export import check_platforms, save_exported

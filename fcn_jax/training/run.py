@@ -24,9 +24,11 @@ import jax
 from flax import nnx
 
 from fcn_jax.algorithms.choice import choose_for_training
-from fcn_jax.datasets import SegmentationDataset
+from fcn_jax.backend import start_backend
+from fcn_jax.datasets import DatasetError, SegmentationDataset
 from fcn_jax.datasets.batches import Batch, Batches
 from fcn_jax.datasets.dataset import fingerprint
+from fcn_jax.datasets.stream import WorkerError
 from fcn_jax.errors import FCNError, SettingError
 from fcn_jax.models import SegmentationModel
 from fcn_jax.models.arrays import Structure, fill_model
@@ -160,7 +162,7 @@ class Run:
         if error is None:
             self._open.close()
             return
-        if isinstance(error, FCNError | OSError) and not isinstance(error, DivergedError):
+        if isinstance(error, DatasetError | WorkerError):
             self._rescue()
         with contextlib.suppress(FCNError, OSError):  # one error is enough
             self._open.close()
@@ -171,12 +173,14 @@ class Run:
         """Joins the other hosts, if there are any, and takes the output folder for this run alone.
 
         Raises:
+          BackendError: JAX cannot start.
           OutputError: another run is using the folder, or it cannot be made.
           SettingError: there is a run in it that is not this one.
         """
         config = self.config
         if config.distributed or config.coordinator:
             jax.distributed.initialize(config.coordinator, config.processes, config.process)
+        start_backend()
         self.host, self.hosts = jax.process_index(), jax.process_count()
         self.folder = RunFolder(config.output)
         if self.host == 0:
@@ -287,7 +291,8 @@ class Run:
         """
         stream = self.input.stream(self.done, self.steps, workers=self.config.workers)
         self._open.enter_context(stream)
-        self._progress()
+        if self.host == 0:
+            self.on_progress(self.done, self.steps)
         if self._missed and self.evaluation_due:  # an earlier start was stopped before it could
             self._missed = False
             self.evaluate()
@@ -303,9 +308,9 @@ class Run:
         """
         begun = time.perf_counter()
         self.state, metrics = self.train_step(self.state, place_batch(batch, self.mesh), self.done)
-        self._settle()
-        self._pending = Pending(self.done, metrics, begun)
+        before, self._pending = self._pending, Pending(self.done, metrics, begun)
         self.done += 1
+        self._write_down(before)
 
     @property
     def evaluation_due(self) -> bool:
@@ -390,9 +395,13 @@ class Run:
 
     def _settle(self) -> None:
         """Waits for the step under way and writes down what it gave."""
-        if self._pending is None:
+        pending, self._pending = self._pending, None
+        self._write_down(pending)
+
+    def _write_down(self, step: Pending | None) -> None:
+        if step is None:
             return
-        (number, metrics, begun), self._pending = self._pending, None
+        number, metrics, begun = step
         metrics = jax.device_get(metrics)
         if not metrics["applied"]:
             raise self._diverged(number, metrics)
@@ -402,11 +411,8 @@ class Run:
         self.record["images_per_second"] = self.config.batch_size / seconds
         self.losses.append(self.record["loss"])
         self._records.train(number, self.record)
-        self._progress()
-
-    def _progress(self) -> None:
         if self.host == 0:
-            self.on_progress(self.done, self.steps)
+            self.on_progress(number + 1, self.steps)
 
     def _heed_signals(self, done: int, total: int) -> None:
         if self._stop.requested_here():
@@ -424,7 +430,7 @@ class Run:
                 save_weights(model, self.folder.last)
 
     def _rescue(self) -> None:
-        """Saves the last step after an error of the input or of files, where one host can do it alone."""
+        """Saves the last step when there is no next batch, where one host can do it alone."""
         if self.done == (self.saved or 0) or self.hosts > 1:
             return
         with contextlib.suppress(FCNError, OSError):
@@ -433,7 +439,7 @@ class Run:
 
     def _diverged(self, number: int, metrics: dict[str, Any]) -> DivergedError:
         """Saves the state, which is still the one before that step, and looks at the batch once more."""
-        self.done = number
+        self.done, self._pending = number, None
         self.save()
         self._leave_weights()
         own = self.input.batch(number)
