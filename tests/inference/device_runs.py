@@ -1,36 +1,52 @@
-"""Compares a Segmenter on eight simulated devices with one on one, float64, for test_views.py."""
+"""Compares a Segmenter on eight simulated devices with one on one, in float64, for test_devices.py."""
+
+import pickle
+import sys
+from pathlib import Path
 
 import jax
 import numpy as np
 
 from fcn_jax import Segmenter
 from tests.inference.drawn_models import drawn_model
-from tests.inference.test_views import NAME, picture
+from tests.inference.tiny import TinyFCN, picture
+
+
+def coarse(result) -> np.ndarray:
+    """Gives the coarse logits of a result's one view."""
+    (array,) = jax.tree.leaves(result.views[0].coarse)
+    return np.asarray(array)
+
+
+def report(name: str, results, expected) -> None:
+    """Prints the largest error over the largest value."""
+    pairs = zip(results, expected, strict=True)
+    print(name, max(np.abs(a - b).max() / np.abs(b).max() for a, b in pairs))
 
 
 def main() -> None:
+    # Before x64, as where it was pickled.
+    segmenter, result, expected = pickle.loads(Path(sys.argv[1]).read_bytes())
+    again = segmenter(picture(61, 43))
+    report("unpickled", [again.confidence, again.probability(3)], expected)
+    report("result", [result.confidence, result.probability(3)], expected)
+
     jax.config.update("jax_enable_x64", True)
     devices = jax.devices()
     assert len(devices) == 8
-    model = drawn_model(NAME)
-    one = [picture(203, 141, seed) for seed in range(8)]
-    for name, pictures, settings in (
-        ("batch", one, {}),
-        ("rows", one[:1], {}),
-        ("tiles", [picture(701, 643)], {"tile": 200}),
+    tiny, real = TinyFCN(), drawn_model("fcn8s_vgg16")
+    for name, model, pictures, settings in (
+        ("batch", tiny, [picture(61, 43, seed) for seed in range(8)], {}),
+        ("rows", real, [picture(61, 43)], {}),
+        ("tiles", tiny, [picture(501, 143)], {"tile": 64}),
     ):
-        expected = Segmenter(model, **settings)(pictures)
-        segmenter = Segmenter(model, devices=devices, **settings)
-        results = segmenter(pictures)
+        one, all_of_them = Segmenter(model, **settings), Segmenter(model, devices=devices, **settings)
+        results = all_of_them(pictures)
+        report(name, map(coarse, results), map(coarse, one(pictures)))
         if name == "rows":  # which are split, since neighbours exchange what they must see
-            engine = segmenter._engine
-            image = np.zeros((1, 141, 203, 3), np.float32)
-            assert "collective-permute" in engine._compute.lower(engine._arrays, image).compile().as_text()
-        errors = [
-            np.abs(a.logits - b.logits).max() / np.abs(b.logits).max()
-            for a, b in zip(results, expected, strict=True)
-        ]
-        print(name, max(errors))
+            assert "collective-permute" in all_of_them.lowered((43, 61)).compile().as_text()
+            copy = pickle.loads(pickle.dumps(all_of_them))
+            report("pickled", [copy(pictures)[0].confidence], [results[0].confidence])
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ PATH = Path("strip.png")
 
 @pytest.fixture(scope="module")
 def probe() -> Probe:
-    return Probe(abstract_model("fcn8s_vgg16"))
+    return Probe(abstract_model("fcn_resnet50"))
 
 
 @pytest.fixture

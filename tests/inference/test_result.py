@@ -124,7 +124,7 @@ def test_save_writes_what_it_returns(tmp_path):
 def test_stems(tmp_path):
     assert segmentation(source=None).save(tmp_path)[0].name == "image_labels.png"
     assert segmentation().save(tmp_path, stem="0001")[0].name == "0001_labels.png"
-    with pytest.raises(ValueError, match="stem: expected .* without folders, got 'a/b'"):
+    with pytest.raises(ValueError, match=r"stem: expected .* without folders, got 'a/b'"):
         segmentation().save(tmp_path, stem="a/b")
 
 
