@@ -10,9 +10,13 @@ import os
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from fcn_jax.errors import FCNError, WrongTypeError
+
+Picture = str | os.PathLike[str] | Image.Image | NDArray[np.uint8]
+"""Whatever `open_image` takes: a path, a Pillow image, or an array of 8 bits."""
 
 PATH = (str, os.PathLike)
 
@@ -21,7 +25,7 @@ class ImageError(FCNError, ValueError):
     """A picture cannot be read or used."""
 
 
-def open_image(source: str | os.PathLike | Image.Image | np.ndarray) -> Image.Image:
+def open_image(source: Picture) -> Image.Image:
     """Opens a picture as 8-bit RGB, upright, without transparency.
 
     Args:

@@ -23,7 +23,7 @@ from fcn_jax.cli.pictures import check_output, find_pictures, output_stems
 from fcn_jax.cli.progress import plain_console, progress_on
 from fcn_jax.cli.weights import add_weights_arguments, load_chosen
 from fcn_jax.errors import SettingError
-from fcn_jax.inference import Segmentation, Segmenter
+from fcn_jax.inference import Segmenter
 from fcn_jax.inference.result import class_index
 from fcn_jax.transforms import SemanticSegmentation
 from weights_converter.files import replacing
@@ -120,7 +120,6 @@ def _segment(
     """Segments one picture and writes its files; gives its summary, or None and what went wrong."""
     try:
         result = segmenter(source)
-        assert isinstance(result, Segmentation)  # for one picture
         return result.to_dict(result.save(output, classes=classes, stem=stem)), ""
     except Exception as error:
         text = in_words(error)

@@ -17,7 +17,7 @@ from fcn_jax.datasets.augmentation import evaluation_sample
 from fcn_jax.datasets.dataset import DatasetError, Sample, SegmentationDataset
 from fcn_jax.errors import SettingError
 from fcn_jax.evaluation.metrics import ConfusionMatrix
-from fcn_jax.inference import Segmentation, Segmenter
+from fcn_jax.inference import Segmenter
 from fcn_jax.inference.foreign import as_segmentation_model
 from fcn_jax.inference.segmenter import ignore_progress
 from fcn_jax.transforms import Preset
@@ -70,9 +70,7 @@ class Evaluator:
 
     def labels(self, image: np.ndarray) -> np.ndarray:
         """Finds the class of every pixel: (H, W, 3) uint8 to (H, W) uint8."""
-        result = self._segmenter(image)
-        assert isinstance(result, Segmentation)
-        return result.labels
+        return self._segmenter(image).labels
 
     def run(
         self,

@@ -7,7 +7,7 @@ picture's own size, argmax.
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import jax
 import numpy as np
@@ -15,7 +15,7 @@ from flax import nnx
 from PIL import Image
 
 from fcn_jax.errors import ArrayError, OutOfMemoryError
-from fcn_jax.images import PATH, open_image
+from fcn_jax.images import PATH, Picture, open_image
 from fcn_jax.inference.engine import Device, Engine
 from fcn_jax.inference.foreign import as_segmentation_model
 from fcn_jax.inference.labels import View, check_num_classes, find_labels
@@ -126,7 +126,13 @@ class Segmenter:
         """Gives the model's program for so many images of size (H, W), to look at; see `jax.stages`."""
         return self._engine.lowered(count, size)
 
-    def __call__(self, source) -> Segmentation | list[Segmentation]:
+    @overload
+    def __call__(self, source: Picture) -> Segmentation: ...
+
+    @overload
+    def __call__(self, source: list[Any] | tuple[Any, ...]) -> list[Segmentation]: ...
+
+    def __call__(self, source: Picture | list[Any] | tuple[Any, ...]) -> Segmentation | list[Segmentation]:
         """Segments one picture, or a list of them.
 
         Args:
