@@ -8,7 +8,6 @@ Source: `torchvision.transforms._presets`, torchvision 0.28.
 
 import dataclasses
 import math
-from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -121,7 +120,7 @@ def _amiss(field: dataclasses.Field, value: object) -> str | None:
     if field.name in ("mean", "std"):
         numbers = value if isinstance(value, list | tuple) else ()
         good = len(numbers) == 3 and all(
-            isinstance(number, Real) and math.isfinite(number) and (field.name == "mean" or number > 0)
+            isinstance(number, int | float) and math.isfinite(number) and (field.name == "mean" or number > 0)
             for number in numbers
         )
         return None if good else f"three numbers{' above 0' if field.name == 'std' else ''}"

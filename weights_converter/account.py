@@ -8,7 +8,7 @@ import numpy as np
 
 from weights_converter.errors import CheckpointError
 
-FLOATS = tuple(map(np.dtype, ("float16", ml_dtypes.bfloat16, "float32", "float64")))
+FLOATS = tuple(np.dtype(name) for name in ("float16", ml_dtypes.bfloat16, "float32", "float64"))
 _SHOWN = 40  # names listed per complaint; a checkpoint of another architecture would fill pages
 
 

@@ -103,7 +103,7 @@ class _SameKey(nnx.RngStream):
 
 
 def _same_key() -> nnx.Rngs:
-    rngs = nnx.Rngs()
+    rngs: Any = nnx.Rngs()  # whose streams are attributes of any name
     rngs.default = _SameKey(0, tag="default")
     return rngs
 

@@ -3,7 +3,7 @@
 Source: Long, Shelhamer, Darrell (2015); Shelhamer, Long, Darrell (2016); the authors' released nets.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import jax.numpy as jnp
 from flax import nnx
@@ -38,7 +38,7 @@ def _builder(name: str):
             "fc_features": fc_features,
             "learn_upsampling": learn_upsampling,
         }
-        return build(
+        model = build(
             MODELS[name],
             asked,
             weights=weights,
@@ -48,6 +48,7 @@ def _builder(name: str):
             dtype=dtype,
             param_dtype=param_dtype,
         )
+        return cast(SkipFCN, model)  # as the table says
 
     builder.__name__ = builder.__qualname__ = name
     return builder

@@ -5,7 +5,7 @@ the network unless `weights` or `weights_backbone` names published weights; `wei
 default.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import jax.numpy as jnp
 from flax import nnx
@@ -31,7 +31,7 @@ def _builder(name: str):
         dtype: Any = None,
         param_dtype: Any = jnp.float32,
     ) -> FCN:
-        return build(
+        model = build(
             MODELS[name],
             {"num_classes": num_classes, "aux_loss": aux_loss},
             weights=weights,
@@ -41,6 +41,7 @@ def _builder(name: str):
             dtype=dtype,
             param_dtype=param_dtype,
         )
+        return cast(FCN, model)  # as the table says
 
     builder.__name__ = builder.__qualname__ = name
     return builder

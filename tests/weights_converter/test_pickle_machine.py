@@ -21,8 +21,8 @@ from tests.weights_converter.assembled import (
 from weights_converter.errors import CheckpointError
 from weights_converter.readers import read_checkpoint
 from weights_converter.readers.pickle_machine import MAX_STEPS, load
-from weights_converter.readers.stream import Stream
-from weights_converter.readers.values import Inert, Pairs, Storage, Tensor
+from weights_converter.readers.pickle_stream import Stream
+from weights_converter.readers.pickle_values import Inert, Pairs, Storage, Tensor
 
 PROTO = b"\x80\x02"
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from weights_converter.errors import CheckpointError
 from weights_converter.readers.mapped_file import map_file, naming
+from weights_converter.readers.pickle_values import shown
 from weights_converter.readers.protobuf_wire import (
     FIXED32,
     FIXED64,
@@ -31,7 +32,6 @@ from weights_converter.readers.protobuf_wire import (
     read_varint,
     signed,
 )
-from weights_converter.readers.values import shown
 
 
 class Form(NamedTuple):

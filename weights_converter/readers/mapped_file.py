@@ -40,9 +40,8 @@ def naming(path: str | os.PathLike) -> Iterator[None]:
     try:
         yield
     except CheckpointError as error:
-        if error.path is not None:
-            raise
-        raise CheckpointError(error.reason, path) from error.__cause__
+        error.about(path)
+        raise
     except FileNotFoundError as error:
         raise CheckpointError("there is no such file", path) from error
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the path

@@ -6,8 +6,8 @@ Nothing here, or anywhere in this package, imports what a file names.
 from collections.abc import Callable
 
 from weights_converter.errors import CheckpointError
+from weights_converter.readers.pickle_values import Global, Inert, Pairs, Storage, Tensor, kind_of, shown
 from weights_converter.readers.storages import DTYPES, STORAGE_DTYPES
-from weights_converter.readers.values import Global, Inert, Pairs, Storage, Tensor, kind_of, shown
 
 DICTS = {"collections.OrderedDict", "collections.defaultdict"}
 

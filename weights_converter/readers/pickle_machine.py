@@ -1,18 +1,19 @@
 """A pickle read as data: `pickletools` splits it into opcodes, a small stack machine puts values together.
 
 Nothing in the file is imported, called or executed. Names are compared with `pickle_globals`; objects are
-the plain records of `values`. Time and memory are bounded by the length of the pickle: shared parts stay
-shared, no value of unknown depth is hashed, compared or printed, and the steps are counted.
+the plain records of `pickle_values`. Time and memory are bounded by the length of the pickle: shared parts
+stay shared, no value of unknown depth is hashed, compared or printed, and the steps are counted.
 """
 
 import pickletools
 from collections.abc import Callable
+from typing import IO, Any, cast
 
 from weights_converter.errors import CheckpointError
 from weights_converter.readers.pickle_globals import call, look_up, whole_module
+from weights_converter.readers.pickle_stream import Stream
+from weights_converter.readers.pickle_values import Global, Inert, Pairs, Storage, kind_of, shown
 from weights_converter.readers.storages import MAX_INT64, STORAGE_DTYPES
-from weights_converter.readers.stream import Stream
-from weights_converter.readers.values import Global, Inert, Pairs, Storage, kind_of, shown
 
 # ResNet-101 with optimizer and averaged weights takes some 60 000 opcodes. Four million take seconds.
 MAX_STEPS = 4_000_000
@@ -31,7 +32,7 @@ def load(stream: Stream) -> tuple[object, dict[str, Storage]]:
       CheckpointError: the pickle is damaged, too long, or names something a file of tensors has no need of.
     """
     machine = _Machine()
-    operations = pickletools.genops(stream)
+    operations = pickletools.genops(cast(IO[bytes], stream))  # which asks for no more than `Stream` has
     while True:
         try:
             opcode, argument, _ = next(operations)
@@ -232,7 +233,7 @@ def _protocol(machine: _Machine, version: int) -> None:
         raise CheckpointError(f"its pickle is damaged: it has protocol {version}, the highest is 5")
 
 
-ACTIONS: dict[str, Callable[[_Machine, object], None]] = {
+ACTIONS: dict[str, Callable[[_Machine, Any], object]] = {
     "PROTO": _protocol,
     "FRAME": lambda machine, argument: None,
     "MARK": lambda machine, argument: machine.mark(),

@@ -7,12 +7,12 @@ Source: the Encoding chapter of the Protocol Buffers documentation.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from weights_converter.errors import CheckpointError
-from weights_converter.readers.values import shown
+from weights_converter.readers.pickle_values import shown
 
 VARINT, FIXED64, LENGTH, GROUP, GROUP_END, FIXED32 = range(6)
 WIDTHS = {FIXED64: 8, FIXED32: 4}
@@ -28,13 +28,13 @@ class Field(NamedTuple):
     Attributes:
       number: says what it is.
       wire_type: VARINT, FIXED64, LENGTH or FIXED32.
-      value: an int from 0 to 2**64 - 1; a memoryview of bytes; or, of FIXED64 and FIXED32, an array of
-        unsigned integers, all that follow one another under the same key.
+      value: of VARINT, an int from 0 to 2**64 - 1; of LENGTH, a memoryview of bytes; of FIXED64 and FIXED32,
+        an array of unsigned integers, all that follow one another under the same key.
     """
 
     number: int
     wire_type: int
-    value: int | memoryview | np.ndarray
+    value: Any
 
 
 class Wire:
@@ -52,7 +52,8 @@ class Wire:
         Raises:
           CheckpointError: these are no message, it ends early, or has too many fields.
         """
-        at, groups = 0, []
+        at = 0
+        groups: list[int] = []
         while at < len(data):
             self.left -= 1
             if self.left < 0:
@@ -104,11 +105,9 @@ def read_varint(data: memoryview, at: int) -> tuple[int, int]:
         byte = data[at]
         at += 1
         value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            break
-    if byte >= 0x80 or value >> 64:
-        raise CheckpointError("it is damaged: a number has more than 64 bits")
-    return value, at
+        if byte < 0x80 and not value >> 64:
+            return value, at
+    raise CheckpointError("it is damaged: a number has more than 64 bits")
 
 
 def signed(value: int) -> int:

@@ -17,7 +17,7 @@ import safetensors
 
 from weights_converter.errors import CheckpointError
 from weights_converter.readers.mapped_file import map_file, naming
-from weights_converter.readers.values import shown
+from weights_converter.readers.pickle_values import shown
 
 DTYPES = {
     "F64": np.dtype(np.float64),

@@ -3,7 +3,7 @@
 import collections
 
 from weights_converter.errors import CheckpointError
-from weights_converter.readers.values import Pairs, Tensor, kind_of, shown
+from weights_converter.readers.pickle_values import Pairs, Tensor, kind_of, shown
 
 # In order of preference; torchvision's training scripts write "model" (and "model_ema" beside it), those of
 # the PyTorch port of the paper's networks "model_state_dict".
@@ -12,7 +12,7 @@ MANY = 8  # names in one message
 
 
 def find_tensors(root: object) -> dict[str, Tensor]:
-    """The state_dict in a checkpoint, in its own order.
+    """Finds the state_dict in a checkpoint, in its own order.
 
     Args:
       root: what the file's pickle holds.
@@ -27,7 +27,8 @@ def find_tensors(root: object) -> dict[str, Tensor]:
             break
     if not entries:
         raise CheckpointError("holds no tensors")
-    others = {name: value for name, value in entries.items() if not isinstance(value, Tensor)}
+    tensors = {name: value for name, value in entries.items() if isinstance(value, Tensor)}
+    others = {name: value for name, value in entries.items() if name not in tensors}
     if others:
         some = ", ".join(f"{shown(name)} ({kind_of(value)})" for name, value in list(others.items())[:MANY])
         more = f" and {len(others) - MANY} more" if len(others) > MANY else ""
@@ -35,7 +36,7 @@ def find_tensors(root: object) -> dict[str, Tensor]:
             f"its state_dict holds {len(others)} entries that are no tensors this package reads: {some}{more}"
             '. Save the state_dict alone, or under "model" or "state_dict"'
         )
-    return entries
+    return tensors
 
 
 def without_module_prefix(tensors: dict) -> dict:

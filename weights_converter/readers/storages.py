@@ -1,12 +1,13 @@
 """From a run of bytes to an array: PyTorch's dtypes, and the bounds of a strided tensor."""
 
 import sys
+from typing import TypeGuard
 
 import ml_dtypes
 import numpy as np
 
 from weights_converter.errors import CheckpointError
-from weights_converter.readers.values import Tensor, shown
+from weights_converter.readers.pickle_values import Tensor, shown
 
 # The dtypes that are read, by PyTorch's name. The last five have no storage class of their own in PyTorch:
 # such tensors lie in untyped storages and carry their dtype themselves.
@@ -69,9 +70,7 @@ def as_array(tensor: Tensor, data: memoryview | bytes, byteorder: str = "little"
       CheckpointError: size, stride or offset are not what a tensor's can be, or reach outside `data`.
     """
     size, stride, offset = tensor.size, tensor.stride, tensor.offset
-    if not (
-        _are_counts(size) and _are_counts(stride) and len(size) == len(stride) and _are_counts((offset,))
-    ):
+    if not (_are_counts(size) and _are_counts(stride) and len(size) == len(stride) and _is_count(offset)):
         raise CheckpointError(
             f"size {shown(size)}, stride {shown(stride)} and offset {shown(offset)} describe no tensor"
         )
@@ -99,13 +98,14 @@ def as_array(tensor: Tensor, data: memoryview | bytes, byteorder: str = "little"
     return array
 
 
-def _are_counts(values: object) -> bool:
-    """Whether this is a tuple of plain ints, each from 0 to the largest int64, as many as axes can be."""
-    return (
-        isinstance(values, tuple)
-        and len(values) <= MAX_DIMENSIONS
-        and all(type(value) is int and 0 <= value <= MAX_INT64 for value in values)
-    )
+def _is_count(value: object) -> TypeGuard[int]:
+    """Whether this is a plain int from 0 to the largest int64."""
+    return type(value) is int and 0 <= value <= MAX_INT64
+
+
+def _are_counts(values: object) -> TypeGuard[tuple[int, ...]]:
+    """Whether this is a tuple of them, as many as axes can be."""
+    return isinstance(values, tuple) and len(values) <= MAX_DIMENSIONS and all(map(_is_count, values))
 
 
 def _swapped(data: memoryview | bytes, dtype: np.dtype) -> bytes:

@@ -15,10 +15,10 @@ import numpy as np
 from weights_converter.errors import CheckpointError
 from weights_converter.readers.mapped_file import map_file, naming
 from weights_converter.readers.pickle_machine import load
+from weights_converter.readers.pickle_stream import Stream
+from weights_converter.readers.pickle_values import Pairs, Storage, shown
 from weights_converter.readers.state_dict import find_tensors
 from weights_converter.readers.storages import as_array
-from weights_converter.readers.stream import Stream
-from weights_converter.readers.values import Pairs, Storage, shown
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001

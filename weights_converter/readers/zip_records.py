@@ -14,7 +14,7 @@ import zipfile
 import zlib
 
 from weights_converter.errors import CheckpointError
-from weights_converter.readers.values import shown
+from weights_converter.readers.pickle_values import shown
 
 LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 SIZES_FOLLOW = 0x08  # flag: sizes and checksum stand behind the data, and the local header has zeros
@@ -43,8 +43,8 @@ class Record:
 class _Directory(io.FileIO):
     """Keeps zipfile, which reads the directory in one piece, from reading one that is absurdly long."""
 
-    def read(self, size: int = -1) -> bytes:
-        if size > MAX_DIRECTORY:
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > MAX_DIRECTORY:
             raise ValueError(f"a directory of {size} bytes is too long")
         return super().read(size)
 

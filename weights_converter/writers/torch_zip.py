@@ -39,7 +39,7 @@ def write_torch_zip(path: str | os.PathLike, tensors: Mapping[str, np.ndarray]) 
         _add(archive, file, "version", b"3\n")
 
 
-def _add(archive: zipfile.ZipFile, file: BinaryIO, name: str, data: bytes | np.ndarray) -> None:
+def _add(archive: zipfile.ZipFile, file: BinaryIO, name: str, data: bytes | memoryview) -> None:
     """Adds a record whose data begin at a multiple of the alignment: an extra field fills the gap."""
     entry = zipfile.ZipInfo(f"{FOLDER}/{name}")
     entry.file_size = len(data)

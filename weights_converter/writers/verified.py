@@ -25,7 +25,7 @@ def verified(
     tensors: Mapping[str, np.ndarray],
     read: Callable[[Path], dict[str, np.ndarray]],
     digest: "hashlib._Hash | None" = None,
-) -> Iterator[tuple[BinaryIO, Callable[[str], np.ndarray]]]:
+) -> Iterator[tuple[BinaryIO, Callable[[str], memoryview]]]:
     """Gives a new file to write into; reads it back, compares, and only then lets it take the name `path`.
 
     Args:
@@ -45,7 +45,7 @@ def verified(
     start = digest.copy()
     written = {}
 
-    def data_of(name: str) -> np.ndarray:
+    def data_of(name: str) -> memoryview:
         data = raw(tensors[name])
         digest.update(data)
         written[name] = digest.digest()
@@ -62,9 +62,9 @@ def verified(
         raise CheckpointError(f"cannot be written: {error.strerror or error}", path) from error
 
 
-def raw(array: np.ndarray) -> np.ndarray:
-    """An array's bytes in C order, (nbytes,) uint8; without copying if that is how they lie."""
-    return _contiguous(array).reshape(-1).view(np.uint8)
+def raw(array: np.ndarray) -> memoryview:
+    """Gives an array's bytes in C order; without copying if that is how they lie."""
+    return _contiguous(array).reshape(-1).view(np.uint8).data
 
 
 def _contiguous(array: np.ndarray) -> np.ndarray:
@@ -78,15 +78,16 @@ def _contiguous(array: np.ndarray) -> np.ndarray:
     copy = np.empty(array.shape, array.dtype)
     longest = np.argsort(array.shape)[-2:]
     into, out_of = (np.moveaxis(each, longest, (0, 1)) for each in (copy, array))
-    for row in range(0, into.shape[0], BLOCK):
-        for column in range(0, into.shape[1], BLOCK):
+    rows, columns = (array.shape[axis] for axis in longest)
+    for row in range(0, rows, BLOCK):
+        for column in range(0, columns, BLOCK):
             block = np.s_[row : row + BLOCK, column : column + BLOCK]
             into[block] = out_of[block]
     return copy
 
 
 def as_native(path: str | os.PathLike, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The same tensors as arrays in native byte order.
+    """Gives the same tensors as arrays in native byte order.
 
     Raises:
       CheckpointError: there are none, or a name is no text.
