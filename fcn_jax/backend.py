@@ -8,7 +8,7 @@ from fcn_jax.errors import BackendError
 
 
 def start_backend() -> None:
-    """Starts the platform that JAX computes on: before anything long, and with words for what can go wrong.
+    """Starts the platform that JAX computes on. Called before anything long, it fails early.
 
     Raises:
       BackendError: it cannot be started; the message names the setting.

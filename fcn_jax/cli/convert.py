@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def metadata_for(conversion: Conversion, preset: str | None, categories: str | None) -> dict[str, str]:
-    """Gives what the tensors do not tell, as text by name: names of classes, and how to prepare pictures.
+    """Gives the metadata of the new file: names and colours of classes, and how to prepare pictures.
 
     Args:
       conversion: the tensors, and what their file says of itself.

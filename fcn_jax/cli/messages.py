@@ -1,4 +1,4 @@
-"""What the command line says of failures, and of what the library reports while it works."""
+"""The command line's words for errors, and the library's messages on standard error."""
 
 import contextlib
 import logging
@@ -59,7 +59,7 @@ class _StandardError(logging.Handler):
 
 @contextlib.contextmanager
 def library_reports_shown() -> Iterator[None]:
-    """Shows the messages of the two packages, and hides Pillow's remarks on files, until the block ends."""
+    """Prints the messages of the two packages, and hides Pillow's warnings about files, in the block."""
     handler = _StandardError()
     loggers = [logging.getLogger(name) for name in ("fcn_jax", "weights_converter")]
     levels = [logger.level for logger in loggers]

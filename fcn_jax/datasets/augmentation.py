@@ -1,8 +1,8 @@
-"""Pictures made anew for every look in training, as torchvision's recipe makes them; and fixed ones to score.
+"""Random augmentation for training, as in torchvision's recipe; and fixed preparation for scoring.
 
 Training: a short side drawn from 0.5 to 2 times 520, a mirror image half the time, a crop of 480 x 480 at any
-place, with black and 255 where the picture ends. The resizing is Pillow's, bilinear and antialiased for the
-picture, nearest for its labels; given the same draws the result is torchvision's to the last bit.
+place. Beyond the picture the crop is black and its labels are 255. Pillow resizes, bilinear and antialiased
+for the picture, nearest for its labels; given the same draws the result is torchvision's to the last bit.
 
 Source: `references/segmentation/presets.py` and `transforms.py` of torchvision, their first form (v1).
 """

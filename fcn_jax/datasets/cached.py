@@ -1,4 +1,4 @@
-"""Pictures kept in memory once they have been decoded, which saves some milliseconds each time."""
+"""A cache of decoded pictures in memory, which saves some milliseconds a picture."""
 
 import threading
 
@@ -6,15 +6,15 @@ from fcn_jax.datasets.dataset import Sample, SegmentationDataset, check_index
 
 
 class Cached:
-    """A dataset that decodes each picture once, as far as memory is given for it.
+    """A dataset that decodes each picture once, as long as the cache has room.
 
-    What has come in stays; once the bound is reached, further pictures are read anew each time. (Of pictures
-    that are asked for in random order, all once an epoch, no other choice keeps more.) Safe to call from
-    threads. A pickled copy starts empty.
+    A picture in the cache stays there. Once the cache is full, other pictures are read anew each time. (An
+    epoch asks for every picture once, in random order, so no other rule would save more.) Threads may call
+    it. A pickled copy starts with an empty cache.
 
     Args:
       dataset: what to keep.
-      max_bytes: the bound for all arrays together.
+      max_bytes: room for all arrays together.
     """
 
     def __init__(self, dataset: SegmentationDataset, max_bytes: int = 2 << 30):

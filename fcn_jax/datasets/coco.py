@@ -1,9 +1,9 @@
 """COCO 2017 with PASCAL VOC's classes: what torchvision's published FCNs were trained and scored on.
 
-A label map is drawn from the objects of VOC's twenty classes. Pixels that several of them cover are 255,
-those that none covers are background; that an object marks a crowd makes no difference. Training pictures
-whose chosen objects cover 1,000 pixels or less (by the file's own areas, added up) are left out, validation
-pictures never.
+A label map shows the objects of VOC's twenty classes. A pixel that several objects cover is 255, one that no
+object covers is background. Crowds count like single objects. A training picture is left out if its objects
+of these classes cover 1,000 pixels or less, by the sum of the areas in the file. Validation pictures are all
+kept.
 
 Source: `references/segmentation/coco_utils.py` of torchvision.
 """
@@ -24,7 +24,7 @@ from fcn_jax.errors import ArrayError, MissingPackageError
 
 COCO_IDS = (0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72)
 """COCO's category ids in the order of VOC's classes; 0, the background, is no id of COCO's."""
-SMALLEST = 1000  # pixels of a training picture that must be more than this
+SMALLEST = 1000  # a training picture's objects must cover more pixels than this
 SPLITS = ("train", "val")
 
 
@@ -58,7 +58,7 @@ class CocoDataset:
     Args:
       images: the folder of the pictures.
       annotations: the JSON file with their objects.
-      filtered: leaves out pictures with next to nothing to see.
+      filtered: whether pictures with hardly any object are left out.
 
     Raises:
       DatasetError: see `open_coco`; or, when asked for a sample, a damaged picture or outline.

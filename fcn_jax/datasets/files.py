@@ -1,6 +1,6 @@
-"""Datasets whose pictures and labels lie in files: reading the two, and pairs of them as a dataset.
+"""Datasets in files: reading a picture, reading its labels, and a dataset of such pairs.
 
-Pictures are taken as they are stored, as torchvision's datasets do, `Image.open(path).convert("RGB")`:
+Pictures are read as they are stored, as torchvision's datasets do, `Image.open(path).convert("RGB")`:
 without the turn that EXIF may ask for, since published labels belong to the stored pixels.
 """
 
@@ -182,7 +182,7 @@ def shown(things: Iterable, most: int) -> str:
 
 
 def check_files_exist(paths: Iterable[Path]) -> None:
-    """Finds out at once, not in the middle of an epoch, that files are missing.
+    """Checks that all files exist, so that a missing one is found at once, not in the middle of an epoch.
 
     Raises:
       DatasetError: the first few of them, and how many there are.

@@ -125,7 +125,7 @@ def draw_scene(
 
 
 def _palette() -> np.ndarray:
-    """The things' own colours on black; 255 is as in PASCAL VOC's."""
+    """Gives the things their own colours, on black; label 255 has PASCAL VOC's colour."""
     colours = np.zeros((256, 3), np.uint8)
     colours[1 : len(COLOURS)] = list(COLOURS.values())[1:]
     colours[IGNORE_LABEL] = (224, 224, 192)
