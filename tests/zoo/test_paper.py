@@ -1,5 +1,7 @@
 """The paper's networks by name, on narrow instances: files in every form, stages, presets, contradictions."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,7 @@ from fcn_jax.transforms import CaffeSegmentation, SemanticSegmentation
 from tests.seeded import seeded_images, seeded_paper_state_dict, seeded_state_dict
 from tests.weights_converter.caffe_files import caffemodel
 from tests.weights_converter.legacy_writer import write_torch_legacy
-from weights_converter import CheckpointError, save_model_file, write_torch_zip
+from weights_converter import CheckpointError, save_model_file, write_safetensors, write_torch_zip
 from weights_converter.conversion import to_ours
 
 NAMES = list(VARIANTS)
@@ -183,11 +185,73 @@ def test_a_file_that_makes_no_sense_changes_nothing(tmp_path):
     assert all(np.array_equal(before[name], array) for name, array in values(model).items())
 
 
-def test_a_stage_resets_what_its_parent_lacks():
-    model = fcn_jax.fcn16s_vgg16(num_classes=5, **WIDTHS)
-    model.score_pool4.kernel[...] = jnp.ones_like(model.score_pool4.kernel[...])
-    fcn_jax.load_weights(model, seeded_paper_state_dict("fcn32s_vgg16"))
-    assert (np.asarray(model.score_pool4.kernel[...]) == 0).all()
+@pytest.mark.parametrize(("coarse", "fine"), PARENTS)
+def test_a_stage_resets_what_its_parent_lacks_and_nothing_else(coarse, fine):
+    tensors = dict(seeded_paper_state_dict(coarse))
+    expected = values(fcn_jax.get_model(fine, weights=tensors))
+    model = fcn_jax.get_model(fine, weights=seeded_paper_state_dict(fine))  # trained before
+    before = values(model)
+    del tensors["conv1_2.weight"]
+    account = fcn_jax.load_weights(model, tensors, strict=False)
+    assert account.fresh["backbone.conv1_2.kernel"] == "strict=False: not in the file"
+    expected["backbone.conv1_2.kernel"] = before["backbone.conv1_2.kernel"]
+    assert all(np.array_equal(array, expected[name]) for name, array in values(model).items())
+
+
+def test_three_stages_from_file_to_file(tmp_path):
+    fcn_jax.save_weights(
+        fcn_jax.fcn32s_vgg16(weights=seeded_paper_state_dict("fcn32s_vgg16")), tmp_path / "32.safetensors"
+    )
+    fcn_jax.save_weights(
+        fcn_jax.fcn16s_vgg16(weights=tmp_path / "32.safetensors", learn_upsampling="intermediate"),
+        tmp_path / "16.safetensors",
+    )
+    last = fcn_jax.fcn8s_vgg16(weights=tmp_path / "16.safetensors")
+    assert (last.spec.name, last.spec.learn_upsampling) == ("fcn8s_vgg16", "intermediate")
+    first = seeded_paper_state_dict("fcn32s_vgg16")["score_fr.weight"].transpose(2, 3, 1, 0)
+    np.testing.assert_array_equal(last.score_fr.kernel[...], first.astype(np.float32))
+
+
+@pytest.mark.parametrize("load", [fcn_jax.load_model, lambda path: fcn_jax.fcn16s_vgg16(weights=path)])
+def test_a_file_says_what_learns_and_in_what_colours_its_classes_are_drawn(load, tmp_path):
+    model = fcn_jax.fcn16s_vgg16(num_classes=2, **WIDTHS, learn_upsampling="intermediate")
+    model.update_meta(categories=["road", "sky"], palette=((128, 64, 128), (0, 0, 255)))
+    fcn_jax.save_weights(model, tmp_path / "net.safetensors")
+    again = load(tmp_path / "net.safetensors")
+    assert again.spec == model.spec
+    assert again.spec.learn_upsampling == "intermediate"
+    assert again.meta == model.meta
+    assert isinstance(again.upscore2.kernel, nnx.Param)
+
+
+def test_old_names_do_not_stay_with_new_colours(tmp_path):
+    tensors = seeded_paper_state_dict("fcn32s_vgg16")
+    model = fcn_jax.fcn32s_vgg16(weights=tensors)
+    model.update_meta(categories=tuple("abcde"), palette=((9, 9, 9),) * 5)
+    plain = fcn_jax.fcn32s_vgg16(weights=tensors)
+    plain.update_meta(categories=tuple("vwxyz"))
+    fcn_jax.save_weights(plain, tmp_path / "net.safetensors")
+    fcn_jax.load_weights(model, tensors)  # a file that says nothing leaves both
+    assert (model.categories, model.meta.palette) == (tuple("abcde"), ((9, 9, 9),) * 5)
+    fcn_jax.load_weights(model, tmp_path / "net.safetensors")
+    assert (model.categories, model.meta.palette) == (tuple("vwxyz"), None)
+
+
+def test_a_file_from_before_the_spec_still_loads(tmp_path):
+    params = to_ours(seeded_paper_state_dict("fcn8s_vgg16")).params
+    said = {
+        "format": "fcn_jax",
+        "model": "fcn8s_atonce_vgg16",
+        "num_classes": "5",
+        "categories": '["a", "b", "c", "d", "e"]',
+        "transforms": json.dumps(SemanticSegmentation(resize_size=None).to_dict()),
+        "preset": "torchvision",
+    }
+    write_safetensors(tmp_path / "old.safetensors", params, said)
+    model = fcn_jax.load_model(tmp_path / "old.safetensors")
+    assert model.spec.name == "fcn8s_atonce_vgg16"
+    assert model.categories == tuple("abcde")
+    assert model.transforms == SemanticSegmentation(resize_size=None)
 
 
 def test_a_preset_that_makes_no_sense_is_refused(tmp_path):
