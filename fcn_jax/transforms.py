@@ -26,7 +26,7 @@ class Preset:
     """Prepares pictures for a model. Its settings can be written to a file's metadata and read back.
 
     Attributes:
-      origin: "torchvision" or "caffe", the program whose networks expect such images.
+      origin: "torchvision" or "caffe", the program that such images come from.
       resizes: whether `with_resize` can choose a size.
 
     Raises:

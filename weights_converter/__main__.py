@@ -1,4 +1,4 @@
-"""python -m weights_converter SRC DST: converts a checkpoint, by the suffixes of the two names."""
+"""python -m weights_converter SRC DST: converts a checkpoint to the form that the ending of DST names."""
 
 import argparse
 import sys
@@ -13,7 +13,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m weights_converter", description=__doc__)
     parser.add_argument("source", metavar="SRC", help="a .pth, .pt, .safetensors or .caffemodel file")
     parser.add_argument("target", metavar="DST", help="the file to write: .safetensors, .pth or .pt")
-    parser.add_argument("--model", help="whose the tensors are, where they do not tell: fcn8s_atonce_vgg16")
+    parser.add_argument("--model", help="the network, where the file does not tell it: fcn8s_atonce_vgg16")
     parser.add_argument("--preset", choices=PRESETS, help="the images that the weights expect")
     options = parser.parse_args(arguments)
     try:

@@ -19,7 +19,7 @@ class Account:
     Attributes:
       loaded: names of what was filled.
       dropped: {name of what came: why it was not used}.
-      fresh: {name of what was wanted: why it kept the value it had}.
+      fresh: {name of what was wanted: why it was not filled}.
     """
 
     loaded: tuple[str, ...]
@@ -38,7 +38,7 @@ def settle(
     Args:
       wanted: {name: shape}.
       came: {name: array}.
-      what: whose arrays are wanted, in words, for the message.
+      what: the network that wants them, in words, for the message.
       strict: missing and unexpected arrays are an error too, rather than fresh and dropped.
 
     Raises:

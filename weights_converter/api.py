@@ -18,14 +18,14 @@ def convert(
     Args:
       state_dict: {name: array} of torchvision's fcn_resnet50 or fcn_resnet101, of a network of the FCN paper,
         or of an ImageNet classifier that one of these has as its backbone.
-      model_name: whose they are. Needed only for "fcn8s_atonce_vgg16" in PyTorch's names, which look like
-        those of "fcn8s_vgg16".
+      model_name: the network that they are of. Needed only for "fcn8s_atonce_vgg16" in PyTorch's names, which
+        looks like "fcn8s_vgg16".
 
     Returns:
       The model's name, and {path: array}: kernels HWIO, the arrays views of those that came.
 
     Raises:
-      CheckpointError: the architecture is unknown or not that of `model_name`, or a tensor is missing,
+      CheckpointError: the tensors are of no known network, or not of `model_name`; or a tensor is missing,
         unexpected or of another shape.
     """
     conversion = to_ours(state_dict).of(model_name)
@@ -37,7 +37,7 @@ def export(params: Mapping[str, np.ndarray], model_name: str) -> dict[str, np.nd
 
     Args:
       params: {path: array}, as `convert` gives them.
-      model_name: whose arrays they are, such as "fcn_resnet50".
+      model_name: the network that they are of, such as "fcn_resnet50".
 
     Returns:
       {name: array} in torchvision's order, or the PyTorch port's; `num_batches_tracked` counters are 0.

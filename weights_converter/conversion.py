@@ -18,12 +18,12 @@ class Conversion:
     """A checkpoint in the names and layouts of fcn_jax.
 
     Attributes:
-      spec: of the network whose arrays these are.
+      spec: the network that it is of.
       params: {path: array}, views of what was read.
       dropped: {name in the checkpoint: why it has no place here}.
       counters: {name in the checkpoint: value} of batch-norm counters, which only PyTorch keeps; None for
         tensors that bear our names, which cannot tell.
-      twins: other networks of the same tensors, one of which it may be as well: the checkpoint does not tell.
+      twins: other networks with the same tensors. The checkpoint may be one of these; it does not tell.
       preset: the images that the weights expect, "caffe" (BGR from 0 to 255 minus the mean) or "torchvision"
         (RGB normalized); None where neither names nor metadata tell.
       metadata: what the file said of itself, if it was one of ours.
@@ -40,7 +40,7 @@ class Conversion:
     path: str | None = None
 
     def of(self, model_name: str | None, hint: str | None = None) -> "Conversion":
-        """Takes the checkpoint for that of a certain network; None leaves it what it is.
+        """Says which network the checkpoint is of; None leaves it what it is.
 
         Args:
           model_name: settles what the tensors cannot tell.
@@ -118,7 +118,7 @@ def to_source(
 
     Args:
       params: {path: array}.
-      spec: of the network whose arrays they are.
+      spec: the network that they are of.
       counters: {source name: value} of the batch-norm counters; None writes zeros for all, as a fresh PyTorch
         module has them.
 
@@ -177,9 +177,9 @@ def _preset(family: Family, side: str, said: Mapping[str, str], asked: str | Non
         return family.preset if side == SOURCE else family.preset_of_ours
     possible = PRESETS if family.preset_of_ours is None else (family.preset_of_ours,)
     if preset not in possible:
-        whose = "was asked for" if asked else "is in its metadata"
+        where = "was asked for" if asked else "is in its metadata"
         raise CheckpointError(
-            f"the preset {preset!r} {whose}; expected {' or '.join(map(repr, possible))} for {family.known}"
+            f"the preset {preset!r} {where}; expected {' or '.join(map(repr, possible))} for {family.known}"
         )
     return preset
 

@@ -55,10 +55,10 @@ def load_model_file(path: str | os.PathLike, *, strict: bool = True, preset: str
       path: a `.pth` / `.pt` of either PyTorch container, safetensors with PyTorch's names or ours, or a
         `.caffemodel`.
       strict: missing and unexpected tensors are an error.
-      preset: settles what the file does not tell, as in `to_ours`.
+      preset: the images that the weights expect, where the file does not tell, as in `to_ours`.
 
     Raises:
-      CheckpointError: the file cannot be read, or its tensors are not those of a known architecture.
+      CheckpointError: the file cannot be read, or its tensors are of no known network.
     """
     tensors, metadata = read_with_metadata(path)
     try:
@@ -134,8 +134,9 @@ def convert_file(
     Args:
       source: any file that `load_model_file` reads.
       target: a `.safetensors`, `.pth` or `.pt` file; it appears whole or not at all.
-      model_name: settles what the source does not tell: "fcn8s_atonce_vgg16" for the PyTorch port's file.
-      preset: likewise, as in `to_ours`.
+      model_name: the network, where the source does not tell it: "fcn8s_atonce_vgg16" for the PyTorch port's
+        file.
+      preset: the images that the weights expect, likewise, as in `to_ours`.
 
     Returns:
       What was converted, with its account.

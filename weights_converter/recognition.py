@@ -1,4 +1,4 @@
-"""Whose tensors these are: asked once, where a file of somebody else's comes in."""
+"""Which network tensors are of: asked once, where a file of another program comes in."""
 
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
@@ -21,9 +21,9 @@ class Recognized(NamedTuple):
     """What tensors are.
 
     Attributes:
-      family: whose table serves them.
-      spec: of the network.
-      side: whose names they bear, SOURCE or OURS.
+      family: has the table for them.
+      spec: the network that they are of.
+      side: SOURCE or OURS: where their names are from.
     """
 
     family: Family
@@ -32,7 +32,7 @@ class Recognized(NamedTuple):
 
 
 def recognize(tensors: Mapping[str, Shaped]) -> Recognized:
-    """Tells what network tensors are of, and whose names they bear, from their names and shapes.
+    """Tells which network tensors are of, and on which side, from their names and shapes.
 
     Raises:
       CheckpointError: no table knows them, or one does and says why they are not read.
@@ -50,7 +50,7 @@ def recognize(tensors: Mapping[str, Shaped]) -> Recognized:
 
 
 def known(spec: ModelSpec) -> Recognized:
-    """Finds the table for arrays in our names whose spec is known.
+    """Finds the table for arrays in our names, by their spec.
 
     Raises:
       CheckpointError: there is none for a network of this name.

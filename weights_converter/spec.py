@@ -9,7 +9,7 @@ from weights_converter.errors import SettingError
 
 LearnUpsampling = Literal["none", "intermediate"]
 CLASSIFIERS = ("resnet50", "resnet101", "vgg16", "caffenet")
-"""ImageNet classifiers whose layers make backbones."""
+"""ImageNet classifiers that backbones come from."""
 PUBLISHED_WIDTHS = {
     "vgg16": ((64, 128, 256, 512, 512), 4096),
     "caffenet": ((96, 256, 384, 384, 256), 4096),
@@ -23,7 +23,7 @@ class ModelSpec:
 
     Attributes:
       name: the builder's name, as `fcn_jax.get_model` takes it; or one of `CLASSIFIERS`.
-      num_classes: classes of the segmentation; 0 for a classifier, whose own classes nothing here needs.
+      num_classes: classes of the segmentation; 0 for a classifier: nothing here needs its own.
       aux_loss: whether there is an auxiliary head.
       features: widths of the five blocks of one of the paper's trunks; None for networks of one width only.
       fc_features: width of fc6 and fc7, likewise.

@@ -1,4 +1,4 @@
-"""Published weights: what there is, and how a file of them gets here unharmed."""
+"""Weights: published ones and their download, and the way between files and models."""
 
 from fcn_jax.weights.download.cache import cache_folder
 from fcn_jax.weights.download.fetching import WeightsDownloadError, fetch

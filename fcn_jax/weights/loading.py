@@ -36,8 +36,8 @@ def load_weights(
 ) -> Account:
     """Fills a model from a checkpoint, in any format and any names that `weights_converter` knows.
 
-    Nothing is changed unless everything fits. Numbers are cast to the dtypes of the model. Its transforms,
-    and with the head its categories and palette, become those of the file.
+    Nothing is changed unless everything fits. Numbers are cast to the dtypes of the model. The model takes
+    over the file's transforms, and with its head also the categories and the palette.
 
     Args:
       model: a model of the file's architecture, from one of the builders.
@@ -112,9 +112,9 @@ def fill(
 
 
 def load_backbone(model: SegmentationModel, source: Source) -> Account:
-    """Fills `model.backbone` from an ImageNet classifier's checkpoint, whose last layer is dropped.
+    """Fills `model.backbone` from an ImageNet classifier's checkpoint; the last layer is dropped.
 
-    The model's transforms become those that go with the classifier.
+    The model's transforms become the ones that the classifier's weights expect.
 
     Returns:
       What became of every array of the file and every variable of the model.

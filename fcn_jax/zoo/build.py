@@ -44,7 +44,7 @@ def build(
       entry: of the model.
       asked: fields of the spec, None where the caller left them open.
 
-    The rest, and the errors, are those of the builders.
+    All else, and the errors, as in the builders.
     """
     settings = {"dtype": dtype, "param_dtype": param_dtype}
     asked = {name: value for name, value in asked.items() if value is not None}
@@ -103,7 +103,7 @@ class _SameKey(nnx.RngStream):
 
 
 def _same_key() -> nnx.Rngs:
-    rngs: Any = nnx.Rngs()  # whose streams are attributes of any name
+    rngs: Any = nnx.Rngs()  # its streams are attributes of any name
     rngs.default = _SameKey(0, tag="default")
     return rngs
 

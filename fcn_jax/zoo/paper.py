@@ -82,7 +82,7 @@ Raises:
   SettingError: `num_classes` or a width contradicts the weights, or `weights` names nothing.
   WrongTypeError: `weights` of another model.
   CheckpointError: the file cannot be read or is of another architecture.
-  WeightsDownloadError: the published file cannot be had; the message says what to do.
+  WeightsDownloadError: the published file cannot be downloaded; the message says what to do.
 
 Source: the authors' voc-fcn32s.
 """

@@ -20,7 +20,7 @@ class Entry(NamedTuple):
       random: its spec where the caller says nothing else.
       published: the spec of the published weights, known before they are fetched.
       weights, weights_backbone: the published weights of the model and of its backbone.
-      coarser: the model whose weights start the training of this one.
+      coarser: the weights of this model start the training.
     """
 
     name: str

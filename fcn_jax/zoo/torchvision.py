@@ -1,7 +1,7 @@
 """torchvision's two FCNs by name.
 
-Source: `torchvision.models.segmentation.fcn`, whose builders these follow but for one point: nothing touches
-the network unless `weights` or `weights_backbone` names published weights; `weights_backbone` is None by
+Source: the builders of `torchvision.models.segmentation.fcn`, with one difference: nothing touches the
+network unless `weights` or `weights_backbone` names published weights, and `weights_backbone` is None by
 default.
 """
 
@@ -72,7 +72,7 @@ Raises:
   SettingError: `num_classes` or `aux_loss` contradicts the weights, or `weights` names nothing.
   WrongTypeError: `weights` of another model.
   CheckpointError: the file cannot be read or is of another architecture.
-  WeightsDownloadError: the published file cannot be had; the message says what to do.
+  WeightsDownloadError: the published file cannot be downloaded; the message says what to do.
 
 Source: `torchvision.models.segmentation.fcn_resnet50`.
 """

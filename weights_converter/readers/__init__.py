@@ -1,4 +1,4 @@
-"""One file format each; what they read is never executed."""
+"""Readers, one for each file format; what they read is never executed."""
 
 from weights_converter.readers.caffemodel import read_caffemodel
 from weights_converter.readers.checkpoint import read_checkpoint, read_with_metadata

@@ -128,7 +128,7 @@ def _tensors(wire: Wire, net: memoryview) -> dict[str, np.ndarray]:
 
 
 def _layer(wire: Wire, data: memoryview, form: Form) -> tuple[memoryview, list[memoryview]]:
-    """A layer's name and blobs, not yet looked into."""
+    """Finds a layer's name and blobs, and does not look into them."""
     name, blobs, nested = memoryview(b""), [], []
     for number, wire_type, value in wire.fields(data):
         if wire_type != LENGTH:

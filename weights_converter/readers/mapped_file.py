@@ -1,4 +1,4 @@
-"""A file as read-only memory, and the same few words for every file that cannot be one."""
+"""A file as read-only memory, and what is said of files that cannot be read."""
 
 import contextlib
 import mmap

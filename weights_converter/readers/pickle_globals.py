@@ -88,10 +88,10 @@ def whole_module(name: str) -> CheckpointError:
 
 
 def call(function: object, arguments: object) -> object:
-    """What a REDUCE or NEWOBJ stands for.
+    """Gives what a REDUCE or NEWOBJ stands for.
 
     Raises:
-      CheckpointError: this is no admitted name, or its arguments are not those of a real file.
+      CheckpointError: this is no admitted name, or its arguments are such as no real file has.
     """
     if not isinstance(function, Global) or not isinstance(arguments, tuple):
         raise CheckpointError(f"its pickle is damaged: it calls {kind_of(function)} on {kind_of(arguments)}")

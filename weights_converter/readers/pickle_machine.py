@@ -173,7 +173,7 @@ class _Machine:
         self.push(self._storage(*identity[1:]))
 
     def _ordered_dict(self, items: object) -> Pairs:
-        """Python 2 wrote OrderedDict([[key, value], ...])."""
+        """Makes pairs of what Python 2 wrote: OrderedDict([[key, value], ...])."""
         if not isinstance(items, list | tuple):
             raise CheckpointError("its pickle is damaged: collections.OrderedDict has unexpected arguments")
         self.spend(len(items))
@@ -210,7 +210,7 @@ def _is_count(value: object) -> bool:
 
 
 def _paired(items: list) -> list[tuple]:
-    """[key, value, key, value] as pairs; keys must be what a dict could be looked up by."""
+    """Makes pairs of [key, value, key, value]; keys must be such as a dict can have."""
     if len(items) % 2:
         raise CheckpointError("its pickle is damaged: a dict has a key without a value")
     for key in items[::2]:
@@ -221,7 +221,7 @@ def _paired(items: list) -> list[tuple]:
 
 
 def _python2_text(argument: str) -> str:
-    """A Python 2 string, which pickletools gives as one character a byte."""
+    """Decodes a Python 2 string, which pickletools gives as one character a byte."""
     try:
         return argument.encode("latin-1").decode()
     except UnicodeDecodeError:

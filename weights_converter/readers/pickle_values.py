@@ -69,7 +69,7 @@ class Tensor:
 
 
 def shown(value: object) -> str:
-    """A value of unknown size and depth, short enough for a message."""
+    """Shows a value of unknown size and depth in a few words, for a message."""
     if isinstance(value, str):
         return repr(value if len(value) <= 80 else value[:80] + "...")
     if isinstance(value, int) and abs(value) < 1 << 70:
@@ -80,7 +80,7 @@ def shown(value: object) -> str:
 
 
 def kind_of(value: object) -> str:
-    """What a value is, in a word or two: "int", "dict", "argparse.Namespace"."""
+    """Says what a value is, in a word or two: "int", "dict", "argparse.Namespace"."""
     if isinstance(value, Global | Inert):
         return value.name[:120]
     return {Pairs: "dict", Tensor: "tensor", Storage: "storage"}.get(type(value), type(value).__name__)

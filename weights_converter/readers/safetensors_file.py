@@ -69,7 +69,7 @@ def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], di
 
 
 def digest(header: bytes | memoryview, written: str, *data: bytes | memoryview) -> str:
-    """SHA-256 of a whole file in whose header the digest itself is replaced by zeros.
+    """Computes the SHA-256 of a whole file, with zeros in place of the digest in its header.
 
     So names, shapes and dtypes are covered too, where a single flipped bit can turn F32 into I32.
 

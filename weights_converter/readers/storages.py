@@ -1,4 +1,4 @@
-"""From a run of bytes to an array: PyTorch's dtypes, and the bounds of a strided tensor."""
+"""Arrays over the bytes of PyTorch's storages: dtypes, and the bounds of a strided tensor."""
 
 import sys
 from typing import TypeGuard

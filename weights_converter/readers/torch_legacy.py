@@ -1,4 +1,4 @@
-"""torch.save's stream form, the default before PyTorch 1.6 and that of the published FCN files.
+"""torch.save's stream form, the default before PyTorch 1.6; the published FCN files have it.
 
     pickle: the magic number        pickle: the state_dict, with storages by key
     pickle: 1001                    pickle: the list of those keys
@@ -61,7 +61,7 @@ def _storages(
         raise CheckpointError("its list of storages is damaged")
     if len(set(keys)) != len(keys) or set(keys) != set(storages):
         raise CheckpointError(
-            f"its list of {len(keys)} storages is not that of the {len(storages)} its pickle uses"
+            f"its list of {len(keys)} storages is another than the {len(storages)} that its pickle uses"
         )
     data = {}
     for key in keys:

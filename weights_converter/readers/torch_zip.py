@@ -45,7 +45,7 @@ def read_torch_zip(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def _torch_records(records: dict[str, Record]) -> dict[str, Record]:
-    """The records by their names below the one folder that torch.save puts everything in."""
+    """Names the records without the one folder that torch.save puts everything in."""
     folders = {name.partition("/")[0] for name in records}
     inside = {name.partition("/")[2]: record for name, record in records.items()}
     if "constants.pkl" in inside:

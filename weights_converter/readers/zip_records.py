@@ -1,4 +1,4 @@
-"""The records of a zip archive as memory: no ambiguity in where they lie, and their checksums verified.
+"""The records of a zip archive as memory: where each lies is certain, and checksums are verified.
 
 The standard library reads the directory at the archive's end; the bytes are taken from the map of the file.
 Two readers of one zip file may disagree (duplicate names, overlapping records, a local header that differs
@@ -85,7 +85,7 @@ def read_directory(path: str | os.PathLike, mapped: mmap.mmap) -> dict[str, Reco
 
 
 def contents(record: Record, mapped: mmap.mmap) -> memoryview | bytes:
-    """A record's bytes, unpacked and verified.
+    """Gives a record's bytes, unpacked and verified.
 
     Raises:
       CheckpointError: they do not fit the record's size or checksum.

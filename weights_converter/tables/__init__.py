@@ -1,14 +1,14 @@
 """Checkpoint families as data."""
 
-from weights_converter.tables import paper, torchvision
+from weights_converter.tables import paper, paper_families, torchvision
 
-# In the order in which they are asked whose tensors these are.
+# In the order in which they are asked whether a file is theirs.
 FAMILIES = (
     torchvision.RESNETS,
-    paper.FCNS,
-    paper.VGG16_OF_TORCHVISION,
-    paper.VGG16_OF_CAFFE,
-    paper.CAFFENET,
+    paper_families.FCNS,
+    paper_families.VGG16_OF_TORCHVISION,
+    paper_families.VGG16_OF_CAFFE,
+    paper_families.CAFFENET,
 )
 
 __all__ = ["FAMILIES", "paper", "torchvision"]

@@ -1,8 +1,7 @@
 """What a table is made of: layers, and the kinds of layer with their leaves.
 
-A leaf is one array of a layer. It has a name and a layout on either side; the two layouts differ at most by a
-permutation of axes and the flattening of a convolution to a matrix, so that a conversion never changes a bit
-of any number.
+A leaf is one array of a layer. It has a name and a layout on either side. The layouts differ at most in the
+order of axes, and in a convolution that is a matrix on the other side: a conversion changes no number.
 """
 
 import math
@@ -10,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# One table serves two sides: the checkpoint's names and layouts, and those of fcn_jax.
+# One table serves two sides: the names and layouts of the checkpoint, and of fcn_jax.
 SOURCE, OURS = "source", "ours"
 
 
@@ -19,8 +18,8 @@ class Leaf(NamedTuple):
 
     Attributes:
       source, ours: its name on either side.
-      axes: of the source, in our order.
-      flat: whether the source has all axes but the first as one, as a matrix, the last axis the fastest.
+      axes: the source's axes, in our order.
+      flat: whether the source has it as a matrix: all axes but the first in one, in C order.
     """
 
     source: str

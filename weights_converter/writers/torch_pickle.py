@@ -19,12 +19,12 @@ FALSE = b"\x89"
 
 
 def pickled(value: bytes) -> bytes:
-    """A whole pickle of one value made by the functions below."""
+    """Makes a whole pickle of one value that the functions below made."""
     return BEGIN + value + STOP
 
 
 def state_dict(tensors: Mapping[str, np.ndarray]) -> bytes:
-    """An OrderedDict of tensors over storages "0", "1", ... in order.
+    """Makes an OrderedDict of tensors over storages "0", "1", ... in order.
 
     Args:
       tensors: arrays by name; they are written as contiguous.

@@ -1,4 +1,4 @@
-"""What all writers share: raw bytes of an array, and a file that is compared before it gets its name.
+"""What all writers share: the bytes of an array, and a file that is compared before it gets its name.
 
 A transposed array is laid out in C order once, for as long as it takes to write it: what is read back is
 compared with its digest.

@@ -1,4 +1,4 @@
-"""Where downloaded files live, and how processes take turns there."""
+"""The folder of downloaded files, and a lock by which processes take turns."""
 
 import contextlib
 import errno

@@ -1,4 +1,4 @@
-"""Bringing a file of published weights here: whole, verified, once.
+"""Downloads a file of published weights: whole, verified, once.
 
 A file gets its name in the cache only after its digest was found right, and is checked again whenever it is
 asked for. On the way it is `<name>.part`, which a later call takes up where an earlier one was cut off, and

@@ -22,8 +22,8 @@ class Weights:
 
     Attributes:
       url: where the file is served.
-      transforms: makes the preset that the weights were trained with; takes its keyword arguments. None for a
-        mere address, of which nothing is known.
+      transforms: makes the preset that the weights were trained with; takes its keyword arguments. None if
+        only the address is known.
       meta: the published facts: `categories`, `num_params`, `min_size`, `recipe`, `_metrics`, `_ops`
         (GFLOPs), `_file_size` (MiB).
       sha256: the file's whole digest (64 hex digits), where it is known.

@@ -35,7 +35,7 @@ def _classification_meta(num_params: int, acc_1: float, acc_5: float, ops: float
         "_metrics": {"ImageNet-1K": {"acc@1": acc_1, "acc@5": acc_5}},
         "_ops": ops,
         "_file_size": file_size,
-        "_docs": "A classifier of ImageNet-1K, of which the backbone keeps all but the last layer.",
+        "_docs": "A classifier of ImageNet-1K; a backbone keeps all of it but the last layer.",
     }
 
 

@@ -1,0 +1,236 @@
+"""How files of the FCN paper's networks, and of the classifiers behind them, are known.
+
+Four families, of two backbones:
+
+  FCNS                  the authors' Caffe files and the PyTorch port (torchfcn), which share all names
+  VGG16_OF_TORCHVISION  torchvision's vgg16
+  VGG16_OF_CAFFE        the ILSVRC release of VGG16, or that file with fc6 and fc7 already made convolutions
+  CAFFENET              the CaffeNet release, with the same layer names as an FCN's backbone
+
+Some things the tensors do not tell, and a caller has to know them:
+
+  * fcn8s_vgg16 or fcn8s_atonce_vgg16, in the port's files: equal but for two constants in the code. Only
+    Caffe's own at-once files show them, as the layers `scale_pool4` and `scale_pool3`.
+  * The images that weights expect, in torchvision's names: `vgg16_from_caffe.pth` has torchvision's keys and
+    shapes with Caffe's numbers.
+  * CaffeNet or Caffe's "AlexNet", which normalizes before it pools: equal in every name and shape.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from weights_converter.errors import CheckpointError
+from weights_converter.spec import ModelSpec
+from weights_converter.tables.family import CAFFE, TORCHVISION, Family, Shapes
+from weights_converter.tables.layer import OURS, SOURCE
+from weights_converter.tables.paper import (
+    BACKBONES,
+    HEADS,
+    POOLED_BLOCKS,
+    TORCHVISION_NAMES,
+    VGG16_FEATURES,
+    classifier_layers,
+    fcn_layers,
+    torchvision_layers,
+    widths,
+)
+
+# Constants of the at-once network, which a Caffe file holds as one number for each channel.
+SCALES = {"scale_pool4": 0.01, "scale_pool3": 0.0001}
+_FC8 = "the ImageNet classifier, which an FCN replaces"
+DROPPED_OF_TORCHVISION = {"classifier.6.weight": _FC8, "classifier.6.bias": _FC8}
+DROPPED_OF_CAFFE = {"fc8.weight": _FC8, "fc8.bias": _FC8}
+
+# Networks of the authors' that have no model here, by a tensor that only they have.
+OTHERS = {
+    "score_fr_sem.weight": "a SIFT Flow network, which has two heads",
+    "conv1_1_bgrd.weight": "an NYUDv2 network on colour and depth, which takes images of four channels",
+    "conv1_1color.weight": "an NYUDv2 network on colour and HHA, which has two backbones",
+}
+
+
+def recognize_fcn(shapes: Shapes) -> tuple[ModelSpec, str] | None:
+    """Infers which network of the paper it is, its classes and widths, and from which side the names are.
+
+    The 8s network stands for at-once too, unless the file is Caffe's own of the latter.
+
+    Raises:
+      CheckpointError: it is a network of the authors' that has no model here, or what tells its classes or
+        widths is missing.
+    """
+    for name, what in OTHERS.items():
+        if name in shapes:
+            raise CheckpointError(f"this is {what}; there is no model for it here")
+    for side, prefix, kernel in ((SOURCE, "", "weight"), (OURS, "backbone.", "kernel")):
+        layers = {name.removesuffix(f".{kernel}") for name in shapes if name.endswith(f".{kernel}")}
+        backbone = _backbone_of(layers, prefix)
+        if backbone is None or "score_fr" not in layers:
+            continue
+        if backbone == "caffenet":
+            model_name = "fcn32s_alexnet"
+        elif layers & set(SCALES):
+            model_name = "fcn8s_atonce_vgg16"
+        elif layers & {"score_pool3", "upscore8"}:
+            model_name = "fcn8s_vgg16"
+        elif layers & {"score_pool4", "upscore16"}:
+            model_name = "fcn16s_vgg16"
+        else:
+            model_name = "fcn32s_vgg16"
+        num_classes = _length(shapes, "score_fr.bias", "the number of classes")
+        return ModelSpec(name=model_name, num_classes=num_classes, **_widths(shapes, backbone, prefix)), side
+    return None
+
+
+def recognize_torchvision(shapes: Shapes) -> tuple[ModelSpec, str] | None:
+    """Knows torchvision's vgg16, and our own VGG16 backbone by itself.
+
+    Raises:
+      CheckpointError: it is torchvision's alexnet, or a VGG of another depth.
+    """
+    if "conv1_1.kernel" in shapes and "fc6.kernel" in shapes:
+        return ModelSpec(name="vgg16", **_widths(shapes, "vgg16", "")), OURS
+    found = filter(None, (re.fullmatch(r"features\.(\d+)\.weight", name) for name in shapes))
+    numbers = sorted(int(match[1]) for match in found)
+    if 0 not in numbers:
+        return None
+    if 10 in numbers and "classifier.1.weight" in shapes:
+        raise CheckpointError(
+            "this is torchvision's alexnet, another network than the paper's: other widths, no groups and no "
+            "normalization; fcn32s_alexnet starts from CaffeNet's .caffemodel"
+        )
+    if "classifier.0.weight" not in shapes and 28 not in numbers:
+        return None
+    if not set(numbers) <= set(VGG16_FEATURES) or not set(numbers) & {24, 26, 28}:
+        raise CheckpointError(
+            f"this looks like a VGG of torchvision with layers features.{', '.join(map(str, numbers))}; only "
+            f"vgg16 is known, with features.{', '.join(map(str, VGG16_FEATURES))}"
+        )
+    return ModelSpec(name="vgg16", **_widths(shapes, "vgg16", "", TORCHVISION_NAMES)), SOURCE
+
+
+def recognize_caffe_vgg16(shapes: Shapes) -> tuple[ModelSpec, str] | None:
+    """Knows the ILSVRC release of VGG16."""
+    if "conv1_1.weight" in shapes and "fc6.weight" in shapes:
+        return ModelSpec(name="vgg16", **_widths(shapes, "vgg16", "")), SOURCE
+    return None
+
+
+def recognize_caffenet(shapes: Shapes) -> tuple[ModelSpec, str] | None:
+    """Knows the CaffeNet release, and our own CaffeNet backbone by itself."""
+    for side, kernel in ((SOURCE, "weight"), (OURS, "kernel")):
+        if all(f"{layer}.{kernel}" in shapes for layer in ("conv1", "conv5", "fc6")):
+            return ModelSpec(name="caffenet", **_widths(shapes, "caffenet", "")), side
+    return None
+
+
+def _backbone_of(layers: set[str], prefix: str) -> str | None:
+    for backbone, first in (("vgg16", "conv1_1"), ("caffenet", "conv1")):
+        if f"{prefix}{first}" in layers:
+            return backbone
+    return None
+
+
+def _widths(
+    shapes: Shapes, backbone: str, prefix: str, names: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Reads the width of each block off its first bias."""
+    firsts = [f"conv{block}" + ("_1" if backbone == "vgg16" else "") for block in range(1, 6)]
+    biases = [f"{prefix}{(names or {}).get(layer, layer)}.bias" for layer in (*firsts, "fc6")]
+    *features, fc_features = (_length(shapes, bias, "a width") for bias in biases)
+    return {"features": tuple(features), "fc_features": fc_features}
+
+
+def _length(shapes: Shapes, name: str, what: str) -> int:
+    shape = shapes.get(name, ())
+    if not shape:
+        raise CheckpointError(
+            f"this looks like a network of the FCN paper or its backbone, but {name!r}, which tells {what}, "
+            f"is {'missing' if name not in shapes else 'a scalar'}"
+        )
+    return shape[-1]  # the last axis: Caffe's old files have a bias as (1, 1, 1, N)
+
+
+def set_aside_scales(spec: ModelSpec, tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Leaves out the fixed scales of the at-once network's skips, which are constants of our model.
+
+    Raises:
+      CheckpointError: one of them is missing, or any number in them is another.
+    """
+    found = {layer: tensors[f"{layer}.weight"] for layer in SCALES if f"{layer}.weight" in tensors}
+    if not found:
+        return {}
+    for layer, value in SCALES.items():
+        features, _ = widths(spec, BACKBONES[spec.name])
+        width = features[POOLED_BLOCKS[layer.replace("scale", "score")]]
+        array = found.get(layer, np.empty(0)).reshape(-1)
+        rounded = array.astype(np.float32) if array.dtype == np.float64 else array
+        others = rounded[rounded != np.float32(value)]
+        if array.size != width or others.size:
+            got = f"{others[0]} among {array.size}" if others.size else f"{array.size} of them"
+            raise CheckpointError(
+                f"expected {layer!r} of {spec.name} to be {value}, {width} times; got {got}"
+            )
+    return {f"{layer}.weight": f"is {value}, a constant of the model" for layer, value in SCALES.items()}
+
+
+def set_aside_torchvision(spec: ModelSpec, tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Drops the last layer.
+
+    Raises:
+      CheckpointError: fc6 or fc7 has NaN: this is torchvision's file of features only.
+    """
+    for name in ("classifier.0.bias", "classifier.3.bias", "classifier.0.weight", "classifier.3.weight"):
+        if name in tensors and np.isnan(tensors[name].flat[:4096]).any():
+            raise CheckpointError(
+                f"{name!r}, which becomes fc6 or fc7, has NaN in it, as in torchvision's "
+                "IMAGENET1K_FEATURES, which has trained features only",
+                hint="take IMAGENET1K_V1",
+            )
+    return {name: why for name, why in DROPPED_OF_TORCHVISION.items() if name in tensors}
+
+
+def set_aside_fc8(spec: ModelSpec, tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Drops the last layer."""
+    return {name: why for name, why in DROPPED_OF_CAFFE.items() if name in tensors}
+
+
+FCNS = Family(
+    known="the FCN paper's networks from Caffe or the PyTorch port",
+    models=tuple(HEADS),
+    preset=CAFFE,
+    recognize=recognize_fcn,
+    layers=fcn_layers,
+    set_aside=set_aside_scales,
+    legacy_shapes=True,
+    twins={"fcn8s_atonce_vgg16": "fcn8s_vgg16"},
+)
+VGG16_OF_TORCHVISION = Family(
+    known="torchvision's vgg16",
+    models=("vgg16",),
+    preset=TORCHVISION,
+    recognize=recognize_torchvision,
+    layers=torchvision_layers,
+    set_aside=set_aside_torchvision,
+)
+VGG16_OF_CAFFE = Family(
+    known="the ILSVRC VGG16 of Caffe",
+    models=("vgg16",),
+    preset=CAFFE,
+    recognize=recognize_caffe_vgg16,
+    layers=classifier_layers,
+    set_aside=set_aside_fc8,
+    legacy_shapes=True,
+)
+CAFFENET = Family(
+    known="CaffeNet",
+    models=("caffenet",),
+    preset=CAFFE,
+    recognize=recognize_caffenet,
+    layers=classifier_layers,
+    set_aside=set_aside_fc8,
+    preset_of_ours=CAFFE,
+    legacy_shapes=True,
+)
