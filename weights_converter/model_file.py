@@ -162,10 +162,12 @@ def _counters(metadata: Mapping[str, str]) -> dict[str, int] | None:
         return None
     try:
         counters = json.loads(text)
-        if not isinstance(counters, dict) or not all(isinstance(value, int) for value in counters.values()):
-            raise ValueError("it is no object of whole numbers")
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"the metadata's num_batches_tracked is not as expected: {error}") from error
+        raise CheckpointError(subject="num_batches_tracked", expected="JSON", got=repr(text[:80])) from error
+    if not isinstance(counters, dict) or not all(type(value) is int for value in counters.values()):
+        raise CheckpointError(
+            subject="num_batches_tracked", expected="an object of whole numbers", got=repr(text[:80])
+        )
     return counters
 
 

@@ -104,7 +104,7 @@ def test_a_huge_storage(tmp_path):
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        (b"]", "its list of 0 storages is not that of the 1 its pickle uses"),
+        (b"]", "its list of 0 storages is another than the 1 that its pickle uses"),
         (b"](" + text("0") + text("0") + b"e", "its list of 2 storages"),
         (b"](" + text("0") + text("1") + b"e", "its list of 2 storages"),
         (b"]" + text("1") + b"a", "its list of 1 storages"),

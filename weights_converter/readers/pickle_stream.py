@@ -1,5 +1,7 @@
 """Bytes in the manner of a file, as `pickletools` wants them."""
 
+from weights_converter.errors import CheckpointError
+
 MAX_LINE = 8192  # bytes of a text argument: a name, or a number of at most 4300 digits
 
 
@@ -18,7 +20,7 @@ class Stream:
     def read(self, count: int) -> bytes:
         end = self.position + count
         if end > len(self.data):
-            raise ValueError("it ends in the middle of its pickle")
+            raise CheckpointError("it ends in the middle of its pickle")
         taken = bytes(self.data[self.position : end])
         self.position = end
         return taken
@@ -27,6 +29,6 @@ class Stream:
         ahead = bytes(self.data[self.position : self.position + MAX_LINE])
         length = ahead.find(b"\n") + 1
         if not length:
-            raise ValueError("a line of its pickle does not end")
+            raise CheckpointError("a line of its pickle does not end")
         self.position += length
         return ahead[:length]

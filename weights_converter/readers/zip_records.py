@@ -45,7 +45,7 @@ class _Directory(io.FileIO):
 
     def read(self, size: int | None = -1) -> bytes:
         if size is not None and size > MAX_DIRECTORY:
-            raise ValueError(f"a directory of {size} bytes is too long")
+            raise CheckpointError(f"a directory of {size} bytes is too long")
         return super().read(size)
 
 

@@ -22,7 +22,7 @@ VGG16_BLOCKS = (2, 2, 3, 3, 3)  # convolutions of each block
 CAFFENET_CONVS = ((11, 1), (5, 2), (3, 1), (3, 2), (3, 2))  # kernel and groups of conv1 to conv5
 FC6_KERNELS = {"vgg16": 7, "caffenet": 6}
 
-# What follows the backbone and score_fr, in the port's order: score layers, and upsamplings with their kernel.
+# What follows the backbone and score_fr, in the port's order: score layers, and {upsampling: kernel}.
 HEADS = {
     "fcn32s_vgg16": ((), {"upscore": 64}),
     "fcn16s_vgg16": (("score_pool4",), {"upscore2": 4, "upscore16": 32}),
