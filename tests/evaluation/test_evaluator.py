@@ -9,8 +9,8 @@ from PIL import Image
 from fcn_jax.datasets import DatasetError, Sample
 from fcn_jax.evaluation import Evaluator, check_categories
 from fcn_jax.models.layers import BatchNorm, conv
-from fcn_jax.transforms import SemanticSegmentation
 from fcn_jax.models.upsampling import resize_bilinear
+from fcn_jax.transforms import SemanticSegmentation
 
 CLASSES = 4
 
@@ -126,7 +126,7 @@ def test_new_weights_are_used_without_a_second_compilation():
     evaluator.update(model)
     assert (evaluator.labels(image) == 2).all()
     assert (before != 2).any()
-    assert evaluator._segmenter._engine._compute._cache_size() == 1
+    assert evaluator.compilations == 1
 
 
 def test_the_callers_model_keeps_its_mode(model):
@@ -135,11 +135,13 @@ def test_the_callers_model_keeps_its_mode(model):
 
 
 def test_parts_of_a_dataset(model):
-    evaluator, seen = Evaluator(model), []
-    first = evaluator.run(Pictures(), indices=[0, 2], seen=seen.append)
+    evaluator, progress = Evaluator(model), []
+    first = evaluator.run(
+        Pictures(), indices=iter([0, 2]), on_progress=lambda *counts: progress.append(counts)
+    )
     second = evaluator.run(Pictures(), indices=[1])
     np.testing.assert_array_equal((first + second).counts, evaluator.run(Pictures()).counts)
-    assert seen == [0, 2]
+    assert progress == [(1, 2), (2, 2)]
 
 
 def test_errors(model):

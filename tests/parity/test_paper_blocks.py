@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from fcn_jax.models.deconvolution import Deconvolution
+from fcn_jax.models.deconvolution import Deconvolution, conv_transpose
 from fcn_jax.models.layers import conv
 from fcn_jax.models.pooling import local_response_norm, max_pool
 from tests.parity.sides import from_torch, relative_error, to_torch, torch
@@ -27,65 +27,48 @@ def check_both_ways(ours, reference, x: np.ndarray) -> None:
     expected = reference(leaf)
     cotangent = random(*expected.shape, seed=1)
     expected.backward(torch.from_numpy(cotangent))
-    got, pullback = jax.vjp(ours, jnp.asarray(x))
+
+    @jax.jit
+    def both_ways(x, cotangent):
+        got, pullback = jax.vjp(ours, x)
+        return got, *pullback(cotangent)
+
+    got, gradient = both_ways(jnp.asarray(x), jnp.asarray(np.moveaxis(cotangent, 1, -1)))
     assert got.dtype == np.float64
     assert relative_error(got, from_torch(expected)) < 1e-12  # seen: 8e-16
-    (gradient,) = pullback(jnp.asarray(np.moveaxis(cotangent, 1, -1)))
     assert relative_error(gradient, from_torch(leaf.grad)) < 1e-12  # seen: 5e-15
 
 
 TRANSPOSED = [
-    # in, out, kernel, stride, padding, output_padding, dilation, groups, bias
-    (2, 2, 4, 2, 0, 0, 1, 1, False),
-    (3, 2, 16, 8, 0, 0, 1, 1, False),
-    (2, 3, 32, 16, 0, 0, 1, 1, False),
-    (2, 2, 63, 32, 0, 0, 1, 1, False),
-    (2, 2, 64, 32, 0, 0, 1, 1, False),
-    (3, 2, 3, 2, 1, 1, 1, 1, True),
-    (2, 3, 5, 3, 2, 2, 1, 1, True),
-    (2, 3, 2, 5, 0, 4, 1, 1, True),  # gaps between the pixels that a kernel below the stride leaves
-    (2, 3, 1, 3, 0, 1, 1, 1, True),
-    (2, 2, 3, 1, 0, 0, 1, 1, False),
-    (3, 2, 3, 2, 1, 0, 2, 1, True),
-    (2, 3, 3, 1, 2, 1, 3, 1, True),
-    (4, 6, 4, 2, 1, 0, 1, 2, True),
-    (6, 4, 3, 2, 1, 1, 2, 2, False),
-    (3, 3, 4, 2, 0, 0, 1, 3, False),
+    # in, out, kernel, stride
+    (2, 2, 4, 2),
+    (3, 2, 16, 8),
+    (2, 3, 32, 16),
+    (2, 2, 63, 32),
+    (2, 2, 64, 32),
+    (2, 3, 2, 5),  # gaps between the pixels that a kernel below the stride leaves
+    (2, 2, 3, 1),
 ]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (4, 7)])
-@pytest.mark.parametrize("case", TRANSPOSED)
-def test_transposed_convolution(case, size):
-    inputs, outputs, kernel, stride, padding, output_padding, dilation, groups, biased = case
-    settings = {"stride": stride, "padding": padding, "output_padding": output_padding}
-    settings |= {"dilation": dilation, "groups": groups}
-    weight, bias = random(inputs, outputs // groups, kernel, kernel), random(outputs) if biased else None
-    layer = Deconvolution(
-        inputs,
-        outputs,
-        kernel,
-        **settings,
-        kernel_init=lambda *_: jnp.asarray(weight.transpose(2, 3, 1, 0)),
-        bias_init=(lambda *_: jnp.asarray(bias)) if biased else None,
-        rngs=nnx.Rngs(0),
-    )
+@pytest.mark.parametrize(("inputs", "outputs", "kernel", "stride"), TRANSPOSED)
+def test_transposed_convolution(inputs, outputs, kernel, stride, size):
+    weight = random(inputs, outputs, kernel, kernel)
     check_both_ways(
-        layer,
-        lambda x: torch.nn.functional.conv_transpose2d(
-            x, torch.from_numpy(weight), None if bias is None else torch.from_numpy(bias), **settings
-        ),
+        lambda x: conv_transpose(x, jnp.asarray(weight.transpose(2, 3, 1, 0)), stride=stride),
+        lambda x: torch.nn.functional.conv_transpose2d(x, torch.from_numpy(weight), stride=stride),
         random(2, *size, inputs, seed=2),
     )
 
 
 def test_transposed_convolution_gives_its_kernel_pytorchs_gradient():
-    weight, x = random(4, 2, 5, 5), random(2, 3, 4, 4, seed=2)
+    weight, x = random(4, 4, 5, 5), random(2, 3, 4, 4, seed=2)
     leaf = torch.from_numpy(weight).requires_grad_()
-    expected = torch.nn.functional.conv_transpose2d(to_torch(x), leaf, stride=2, groups=2, dilation=2)
+    expected = torch.nn.functional.conv_transpose2d(to_torch(x), leaf, stride=2)
     cotangent = random(*expected.shape, seed=1)
     expected.backward(torch.from_numpy(cotangent))
-    layer = Deconvolution(4, 4, 5, stride=2, groups=2, dilation=2, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
+    layer = Deconvolution(4, 5, stride=2, param_dtype=jnp.float64)
     layer.kernel.set_value(jnp.asarray(weight.transpose(2, 3, 1, 0)))
     upstream = np.moveaxis(cotangent, 1, -1)
     gradient = nnx.grad(lambda layer: (layer(jnp.asarray(x)) * upstream).sum())(layer)
@@ -94,8 +77,8 @@ def test_transposed_convolution_gives_its_kernel_pytorchs_gradient():
     )  # seen: 4e-16
 
 
-@pytest.mark.parametrize(("window", "stride"), [(2, 2), (3, 2), (3, 1), (3, 3)])
-@pytest.mark.parametrize("size", [(3, 3), (3, 4), (7, 6), (8, 9), (33, 47)])
+@pytest.mark.parametrize(("window", "stride"), [(2, 2), (3, 2)])
+@pytest.mark.parametrize("size", [(3, 4), (7, 6), (8, 9)])
 def test_max_pooling_with_sizes_rounded_up(window, stride, size):
     check_both_ways(
         lambda x: max_pool(x, window, stride),
