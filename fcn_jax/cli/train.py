@@ -19,12 +19,14 @@ is wrong; 130 or 143 stopped by Ctrl-C or SIGTERM, and saved.
 """
 
 import contextlib
+import gc
 import logging
 import os
 import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
@@ -147,11 +149,19 @@ def closed_pipes_ignored() -> Iterator[None]:
 
 @contextlib.contextmanager
 def others_logs_dropped() -> Iterator[None]:
-    """Drops, in the block, what other packages log: what goes wrong in Orbax is an error as well."""
+    """Drops, in the block, what other packages log, and what coroutines complain of that Orbax abandons.
+
+    What goes wrong in Orbax is an error as well, and is said once.
+    """
     handler = logging.NullHandler()
     logging.getLogger().addHandler(handler)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+            try:
+                yield
+            finally:
+                gc.collect()  # so that they complain now
     finally:
         logging.getLogger().removeHandler(handler)
 

@@ -110,12 +110,13 @@ class Batches:
           last_step: at least `first_step`.
           workers: processes to prepare batches in; 0 uses threads of this one, which is enough as long as
             the dataset and the augmentation leave Python's lock alone most of the time, as Pillow does.
-          threads: batches that each process (this one, or a worker) prepares at a time; by default one for
-            each core of the machine, divided among the workers, and 16 at most.
+          threads: batches that this process prepares at a time where there are no workers; by default one for
+            each core of the machine, and 16 at most.
 
         Raises:
           SettingError: a number out of its range.
           DatasetError: while iterating, see `batch`.
+          WorkerError: while iterating, a worker has ended.
         """
         return BatchStream(self.batch, first_step, last_step, workers=workers, threads=threads)
 

@@ -181,8 +181,8 @@ def _how_it_ended(code: int | None) -> str:
         name = signal.Signals(-code).name if -code in list(signal.Signals) else str(-code)
         return f"killed by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
     return (
-        f'exit status {code}; a script that uses workers needs `if __name__ == "__main__":` around what it '
-        "does"
+        f"exit status {code}, with its reason above; a script that uses workers needs "
+        '`if __name__ == "__main__":` around what it does'
     )
 
 

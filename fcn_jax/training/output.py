@@ -1,6 +1,7 @@
 """The folder that a run writes to: one run at a time, and nothing in it is lost silently."""
 
 import contextlib
+import io
 import logging
 import os
 from collections.abc import Iterator
@@ -88,6 +89,12 @@ def writing(path: str | os.PathLike) -> Iterator[None]:
             hint="see that the folder can be written to and has room; the same settings then go on from the "
             "last checkpoint",
         ) from error
+
+
+def write_whole(file: io.FileIO, data: bytes) -> None:
+    """Writes to a file without a buffer. What a nearly full disk takes of it is followed by its error."""
+    while data:
+        data = data[file.write(data) :]
 
 
 def set_aside(path: Path, reason: str) -> Path:

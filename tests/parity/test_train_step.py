@@ -10,7 +10,7 @@ from fcn_jax.weights.loading import named_variables
 from tests.losses import jax_loss, seeded_labels
 from tests.parity.sides import jax_fcn, relative_error, to_torch, torch, torch_fcn, torch_loss
 from tests.seeded import seeded_images
-from weights_converter.engine import to_ours
+from weights_converter.conversion import to_ours
 
 
 @pytest.mark.slow

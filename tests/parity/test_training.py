@@ -20,7 +20,7 @@ from tests.losses import seeded_labels
 from tests.parity.paper_sides import jax_paper, to_our_params, torch_paper
 from tests.parity.sides import jax_fcn, relative_error, to_torch, torch, torch_fcn, torch_loss
 from tests.seeded import seeded_images
-from weights_converter.engine import to_ours
+from weights_converter.conversion import to_ours
 
 STEPS = 10
 NUM_CLASSES = 5

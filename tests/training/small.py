@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from fcn_jax.models.layers import BatchNorm, Fixed, conv
 from fcn_jax.models.arrays import Structure
+from fcn_jax.models.layers import BatchNorm, Fixed, conv
+from fcn_jax.models.upsampling import resize_bilinear
 from fcn_jax.training.objective import Objective
 from fcn_jax.training.optimizers import GROUPS, learning_rate, sgd
 from fcn_jax.training.state import TrainState, create_state
 from fcn_jax.training.step import make_train_step
-from fcn_jax.models.upsampling import resize_bilinear
 from tests.losses import seeded_labels
 from tests.seeded import seeded_images
 

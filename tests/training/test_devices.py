@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from jax.sharding import AbstractMesh, PartitionSpec
 
+from fcn_jax.errors import SettingError
 from fcn_jax.training.devices import (
     SMALL,
     check_batch_size,
@@ -37,7 +38,7 @@ def test_a_mesh_is_of_all_devices_or_of_the_first():
 
 @pytest.mark.parametrize("count", [0, -1, 99])
 def test_more_devices_than_there_are(count):
-    with pytest.raises(ValueError, match=rf"expected a number of devices from 1 to \d+, got {count}"):
+    with pytest.raises(SettingError, match=rf"devices: expected a number from 1 to \d+, got {count}"):
         make_mesh(count)
 
 
@@ -45,7 +46,7 @@ def test_a_number_of_devices_is_of_each_host():
     devices = [SimpleNamespace(process_index=host, id=10 * host + k) for host in (0, 1) for k in range(3)]
     assert [device.id for device in first_of_each_host(devices, 2)] == [0, 1, 10, 11]
     assert first_of_each_host(devices, None) == devices
-    with pytest.raises(ValueError, match="expected a number of devices from 1 to 2, got 3"):
+    with pytest.raises(SettingError, match="devices: expected a number from 1 to 2, got 3"):
         first_of_each_host(devices[:-1], 3)
 
 
@@ -62,7 +63,7 @@ def test_batches_that_do_not_divide(batch_size, parts):
     message = (
         rf"4 devices x {parts} parts of accumulation divide, got {batch_size}; .* multiple of {4 * parts}"
     )
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(SettingError, match=message):
         check_batch_size(batch_size, MESH, parts)
 
 
@@ -85,7 +86,7 @@ def test_the_longest_axis_that_divides_is_split(shape, spec):
 
 
 def test_an_unknown_sharding():
-    with pytest.raises(ValueError, match=r'sharding: expected "replicated" or "fsdp", got \'zero\''):
+    with pytest.raises(SettingError, match=r'sharding: expected "replicated" or "fsdp", got \'zero\''):
         state_shardings({}, MESH, "zero")
 
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fcn_jax.errors import ArrayError, SettingError
 from fcn_jax.training.losses import cross_entropy, fcn_loss, loss_denominator
 
 NUM_CLASSES = 4
@@ -126,22 +127,22 @@ def test_heads_are_weighed(logits, labels):
 )
 def test_shapes_that_do_not_fit(shapes):
     logits, labels = shapes
-    with pytest.raises(ValueError, match=r"expected logits .* and labels"):
+    with pytest.raises(ArrayError, match=r"expected logits .* and labels"):
         cross_entropy(jnp.zeros(logits), jnp.zeros(labels, jnp.int32))
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, 1.5])
 def test_label_smoothing_out_of_range(logits, labels, share):
-    with pytest.raises(ValueError, match=r"label_smoothing: expected a share in \[0, 1\), got"):
+    with pytest.raises(SettingError, match=r"label_smoothing: expected a share in \[0, 1\), got"):
         cross_entropy(logits, labels, label_smoothing=share)
 
 
 def test_an_unknown_reduction(logits, labels):
-    with pytest.raises(ValueError, match='reduction: expected "mean" or "sum", got \'none\''):
+    with pytest.raises(SettingError, match='reduction: expected "mean" or "sum", got \'none\''):
         cross_entropy(logits, labels, reduction="none")
 
 
 @pytest.mark.parametrize("weights", [(1.0, 2.0), [[1.0, 2.0, 3.0, 4.0]], 1.0])
 def test_class_weights_of_another_length(logits, labels, weights):
-    with pytest.raises(ValueError, match="class_weights: expected 4 numbers, got shape"):
+    with pytest.raises(ArrayError, match="class_weights: expected 4 numbers, got shape"):
         cross_entropy(logits, labels, class_weights=weights)

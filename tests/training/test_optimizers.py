@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 
 import fcn_jax
+from fcn_jax.errors import SettingError
 from fcn_jax.models.arrays import Structure
 from fcn_jax.training.optimizers import GROUPS, Groups, adamw, learning_rate, scale_by_name, sgd
 
@@ -52,14 +53,14 @@ def test_in_float64_the_learning_rate_is_exact():
 
 
 def test_an_unknown_schedule():
-    with pytest.raises(ValueError, match=r"schedule: expected .*, got 'step'"):
+    with pytest.raises(SettingError, match=r"schedule: expected .*, got 'step'"):
         learning_rate("step", 0.1, 10)
 
 
 @pytest.mark.parametrize("warmup_steps", [-1, 10, 11])
 def test_a_warmup_that_does_not_fit(warmup_steps):
-    message = f"expected a warmup shorter than the training, got {warmup_steps} of 10 steps"
-    with pytest.raises(ValueError, match=message):
+    message = f"warmup: expected fewer steps than the training has, got {warmup_steps} of 10 steps"
+    with pytest.raises(SettingError, match=message):
         learning_rate("poly", 0.1, 10, warmup_steps=warmup_steps)
 
 

@@ -1,25 +1,31 @@
-"""What may differ when a run goes on, and what may not. Whole runs are in tests/scripts."""
+"""What may differ when a run goes on, and what may not. Whole runs are in test_run.py."""
 
 import dataclasses
-import json
 
 import pytest
 
 from fcn_jax.datasets import DatasetError
-from fcn_jax.training.config import Config, as_json, save_config
+from fcn_jax.errors import SettingError
+from fcn_jax.training.config import Config, as_json
 from fcn_jax.training.resume import check_goes_on, check_same_run
 
 
 def test_settings_that_decide_the_weights_must_be_the_same(tmp_path):
     config = Config(steps=10, output=tmp_path)
-    save_config(config, tmp_path / "config.json")
-    saved = json.loads((tmp_path / "config.json").read_text())
-    assert saved == as_json(config)
+    saved = as_json(config)
     check_same_run(dataclasses.replace(config, workers=4, checkpoint_every=7), saved)
     with pytest.raises(
-        ValueError, match=r"other settings \(steps: was 10, is 20; seed: was 0, is 1\); repeat"
+        SettingError, match=r"other settings \(steps: was 10, is 20; seed: was 0, is 1\); repeat"
     ):
         check_same_run(dataclasses.replace(config, steps=20, seed=1), saved)
+
+
+def test_a_setting_that_an_older_version_lacked_had_its_default(tmp_path):
+    saved = as_json(Config(output=tmp_path))
+    del saved["dropout"]
+    check_same_run(Config(output=tmp_path), saved)
+    with pytest.raises(SettingError, match="dropout: was True, is False"):
+        check_same_run(Config(output=tmp_path, dropout=False), saved)
 
 
 def test_the_pictures_must_be_the_same(tmp_path):

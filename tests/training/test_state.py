@@ -8,10 +8,10 @@ import pytest
 from flax import nnx
 
 import fcn_jax
-from fcn_jax.weights.loading import named_variables
-from fcn_jax.models.layers import Fixed
 from fcn_jax.models.arrays import Structure, fill_model
+from fcn_jax.models.layers import Fixed
 from fcn_jax.training.state import create_state, evaluated_arrays
+from fcn_jax.weights.loading import named_variables
 from tests.seeded import seeded_paper_state_dict, seeded_state_dict
 from tests.training.small import small_batch, small_model, small_training
 

@@ -14,14 +14,16 @@ from flax import nnx
 from jax.ad_checkpoint import print_saved_residuals
 
 import fcn_jax
+from fcn_jax.errors import SettingError
 from fcn_jax.models import FCN
+from fcn_jax.models.arrays import Structure
 from fcn_jax.models.heads import FCNHead
 from fcn_jax.models.resnet import ResNet
-from fcn_jax.models.arrays import Structure
 from fcn_jax.training.objective import Objective
 from fcn_jax.training.state import TrainState
 from tests.models.drawn import drawn
 from tests.training.small import NUM_CLASSES, small_batch, small_model, small_training
+from weights_converter import ModelSpec
 
 
 def largest_error(ours: dict, reference: dict) -> float:
@@ -95,7 +97,7 @@ def test_batch_norm_and_dropout_see_the_parts_one_after_another():
 
 def test_a_batch_that_does_not_divide():
     _, state, in_parts = small_training(small_model(norm=False), accumulate=4)
-    with pytest.raises(ValueError, match="expected a batch that divides into 4 equal parts, got 6 images"):
+    with pytest.raises(SettingError, match="expected a batch that divides into 4 equal parts, got 6 images"):
         in_parts(state, small_batch(6), 0)
 
 
@@ -203,7 +205,8 @@ def recomputing(trunk: str) -> tuple[Objective, Objective, tuple]:
         if trunk == "vgg":
             widths = {"features": (4, 6, 8, 10, 12), "fc_features": 16}
             return fcn_jax.get_model("fcn8s_vgg16", num_classes=NUM_CLASSES, **widths, **settings)
-        return FCN(ResNet((1, 2, 1, 1), **settings), FCNHead(2048, NUM_CLASSES, **settings))
+        spec = ModelSpec(name="fcn_resnet50", num_classes=NUM_CLASSES)
+        return FCN(spec, ResNet((1, 2, 1, 1), **settings), FCNHead(2048, NUM_CLASSES, **settings))
 
     model = drawn(build)
     for _, variable in nnx.iter_graph(model):

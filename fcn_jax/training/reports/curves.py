@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def draw_curves(records: Sequence[dict], path: str | os.PathLike) -> None:
     loss_axes, score_axes = figure.subplots(1, 2)
     rate_axes = loss_axes.twinx()
     _draw_losses(records, loss_axes, rate_axes)
-    _draw_scores(records, score_axes)
+    draw_scores(records, score_axes)
     for axes in (loss_axes, score_axes):
         axes.grid(color="#e6e6ea", linewidth=0.7)
         axes.tick_params(colors=INK, labelsize=8)
@@ -44,7 +45,7 @@ def draw_curves(records: Sequence[dict], path: str | os.PathLike) -> None:
         FigureCanvasAgg(figure).print_png(temporary)
 
 
-def _draw_losses(records: Sequence[dict], axes, rate_axes) -> None:
+def _draw_losses(records: Sequence[dict], axes: Any, rate_axes: Any) -> None:
     axes.set(title="training", xlabel="step", ylabel="loss")
     steps, losses, rates = (_column(records, "train", name) for name in ("step", "loss", "lr"))
     if not len(steps):
@@ -52,7 +53,7 @@ def _draw_losses(records: Sequence[dict], axes, rate_axes) -> None:
         _say(axes, "no step yet")
         return
     axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    shown, marker = _thin(losses), "." if len(steps) < 3 else None  # a line needs two points
+    shown, marker = thin_out(losses), "." if len(steps) < 3 else None  # a line needs two points
     smooth = _smooth(losses)[shown]
     lines = axes.plot(steps[shown], losses[shown], color=PALE, linewidth=0.8, marker=marker, label="loss")
     lines += axes.plot(steps[shown], smooth, color=ACCENT, linewidth=1.8, marker=marker, label="smoothed")
@@ -67,7 +68,8 @@ def _draw_losses(records: Sequence[dict], axes, rate_axes) -> None:
     rate_axes.legend(handles=lines, loc="upper right", fontsize=8, framealpha=0.8, edgecolor="none")
 
 
-def _draw_scores(records: Sequence[dict], axes) -> None:
+def draw_scores(records: Sequence[dict], axes: Any) -> None:
+    """Draws mean IoU and pixel accuracy, the best marked, into matplotlib's axes."""
     axes.set(title="validation", xlabel="step", ylim=(0, 1.05))
     done = _column(records, "eval", "step")
     if not len(done):
@@ -86,12 +88,12 @@ def _draw_scores(records: Sequence[dict], axes) -> None:
     axes.legend(loc="best", fontsize=8, framealpha=0.8, edgecolor="none")
 
 
-def _say(axes, text: str) -> None:
+def _say(axes: Any, text: str) -> None:
     axes.set(xticks=[], yticks=[])
     axes.text(0.5, 0.5, text, color=INK, ha="center", va="center", transform=axes.transAxes)
 
 
-def _thin(values: np.ndarray) -> np.ndarray:
+def thin_out(values: np.ndarray) -> np.ndarray:
     """Chooses indices to draw: of each stretch the least and the largest value, so that no peak is lost."""
     if len(values) <= MOST_POINTS:
         return np.arange(len(values))

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fcn_jax.training.output import writing
+from fcn_jax.training.output import write_whole, writing
 
 logger = logging.getLogger(__name__)
 
@@ -73,5 +73,4 @@ class Events:
         checksums = (struct.pack("<I", self._checksum(part)) for part in (length, data))
         record = b"".join((length, next(checksums), data, next(checksums)))
         with writing(self._path):
-            if self._file.write(record) != len(record):
-                raise OSError("the disk is full")
+            write_whole(self._file, record)

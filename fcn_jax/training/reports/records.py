@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fcn_jax.errors import FCNError
-from fcn_jax.training.output import set_aside, writing
+from fcn_jax.training.output import set_aside, write_whole, writing
 from fcn_jax.training.reports.events import Events
 from weights_converter.files import replacing
 
@@ -87,9 +87,7 @@ class Records:
     def _write(self, record: dict) -> None:
         if self._file is not None:
             with writing(self._path):
-                line = _line(record)
-                if self._file.write(line) != len(line):
-                    raise OSError("the disk is full")
+                write_whole(self._file, _line(record))
         if self._events is not None:
             numbers = {
                 f"{record['kind']}/{name}": value

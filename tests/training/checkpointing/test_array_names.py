@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fcn_jax.errors import ArrayError, WrongTypeError
 from fcn_jax.training.checkpointing.array_names import from_stored, named_arrays, stored_form, stored_like
 
 
@@ -37,12 +38,12 @@ def test_names_follow_from_paths_in_the_order_of_the_tree():
     ],
 )
 def test_other_leaves(leaf, message):
-    with pytest.raises(TypeError, match=message):
+    with pytest.raises(WrongTypeError, match=message):
         named_arrays({"a": [leaf]})
 
 
 def test_two_arrays_of_one_name():
-    with pytest.raises(ValueError, match="expected one array of each name, got two of 'a/b'"):
+    with pytest.raises(ArrayError, match="expected one array of each name, got two of 'a/b'"):
         named_arrays({"a": {"b": jnp.zeros(1)}, "a/b": jnp.zeros(1)})
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fcn_jax.errors import ArrayError, SettingError, WrongTypeError
 from fcn_jax.training.checkpointing import step_files
 from fcn_jax.training.checkpointing.checkpoints import Checkpoints, CheckpointsNotSaved
 from fcn_jax.training.checkpointing.manifest import CheckpointsDiffer
@@ -81,9 +82,9 @@ def test_the_newest_stay_and_remains_of_killed_runs_go(folder):
 def test_steps_go_up(folder, step):
     with Checkpoints(folder) as checkpoints:
         checkpoints.save(3, a_tree(3))
-        with pytest.raises(ValueError, match=rf"{folder}: expected a step after 3, .* got {step}; restore"):
+        with pytest.raises(SettingError, match=rf"{folder}: expected a step after 3, .* got {step}; restore"):
             checkpoints.save(step, a_tree())
-        with pytest.raises(ValueError, match="expected a step after 3, the newest there, got 3"):
+        with pytest.raises(SettingError, match="expected a step after 3, the newest there, got 3"):
             checkpoints.save(3, a_tree())
     assert_equal(Checkpoints(folder).restore(a_tree()).tree, a_tree(3))
 
@@ -169,18 +170,18 @@ def test_a_folder_that_cannot_be_made(tmp_path, name):
 
 
 def test_bad_arguments(tmp_path):
-    with pytest.raises(ValueError, match="keep: expected a number of steps of at least 1, got 0"):
+    with pytest.raises(SettingError, match="keep: expected a number of steps of at least 1, got 0"):
         Checkpoints(tmp_path, keep=0)
-    with pytest.raises(ValueError, match="expected a folder, got the address gs://bucket/run; mount it"):
+    with pytest.raises(SettingError, match="expected a folder, got the address gs://bucket/run; mount it"):
         Checkpoints("gs://bucket/run")
     with Checkpoints(tmp_path / "new") as checkpoints:
         for tree in ({}, {"empty": jnp.zeros((0, 3))}):
-            with pytest.raises(ValueError, match="expected a tree of jax arrays to save, got one without"):
+            with pytest.raises(ArrayError, match="expected a tree of jax arrays to save, got one without"):
                 checkpoints.save(1, tree)
-        with pytest.raises(TypeError, match="facts: expected what JSON can hold"):
+        with pytest.raises(WrongTypeError, match="facts: expected what JSON can hold"):
             checkpoints.save(1, a_tree(), {"array": jnp.zeros(2)})
-        with pytest.raises(TypeError, match=r"a: expected a jax.Array, got ndarray"):
+        with pytest.raises(WrongTypeError, match=r"a: expected a jax.Array, got ndarray"):
             checkpoints.save(1, {"a": np.zeros(2)})
-        with pytest.raises(TypeError, match=r"a: expected a jax.Array, got ndarray"):
+        with pytest.raises(WrongTypeError, match=r"a: expected a jax.Array, got ndarray"):
             checkpoints.restore({"a": np.zeros(2)})
     assert not (tmp_path / "new").exists()

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from fcn_jax.errors import WrongTypeError
 from fcn_jax.training.checkpointing import manifest as manifests
 from fcn_jax.training.checkpointing.manifest import (
     CheckpointsDiffer,
@@ -40,7 +41,7 @@ def test_there_and_back_as_json(sealed):
 
 @pytest.mark.parametrize("facts", [{"array": jnp.zeros(2)}, {(1, 2): 3}, {"set": {1}}])
 def test_facts_that_json_cannot_hold(facts):
-    with pytest.raises(TypeError, match="facts: expected what JSON can hold, got"):
+    with pytest.raises(WrongTypeError, match="facts: expected what JSON can hold, got"):
         make_manifest(1, ARRAYS, facts)
 
 

@@ -1,4 +1,4 @@
-"""What is said of a step that gave no number: the cause that was put there is named, with what to do."""
+"""What is said of a step that is not finite: the cause that was put there is named, with what to do."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ SUMMARIZED = ("loss", "logits", "gradients", "parameters")
 def said(**changes):
     facts = GOOD | changes
     found = summarize(*(facts.pop(name) for name in SUMMARIZED))
-    return diagnose(found, **facts)
+    return "; ".join(diagnose(found, **facts))
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def said(**changes):
                 "training diverges",
             ],
         ),
-        ({"gradients": BAD}, ["not finite among the gradients: conv.kernel", "try a lower --lr"]),
+        ({"gradients": BAD}, ["not finite among the gradients: conv.kernel", "try a lower {lr}"]),
         ({"losses": [1.0, 1.0, 1.0, 1.0, 90.0, 900.0]}, ["90, 900", "training diverges"]),
         ({"logits": {"out": np.full((1, 1, 1, 3), np.inf)}}, ["not finite among the logits: out"]),
         ({}, ["step 7", "dog, cat", "learning rate 0.1", 'largest logit of "out": 1']),

@@ -7,7 +7,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from fcn_jax.training.reports.curves import MOST_POINTS, _draw_scores, _thin, draw_curves
+from fcn_jax.errors import MissingPackageError
+from fcn_jax.training.reports.curves import MOST_POINTS, draw_curves, draw_scores, thin_out
 
 
 def records(count):
@@ -53,28 +54,30 @@ def test_the_best_is_ringed(scores):
         for k, score in enumerate(scores)
     ]
     axes = Figure().subplots()
-    _draw_scores(made, axes)
+    draw_scores(made, axes)
     step = 50 * scores.index(0.6)
     ring = axes.lines[-1]
     assert ([step], [0.6]) == (list(ring.get_xdata()), list(ring.get_ydata()))
     assert ring.get_label() == f"best mean IoU: 60.0% after {step} steps"
-    _draw_scores([record | {"mean_iou": None} for record in made], axes := Figure().subplots())
+    draw_scores([record | {"mean_iou": None} for record in made], axes := Figure().subplots())
     assert len(axes.lines) == 2
 
 
-def test_thinning_keeps_peaks_gaps_and_both_ends():
+def testthin_outning_keeps_peaks_gaps_and_both_ends():
     values = np.random.default_rng(0).random(100_003)
     values[77_777], values[33_333], values[50_000:60_000] = 50, -50, np.nan
-    shown = _thin(values)
+    shown = thin_out(values)
     assert len(shown) <= MOST_POINTS
     assert {0, 33_333, 77_777, 100_002} <= set(shown.tolist())
     assert np.isnan(values[shown]).any()
     assert (np.diff(shown) > 0).all()
-    np.testing.assert_array_equal(_thin(values[:MOST_POINTS]), np.arange(MOST_POINTS))
+    np.testing.assert_array_equal(thin_out(values[:MOST_POINTS]), np.arange(MOST_POINTS))
 
 
 def test_curves_without_matplotlib(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"curves need matplotlib: pip install 'fcn_jax\[train\]'"):
+    with pytest.raises(
+        MissingPackageError, match=r"curves need matplotlib, .*; pip install 'fcn_jax\[train\]'"
+    ):
         draw_curves([], tmp_path / "curves.png")
     assert list(tmp_path.iterdir()) == []
