@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_weights_arguments(parser)
     parser.add_argument(
         "--size",
-        choices=("original", "recipe"),
+        choices=("original", "torchvision"),
         default="original",
         help="score at the labels' own size (original), or the shorter edge at 520, as torchvision does",
     )

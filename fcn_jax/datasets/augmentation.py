@@ -157,17 +157,17 @@ def evaluation_sample(sample: Sample, preparation: str) -> Sample:
 
     Args:
       sample: the picture and its labels.
-      preparation: "recipe" makes the shorter edge of both 520, as torchvision's published scores have it;
+      preparation: "torchvision" makes the shorter edge of both 520, as torchvision's published scores have it;
         "original" leaves them as they are, as the benchmarks ask.
 
     Raises:
       SettingError: another word.
     """
-    if preparation == "recipe":
+    if preparation == "torchvision":
         return resize_sample(sample, 520)
     if preparation == "original":
         return sample
-    raise _wrong("preparation", '"recipe" or "original"', preparation)
+    raise _wrong("preparation", '"torchvision" or "original"', preparation)
 
 
 def _resize(image: Image.Image, labels: Image.Image, short: int) -> tuple[Image.Image, Image.Image]:

@@ -1,7 +1,7 @@
 """A model's predictions over a dataset, counted into one confusion matrix.
 
 At size "original" a picture goes through `Segmenter`, and its labels are scored at their own size. At size
-"recipe", that of torchvision's training recipe, picture and labels are first resized to a shorter edge of 520
+"torchvision", that of its published scores, picture and labels are first resized to a shorter edge of 520
 pixels and scored at that size.
 
 Source: torchvision's `references/segmentation/train.py` (`evaluate`).
@@ -22,7 +22,7 @@ from fcn_jax.inference.foreign import as_segmentation_model
 from fcn_jax.inference.segmenter import ignore_progress
 from fcn_jax.transforms import Preset
 
-EvaluationSize = Literal["original", "recipe"]
+EvaluationSize = Literal["original", "torchvision"]
 
 
 class Evaluator:
@@ -48,14 +48,14 @@ class Evaluator:
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
     ):
-        if size not in ("original", "recipe"):
-            raise SettingError(subject="size", expected='"original" or "recipe"', got=repr(size))
+        if size not in ("original", "torchvision"):
+            raise SettingError(subject="size", expected='"original" or "torchvision"', got=repr(size))
         known = as_segmentation_model(model)
         self.size: EvaluationSize = size
         self.categories = known.categories
         self._num_classes = known.spec.num_classes
         transforms = known.transforms
-        if size == "recipe" and isinstance(transforms, Preset):
+        if size == "torchvision" and isinstance(transforms, Preset):
             transforms = transforms.with_resize(None)
         self._segmenter = Segmenter(known, transforms, scales=scales, flip=flip)
 

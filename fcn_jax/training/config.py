@@ -106,7 +106,7 @@ class Config:
     # Evaluation and output
     eval_every: int = 500
     """Steps between evaluations; there is one at the end in any case."""
-    eval_size: Literal["original", "recipe"] = "original"
+    eval_size: Literal["original", "torchvision"] = "original"
     """The size that scores are taken at: the labels' own, or a shorter edge of 520 (torchvision's recipe)."""
     eval_limit: int | None = None
     """Evaluate on so many pictures of the split, evenly spread; the scores are then of that part alone."""

@@ -44,7 +44,7 @@ TORCHVISION = Config(
     momentum=0.9,
     weight_decay=1e-4,
     groups="torchvision",
-    eval_size="recipe",
+    eval_size="torchvision",
     eval_every=2500,
     checkpoint_every=500,
 )

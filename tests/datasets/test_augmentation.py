@@ -173,7 +173,7 @@ def test_pad_extends_to_the_right_and_downwards():
 def test_evaluation():
     sample = random_sample(33, 47)
     assert evaluation_sample(sample, "original") is sample
-    assert evaluation_sample(sample, "recipe").labels.shape == (520, 740)
+    assert evaluation_sample(sample, "torchvision").labels.shape == (520, 740)
     tall = random_sample(47, 33)
     image, labels = map(Image.fromarray, tall)
     expected = (
@@ -181,7 +181,7 @@ def test_evaluation():
         labels.resize((20, 28), Image.Resampling.NEAREST),
     )
     assert_equal(resize_sample(tall, 20), *map(np.asarray, expected))
-    with pytest.raises(SettingError, match=r'expected "recipe" or "original", got \'resized\''):
+    with pytest.raises(SettingError, match=r'expected "torchvision" or "original", got \'resized\''):
         evaluation_sample(sample, "resized")
     with pytest.raises(SettingError, match=r"at least 1 for the shorter edge, got 0"):
         resize_sample(sample, 0)

@@ -91,7 +91,7 @@ def test_at_the_recipes_size(model):
     picture = Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR)
     expected = logits_of(model, model.transforms.normalize(np.asarray(picture))[None], size).argmax(-1)
     labels = np.asarray(Image.fromarray(labels).resize(size[::-1], Image.Resampling.NEAREST))
-    evaluator = Evaluator(model, size="recipe")
+    evaluator = Evaluator(model, size="torchvision")
     found = evaluator.run(Pictures(), indices=[1]).counts
     counted = labels != 255
     pairs = labels[counted].astype(int) * CLASSES + expected[counted]
@@ -146,7 +146,7 @@ def test_parts_of_a_dataset(model):
 
 def test_errors(model):
     with pytest.raises(
-        ValueError, match='size: expected "original" or "recipe", got "520"'.replace('"520"', "'520'")
+        ValueError, match='size: expected "original" or "torchvision", got "520"'.replace('"520"', "'520'")
     ):
         Evaluator(model, size="520")
     with pytest.raises(ValueError, match="scales: expected numbers above 0"):
