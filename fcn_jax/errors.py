@@ -1,7 +1,7 @@
 """Errors that a user can cause: one base, and a kind for each sort of mistake.
 
-Every kind is also one of Python's own (a ValueError, an OSError, ...), for callers who expect those. Errors of
-one room are defined there and listed here.
+Every kind is also one of Python's own (a ValueError, an OSError, ...), for callers who expect those. Errors
+of a single room, such as `fcn_jax.images.ImageError`, are defined in that room.
 """
 
 from weights_converter.errors import CheckpointError, FCNError, SettingError

@@ -157,7 +157,7 @@ def evaluation_sample(sample: Sample, preparation: str) -> Sample:
 
     Args:
       sample: the picture and its labels.
-      preparation: "torchvision" makes the shorter edge of both 520, as torchvision's published scores have it;
+      preparation: "torchvision" makes the shorter edge of both 520, as its published scores have it;
         "original" leaves them as they are, as the benchmarks ask.
 
     Raises:
