@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from fcn_jax import visualization
-from fcn_jax.errors import SettingError
+from fcn_jax.errors import SettingError, WrongTypeError
 from fcn_jax.inference.labels import View, find_probability
 from fcn_jax.meta import Colour, WeightsMeta
 from weights_converter.files import replacing
@@ -223,7 +223,7 @@ def class_index(category: str | int, categories: Sequence[str]) -> int:
 
     Raises:
       SettingError: no such class; the message gives near matches and all names.
-      TypeError: neither a name nor an index.
+      WrongTypeError: neither a name nor an index.
     """
     if isinstance(category, str):
         if category in categories:
@@ -231,7 +231,10 @@ def class_index(category: str | int, categories: Sequence[str]) -> int:
         near = difflib.get_close_matches(category.lower(), categories)
         hint = f"did you mean {' or '.join(map(repr, near))}? There" if near else "there"
         raise SettingError(expected="a class", got=repr(category), hint=f"{hint} are {', '.join(categories)}")
-    index = operator.index(category)
+    try:
+        index = operator.index(category)
+    except TypeError as error:
+        raise WrongTypeError(expected="a class by name or index", got=repr(category)) from error
     if not 0 <= index < len(categories):
         raise SettingError(expected=f"a class from 0 to {len(categories) - 1}", got=str(index))
     return index

@@ -62,6 +62,10 @@ class FCN(SegmentationModel):
         self.aux_classifier = None
         self.spec = dataclasses.replace(self.spec, aux_loss=False)
 
+    def use_remat(self) -> None:
+        """See `SegmentationModel`."""
+        self.backbone.remat = True
+
     @staticmethod
     def default_transforms(preset: str | None) -> Preset:
         """Gives torchvision's preset, the only one that these networks were published with."""

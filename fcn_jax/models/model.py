@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import jax
 from flax import nnx
 
+from fcn_jax.errors import SettingError
 from fcn_jax.meta import WeightsMeta
 from fcn_jax.models.checks import image_size
 from fcn_jax.models.upsampling import Upsampler
@@ -23,7 +24,7 @@ class SegmentationModel(nnx.Module):
     Attributes:
       spec: what the network is.
       meta: what its weights know of their data; set by the builders and by loading.
-      backbone: the trunk.
+      backbone: the trunk, an nnx.Module; each network knows of which class.
       border: rows and columns of zeros that the network adds on every side of an image.
       tileable: whether a pixel's logits depend on pixels near it alone, the same everywhere, so that an image
         can go through the network tile by tile.
@@ -37,7 +38,7 @@ class SegmentationModel(nnx.Module):
 
     spec: ModelSpec
     meta: WeightsMeta = WeightsMeta()
-    backbone: nnx.Module
+    backbone: Any
 
     def __call__(self, images: jax.Array) -> dict[str, jax.Array]:
         """Computes logits at the size of the images.
@@ -98,6 +99,16 @@ class SegmentationModel(nnx.Module):
 
     def start_new_layers(self) -> None:
         """Sets the variables of `new_layers` to how training starts them."""
+
+    def use_remat(self) -> None:
+        """Has training keep only the outputs of blocks for the backward pass, and compute the rest again.
+
+        Raises:
+          SettingError: a trunk without blocks.
+        """
+        raise SettingError(
+            f"{self.spec.name} cannot compute its blocks again", subject="remat", hint="leave it out"
+        )
 
     @property
     def transforms(self) -> Preset | None:

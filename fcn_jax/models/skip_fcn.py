@@ -219,6 +219,12 @@ class SkipFCN(SegmentationModel):
                 upsamples = name.startswith("upscore")
                 variable.set_value(bilinear(None, shape, dtype) if upsamples else jnp.zeros(shape, dtype))
 
+    def use_remat(self) -> None:
+        """See `SegmentationModel`; AlexNet has no blocks."""
+        if not isinstance(self.backbone, VGG16):
+            return super().use_remat()
+        self.backbone.remat = True
+
     @staticmethod
     def default_transforms(preset: str | None) -> Preset:
         """Gives Caffe's preparation, as the paper's; or torchvision's for weights that grew from its trunk.

@@ -92,11 +92,7 @@ def build_model(config: Config, categories: Sequence[str], palette: np.ndarray) 
         transforms=_transforms(config, model.transforms),
     )
     if config.remat:
-        if getattr(type(model.backbone), "remat", None) is None:
-            raise SettingError(
-                f"{config.model} cannot compute its blocks again", subject="remat", hint="leave it out"
-            )
-        model.backbone.remat = True
+        model.use_remat()
     if not config.dropout:
         for _, module in nnx.iter_modules(model):
             if isinstance(module, nnx.Dropout):

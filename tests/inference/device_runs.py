@@ -46,7 +46,10 @@ def main() -> None:
         if name == "rows":  # which are split, since neighbours exchange what they must see
             assert "collective-permute" in all_of_them.lowered((43, 61)).compile().as_text()
             copy = pickle.loads(pickle.dumps(all_of_them))
-            report("pickled", [copy(pictures)[0].confidence], [results[0].confidence])
+            (again,) = copy(pictures)
+            report("pickled", [again.confidence], [results[0].confidence])
+            (array,) = jax.tree.leaves(again.views[0].coarse)
+            assert len(array.devices()) == 8
 
 
 if __name__ == "__main__":

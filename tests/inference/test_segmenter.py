@@ -20,6 +20,7 @@ from fcn_jax.inference.engine import Engine
 from fcn_jax.inference.foreign import WholeLogits
 from fcn_jax.inference.labels import View, find_labels
 from fcn_jax.transforms import SemanticSegmentation
+from tests.inference.drawn_models import drawn_model
 from tests.inference.tiny import TinyFCN, TinyModel, picture
 
 SMALL = SemanticSegmentation(resize_size=40)
@@ -123,6 +124,18 @@ def test_a_result_is_a_value_which_an_update_does_not_change(build):
     np.testing.assert_array_equal(again.probability(2), probability)
     with pytest.raises(ValueError, match=r"expected an array of shape .*, as before, got .*make another"):
         segmenter.update(build(num_classes=6))
+
+
+def test_an_update_takes_the_last_upsampling_too():
+    model = drawn_model("fcn32s_vgg16", "float32")
+    engine = Engine(model)
+    before, layer = engine.upsampler, model.upscore
+    kernel = np.asarray(layer.kernel[...])
+    layer.kernel.set_value(2 * layer.kernel[...])
+    engine.update(model)
+    layer.kernel.set_value(jnp.asarray(kernel))
+    np.testing.assert_array_equal(engine.upsampler.kernel, 2 * kernel)
+    np.testing.assert_array_equal(before.kernel, kernel)
 
 
 def test_a_segmenter_can_be_pickled(segmenter):
