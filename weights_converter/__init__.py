@@ -1,8 +1,8 @@
-"""Checkpoint files in, named NumPy arrays out; and back. Needs neither JAX nor PyTorch.
+"""Converts checkpoint files to named NumPy arrays, and back. Needs neither JAX nor PyTorch.
 
 arrays = read_checkpoint("fcn_resnet50_coco-1167a1af.pth")   # {"backbone.conv1.weight": ..., ...}
 model_name, params = convert(arrays)                         # {"backbone.conv1.kernel": ..., ...}
-state_dict = export(params, model_name)                      # the names and layouts it came with
+state_dict = export(params, model_name)                      # PyTorch's names and layouts
 """
 
 from weights_converter.account import Account

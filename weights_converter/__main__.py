@@ -1,4 +1,4 @@
-"""python -m weights_converter SRC DST: converts a checkpoint to the form that the ending of DST names."""
+"""python -m weights_converter SRC DST: converts a checkpoint; the suffix of DST names the format."""
 
 import argparse
 import sys
@@ -9,11 +9,11 @@ from weights_converter.tables.family import PRESETS
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; gives the exit status."""
+    """Runs the command; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m weights_converter", description=__doc__)
     parser.add_argument("source", metavar="SRC", help="a .pth, .pt, .safetensors or .caffemodel file")
     parser.add_argument("target", metavar="DST", help="the file to write: .safetensors, .pth or .pt")
-    parser.add_argument("--model", help="the network, where the file does not tell it: fcn8s_atonce_vgg16")
+    parser.add_argument("--model", help="the network, where the file does not say which: fcn8s_atonce_vgg16")
     parser.add_argument("--preset", choices=PRESETS, help="the images that the weights expect")
     options = parser.parse_args(arguments)
     try:

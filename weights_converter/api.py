@@ -1,4 +1,4 @@
-"""The two conversions, array by array, for users of NumPy."""
+"""The two conversions on NumPy arrays: into our names and layouts, and back."""
 
 from collections.abc import Mapping
 
@@ -13,20 +13,20 @@ from weights_converter.tables.layer import SOURCE
 def convert(
     state_dict: Mapping[str, np.ndarray], model_name: str | None = None
 ) -> tuple[str, dict[str, np.ndarray]]:
-    """Converts a PyTorch state_dict, or the blobs of a Caffe model, to the names and layouts of fcn_jax.
+    """Converts a PyTorch state_dict, or a Caffe model's blobs, to the names and layouts of fcn_jax.
 
     Args:
-      state_dict: {name: array} of torchvision's fcn_resnet50 or fcn_resnet101, of a network of the FCN paper,
-        or of an ImageNet classifier that one of these has as its backbone.
-      model_name: the network that they are of. Needed only for "fcn8s_atonce_vgg16" in PyTorch's names, which
-        looks like "fcn8s_vgg16".
+      state_dict: {name: array} of torchvision's fcn_resnet50 or fcn_resnet101, a network of the FCN paper, or
+        an ImageNet classifier for the backbone of either.
+      model_name: the network. Needed only for "fcn8s_atonce_vgg16" in PyTorch's names, which looks like
+        "fcn8s_vgg16".
 
     Returns:
-      The model's name, and {path: array}: kernels HWIO, the arrays views of those that came.
+      The model's name, and {path: array}: kernels are HWIO, arrays are views of the given ones.
 
     Raises:
-      CheckpointError: the tensors are of no known network, or not of `model_name`; or a tensor is missing,
-        unexpected or of another shape.
+      CheckpointError: the tensors belong to no known network or not to `model_name`; or a tensor is missing,
+        is unexpected or has another shape.
     """
     conversion = to_ours(state_dict).of(model_name)
     return conversion.spec.name, conversion.params
@@ -36,18 +36,19 @@ def export(params: Mapping[str, np.ndarray], model_name: str) -> dict[str, np.nd
     """Converts arrays in the names and layouts of fcn_jax back to a PyTorch state_dict.
 
     Args:
-      params: {path: array}, as `convert` gives them.
-      model_name: the network that they are of, such as "fcn_resnet50".
+      params: {path: array}, as `convert` returns them.
+      model_name: the network, such as "fcn_resnet50".
 
     Returns:
       {name: array} in torchvision's order, or the PyTorch port's; `num_batches_tracked` counters are 0.
 
     Raises:
-      CheckpointError: they are another model's, or an array is missing, unexpected or of another shape.
+      CheckpointError: the arrays belong to another network; or one is missing, is unexpected or has another
+        shape.
     """
     found = recognize(params)
     if found.side == SOURCE:
-        raise CheckpointError("expected arrays in the names of fcn_jax, got a state_dict in those of PyTorch")
+        raise CheckpointError("expected arrays in the names of fcn_jax, got a state_dict in PyTorch's")
     twins = [name for name, twin in found.family.twins.items() if twin == found.spec.name]
     if model_name not in (found.spec.name, *twins):
         raise CheckpointError(expected=f"the arrays of {model_name}", got=f"those of {found.spec.name}")

@@ -1,13 +1,13 @@
-"""Applies a table in either direction: a state_dict into the names and layouts of fcn_jax, and back."""
+"""Converts a state_dict to the names and layouts of fcn_jax, and back, by its family's table."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from weights_converter.account import settle
+from weights_converter.account import match_arrays
 from weights_converter.errors import CheckpointError, SettingError
-from weights_converter.recognition import Recognized, known, recognize
+from weights_converter.recognition import Recognized, family_of, recognize
 from weights_converter.spec import ModelSpec
 from weights_converter.tables.family import PRESETS, Family
 from weights_converter.tables.layer import OURS, SOURCE, Layer
@@ -18,16 +18,16 @@ class Conversion:
     """A checkpoint in the names and layouts of fcn_jax.
 
     Attributes:
-      spec: the network that it is of.
-      params: {path: array}, views of what was read.
+      spec: the network.
+      params: {path: array}, views of the arrays that were read.
       dropped: {name in the checkpoint: why it has no place here}.
-      counters: {name in the checkpoint: value} of batch-norm counters, which only PyTorch keeps; None for
-        tensors that bear our names, which cannot tell.
-      twins: other networks with the same tensors. The checkpoint may be one of these; it does not tell.
-      preset: the images that the weights expect, "caffe" (BGR from 0 to 255 minus the mean) or "torchvision"
-        (RGB normalized); None where neither names nor metadata tell.
-      metadata: what the file said of itself, if it was one of ours.
-      path: the file that was read, if it was one.
+      counters: {name in the checkpoint: value} of PyTorch's batch-norm counters; None if the checkpoint had
+        our names, which have no counters.
+      twins: other networks with the same tensors. The checkpoint may belong to one of these.
+      preset: the images that the weights expect: "caffe" (BGR from 0 to 255 minus the mean) or "torchvision"
+        (RGB normalized); None if neither names nor metadata say.
+      metadata: the metadata of one of our own files; else {}.
+      path: the file that was read, if any.
     """
 
     spec: ModelSpec
@@ -40,14 +40,14 @@ class Conversion:
     path: str | None = None
 
     def of(self, model_name: str | None, hint: str | None = None) -> "Conversion":
-        """Says which network the checkpoint is of; None leaves it what it is.
+        """Returns the conversion for the named network, which may be one of its twins.
 
         Args:
-          model_name: settles what the tensors cannot tell.
-          hint: what to do, for the error.
+          model_name: the network; None keeps the one that was recognized.
+          hint: the hint for the error.
 
         Raises:
-          CheckpointError: it is one of another network.
+          CheckpointError: the checkpoint belongs to another network.
         """
         if model_name is None or model_name == self.spec.name:
             return self
@@ -70,68 +70,69 @@ def to_ours(
     preset: str | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> Conversion:
-    """Brings a state_dict, or tensors that already bear our names, into the names and layouts of fcn_jax.
+    """Converts a state_dict, or tensors that already have our names, to the names and layouts of fcn_jax.
 
     Args:
-      tensors: {name: array}, as `read_checkpoint` gives them.
-      strict: missing and unexpected tensors are an error, rather than left out.
-      preset: the images that the weights expect, "caffe" or "torchvision", if it is not what their names say:
-        "caffe" for vgg16_from_caffe.pth, which has torchvision's names.
-      metadata: what the file says of itself; if it is one of ours, it is believed.
+      tensors: {name: array}, as `read_checkpoint` returns them.
+      strict: missing and unexpected tensors are errors; otherwise they are left out.
+      preset: the images that the weights expect, "caffe" or "torchvision", where the names mislead: "caffe"
+        for vgg16_from_caffe.pth, which has torchvision's names.
+      metadata: the metadata of the file; used only if the file is one of ours.
 
     Raises:
-      CheckpointError: the architecture is unknown, or the account does not close.
+      CheckpointError: the architecture is unknown; or a tensor is missing, is unexpected or has another
+        shape or dtype.
       SettingError: an unknown preset.
     """
     if preset not in (None, *PRESETS):
         raise SettingError(
             subject="preset", expected=f"one of {', '.join(map(repr, PRESETS))}", got=repr(preset)
         )
-    said = dict(metadata or {})
-    if said.get("format") != "fcn_jax":
-        said = {}
-    (family, spec, side), twins = _identify(tensors, said)
+    metadata = dict(metadata or {})
+    if metadata.get("format") != "fcn_jax":
+        metadata = {}
+    (family, spec, side), twins = _identify(tensors, metadata)
     layers = list(family.layers(spec))
-    dropped, counters, came = {}, None, dict(tensors)
+    dropped, counters, arrays = {}, None, dict(tensors)
     if side == SOURCE:
-        counters = {name: int(came.pop(name)) for name in _counter_names(layers) if name in came}
-        dropped = family.set_aside(spec, came)
-        came = {name: array for name, array in came.items() if name not in dropped}
+        counters = {name: int(arrays.pop(name)) for name in _counter_names(layers) if name in arrays}
+        dropped = family.set_aside(spec, arrays)
+        arrays = {name: array for name, array in arrays.items() if name not in dropped}
         if family.legacy_shapes:
-            came |= _without_legacy_axes(layers, came)
-    what = f"{spec}, as its metadata say" if "spec" in said else str(spec)
-    account = settle(_shapes(layers, side), came, what, strict=strict)
+            arrays |= _without_legacy_axes(layers, arrays)
+    what = f"{spec}, as its metadata say" if "spec" in metadata else str(spec)
+    account = match_arrays(_shapes(layers, side), arrays, what, strict=strict)
     params = {}
     for layer in layers:
         for leaf in layer.kind.leaves:
-            array = came.get(layer.name(leaf, side))
+            array = arrays.get(layer.name(leaf, side))
             if array is not None:
                 params[layer.name(leaf, OURS)] = layer.to_ours(leaf, array) if side == SOURCE else array
-    preset = _preset(family, side, said, preset)
-    return Conversion(spec, params, dropped | account.dropped, counters, twins, preset, said)
+    preset = _preset(family, side, metadata, preset)
+    return Conversion(spec, params, dropped | account.dropped, counters, twins, preset, metadata)
 
 
 def to_source(
     params: Mapping[str, np.ndarray], spec: ModelSpec, counters: Mapping[str, int] | None = None
 ) -> dict[str, np.ndarray]:
-    """Brings arrays in our names and layouts back into a state_dict of the source.
+    """Converts arrays in our names and layouts back to the source's state_dict.
 
     Args:
       params: {path: array}.
-      spec: the network that they are of.
-      counters: {source name: value} of the batch-norm counters; None writes zeros for all, as a fresh PyTorch
-        module has them.
+      spec: the network.
+      counters: {source name: value} of the batch-norm counters; None writes zeros, as PyTorch does.
 
     Returns:
-      {name: array} in the order of the source's own state_dict; arrays are views where layouts differ, unless
-      a convolution becomes a matrix again. The source is torchvision; the PyTorch port for the paper's
-      networks; Caffe for a CaffeNet backbone.
+      {name: array} in the order of the source's own state_dict. Arrays are views, except where a convolution
+      becomes a matrix again. The source is torchvision; the PyTorch port for the paper's networks; Caffe for
+      a CaffeNet backbone.
 
     Raises:
-      CheckpointError: no table knows the network, or the account does not close.
+      CheckpointError: no family has this network; or an array is missing, is unexpected or has another shape
+        or dtype.
     """
-    layers = list(known(spec).family.layers(spec))
-    settle(_shapes(layers, OURS), params, str(spec))
+    layers = list(family_of(spec).layers(spec))
+    match_arrays(_shapes(layers, OURS), params, str(spec))
     if counters is None:
         counters = dict.fromkeys(_counter_names(layers), 0)
     state_dict = {}
@@ -146,50 +147,48 @@ def to_source(
 
 
 def check_arrays(params: Mapping[str, np.ndarray], spec: ModelSpec) -> None:
-    """Raises CheckpointError unless these are all arrays of a network, in our names and layouts."""
-    settle(_shapes(known(spec).family.layers(spec), OURS), params, str(spec))
+    """Raises CheckpointError unless these are exactly the arrays of a network, in our names and layouts."""
+    match_arrays(_shapes(family_of(spec).layers(spec), OURS), params, str(spec))
 
 
 def _identify(
-    tensors: Mapping[str, np.ndarray], said: Mapping[str, str]
+    tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
 ) -> tuple[Recognized, tuple[str, ...]]:
-    """Believes what a file of ours says of itself; recognizes everything else. Also gives the twins."""
-    if "spec" in said:
+    """Takes the network from our own files' metadata; recognizes all others. Also returns the twins."""
+    if "spec" in metadata:
         try:
-            return known(ModelSpec.from_json(said["spec"])), ()
+            spec = ModelSpec.from_json(metadata["spec"])
+            return Recognized(family_of(spec), spec, OURS), ()
         except SettingError as error:
             raise CheckpointError(f"its metadata are not as expected: {error}") from error
     found = recognize(tensors)
     twins = tuple(name for name, twin in found.family.twins.items() if twin == found.spec.name)
-    name = said.get("model")  # in files of ours from before there was a spec
+    name = metadata.get("model")  # our files had no spec at first
     if name in twins:
         return found._replace(spec=replace(found.spec, name=name)), ()
     if name not in (None, found.spec.name):
-        raise CheckpointError(
-            f"its metadata say that it holds {name}, and its tensors are those of {found.spec.name}"
-        )
+        raise CheckpointError(f"its metadata say {name}, but its tensors are those of {found.spec.name}")
     return found, () if name else twins
 
 
-def _preset(family: Family, side: str, said: Mapping[str, str], asked: str | None) -> str | None:
-    preset = asked or said.get("preset")
+def _preset(family: Family, side: str, metadata: Mapping[str, str], asked: str | None) -> str | None:
+    preset = asked or metadata.get("preset")
     if preset is None:
         return family.preset if side == SOURCE else family.preset_of_ours
     possible = PRESETS if family.preset_of_ours is None else (family.preset_of_ours,)
     if preset not in possible:
         where = "was asked for" if asked else "is in its metadata"
-        raise CheckpointError(
-            f"the preset {preset!r} {where}; expected {' or '.join(map(repr, possible))} for {family.known}"
-        )
+        expected = " or ".join(map(repr, possible))
+        raise CheckpointError(f"the preset {preset!r} {where}; expected {expected} for {family.description}")
     return preset
 
 
-def _without_legacy_axes(layers: Iterable[Layer], came: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Finds arrays in shapes of Caffe that say the same, and gives them their own."""
+def _without_legacy_axes(layers: Iterable[Layer], arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Reshapes arrays that Caffe stored with other axes; see `Family.legacy_shapes`."""
     found = {}
     for layer in layers:
         for leaf in layer.kind.leaves:
-            array, shape = came.get(layer.name(leaf, SOURCE)), layer.leaf_shape(leaf, SOURCE)
+            array, shape = arrays.get(layer.name(leaf, SOURCE)), layer.leaf_shape(leaf, SOURCE)
             alike = {(1,) * (4 - len(shape)) + shape, layer.shape if leaf.flat else shape}
             if array is not None and array.shape in alike:
                 found[layer.name(leaf, SOURCE)] = array.reshape(shape)

@@ -1,4 +1,4 @@
-"""Errors that a user can cause. Anything else that is raised is a bug, and its traceback is wanted."""
+"""Errors that a user can cause. Any other exception is a bug, and its traceback is wanted."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from typing import ClassVar
 class FCNError(Exception):
     """The base of every error of `weights_converter` and `fcn_jax` that a user can cause.
 
-    The message is put together from the fields: the file first, then what is wrong, then what to do.
+    The message consists of the fields: the file first, then what is wrong, then what to do.
 
         raise CheckpointError(path=path, expected="a .pth file", got="a folder", hint="name one of its files")
 
@@ -18,15 +18,15 @@ class FCNError(Exception):
 
     Args:
       reason: what is wrong, in words; if not given, "expected ..., got ...".
-      path: the file that it is about.
-      subject: the argument or the name that it is about.
+      path: the file concerned.
+      subject: the argument or the name concerned.
       expected: what would have been right.
-      got: what came.
+      got: what was given instead.
       hint: what to do.
 
     Attributes:
       reason, path, subject, expected, got, hint: as given, `path` as text.
-      before_hint: what stands between the reason and the hint.
+      before_hint: the text between the reason and the hint.
     """
 
     before_hint: ClassVar[str] = "; "
@@ -52,11 +52,10 @@ class FCNError(Exception):
         return self.words()
 
     def words(self, names: Mapping[str, str] | None = None) -> str:
-        """Gives the whole message.
+        """Returns the whole message.
 
         Args:
-          names: {argument: what to call it} for the arguments that the subject or the hint names; by default
-            as they are.
+          names: {argument: another name for it}, for the arguments that the subject or the hint mentions.
         """
         names = names or {}
         subject = None if self.subject is None else names.get(self.subject, self.subject)
@@ -69,7 +68,7 @@ class FCNError(Exception):
         return text
 
     def about(self, path: str | os.PathLike | None) -> "FCNError":
-        """Names the file, where the place that raised the error did not know it; gives the error itself."""
+        """Sets the file if the error does not have one yet; returns the error itself."""
         if self.path is None and path is not None:
             self.path = os.fspath(path)
         return self

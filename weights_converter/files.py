@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all."""
+"""Writes files whole or not at all."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 try:
     import fcntl
-except ImportError:  # Windows, which neither renames nor removes a file that somebody has open
+except ImportError:  # Windows; it neither renames nor removes an open file
     fcntl = None
 
 _LEFTOVER = re.compile(r"\..*\.[0-9a-f]{16}\.partial(\.[^.]*)?")
@@ -18,20 +18,19 @@ _LEFTOVER = re.compile(r"\..*\.[0-9a-f]{16}\.partial(\.[^.]*)?")
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Gives a temporary path beside `path`; renames it into place when the block ends well.
+    """Yields a temporary path beside `path`; renames it to `path` when the block ends without an error.
 
-    If the block raises, the temporary file is removed and whatever stood at `path` is untouched. If the
-    process is killed, the temporary file stays: see `remove_leftovers`.
+    If the block raises, the temporary file is removed and `path` is left as it was. If the process is killed,
+    the temporary file stays: see `remove_leftovers`.
 
     Args:
       path: the final name. Its folder must exist.
 
     Yields:
-      A path in the same folder and with the same suffix. It holds an empty file with the permissions that any
-      new file gets.
+      A path in the same folder and with the same suffix: an empty file with the usual permissions.
 
     Raises:
-      OSError: the file cannot be written. An OSError of the block that names no file gets the name `path`.
+      OSError: the file cannot be written. An OSError from the block that names no file gets `path`.
     """
     path = Path(path)
     file, temporary = _create_beside(path)
@@ -47,22 +46,22 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
             file.close()
             temporary.unlink(missing_ok=True)
             if isinstance(error, OSError) and error.filename in (None, os.fspath(temporary)):
-                error.filename = os.fspath(path)  # that the disk is full is often told without a name
+                error.filename = os.fspath(path)  # for a full disk the system often names none
             raise
 
 
 def remove_leftovers(folder: str | os.PathLike) -> list[Path]:
     """Removes the temporary files that killed processes left in a folder.
 
-    `replacing` holds a lock on its file, which ends with its process, however that dies. Only files whose
-    lock is free are removed, so that any number of processes may write to the folder meanwhile. Where the
-    file system has no locks, nothing is removed.
+    `replacing` holds a lock on its file, and the system frees the lock when the process ends. Only files
+    with a free lock are removed, so other processes may write to the folder at the same time. On a file
+    system without locks nothing is removed.
 
     Args:
-      folder: where `replacing` was used; folders inside it are not looked at.
+      folder: where `replacing` was used; subfolders are not searched.
 
     Returns:
-      What was removed.
+      The removed files.
 
     Raises:
       OSError: the folder cannot be listed.
@@ -70,7 +69,7 @@ def remove_leftovers(folder: str | os.PathLike) -> list[Path]:
     removed = []
     for path in sorted(Path(folder).iterdir()):
         if _LEFTOVER.fullmatch(path.name):
-            with contextlib.suppress(OSError):  # it is in use, or its process has just finished with it
+            with contextlib.suppress(OSError):  # in use, or just renamed by its process
                 with path.open("rb") as file:
                     if fcntl is not None:
                         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,7 +81,7 @@ def remove_leftovers(folder: str | os.PathLike) -> list[Path]:
 
 
 def _create_beside(path: Path) -> tuple[BinaryIO, Path]:
-    """Makes an empty file with a name of its own, and locks it where there are locks."""
+    """Creates an empty file with a unique name, and locks it if the file system has locks."""
     while True:
         name = f".{path.stem[:40]}.{secrets.token_hex(8)}.partial{path.suffix}"
         temporary = path.with_name(name)
@@ -92,8 +91,8 @@ def _create_beside(path: Path) -> tuple[BinaryIO, Path]:
             error.filename = os.fspath(path)
             raise
         if fcntl is not None:
-            with contextlib.suppress(OSError):  # no locks here
+            with contextlib.suppress(OSError):  # no locks on this file system
                 fcntl.flock(file, fcntl.LOCK_EX)
         if fcntl is None or os.fstat(file.fileno()).st_nlink:
             return file, temporary
-        file.close()  # `remove_leftovers` found it before it was locked
+        file.close()  # `remove_leftovers` removed it before it was locked

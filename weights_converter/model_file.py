@@ -1,16 +1,16 @@
-"""Whole files: a checkpoint of any known format in, a file of our own format or PyTorch's out.
+"""Reads checkpoint files of any known format, and writes our own format or PyTorch's.
 
-Our format is safetensors with our names and layouts. Its metadata, all strings, say what the tensors cannot:
+Our format is safetensors with our names and layouts. Its metadata, all strings, hold what the tensors cannot:
 
   format                "fcn_jax"
-  spec                  JSON of the network's `ModelSpec`; files from before it have `model` and `num_classes`
+  spec                  JSON of the network's `ModelSpec`; older files have `model` and `num_classes`
   categories            JSON list of class names, if known
-  palette               JSON list of colours [r, g, b] by class, if the data had colours of their own
-  transforms            JSON of the preset that images go through, if known
+  palette               JSON list of colours [r, g, b] by class, if the dataset has its own
+  transforms            JSON of the transforms preset, if known
   preset                "caffe" or "torchvision", the images that the weights expect, if known
-  source, source_sha256 name and digest of the file it was made from, if any
-  num_batches_tracked   JSON of PyTorch's batch-norm counters, so that an export gives back every tensor
-  sha256                digest of the file, written by the writer and verified by the reader
+  source, source_sha256 name and digest of the converted file, if any
+  num_batches_tracked   JSON of PyTorch's batch-norm counters, which an export restores
+  sha256                digest of the file; the reader verifies it
 """
 
 import hashlib
@@ -35,13 +35,14 @@ TORCH_SUFFIXES = (".pth", ".pt")
 
 
 def read_weights(source: Source, *, strict: bool = True, preset: str | None = None) -> Conversion:
-    """Reads a checkpoint file, or takes a state_dict in memory, into the names and layouts of fcn_jax.
+    """Reads a checkpoint file or a state_dict in memory; converts to the names and layouts of fcn_jax.
 
     Args:
-      source: what `load_model_file` or `to_ours` takes, and the rest as there.
+      source: a file for `load_model_file`, or tensors for `to_ours`.
+      strict, preset: as in `to_ours`.
 
     Raises:
-      CheckpointError: the file cannot be read, or the tensors are of no known architecture.
+      CheckpointError: the file cannot be read, or the tensors belong to no known network.
     """
     if isinstance(source, Mapping):
         return to_ours(source, strict=strict, preset=preset)
@@ -49,16 +50,15 @@ def read_weights(source: Source, *, strict: bool = True, preset: str | None = No
 
 
 def load_model_file(path: str | os.PathLike, *, strict: bool = True, preset: str | None = None) -> Conversion:
-    """Reads a checkpoint of any known format into the names and layouts of fcn_jax.
+    """Reads a checkpoint of any known format; converts to the names and layouts of fcn_jax.
 
     Args:
       path: a `.pth` / `.pt` of either PyTorch container, safetensors with PyTorch's names or ours, or a
         `.caffemodel`.
-      strict: missing and unexpected tensors are an error.
-      preset: the images that the weights expect, where the file does not tell, as in `to_ours`.
+      strict, preset: as in `to_ours`.
 
     Raises:
-      CheckpointError: the file cannot be read, or its tensors are of no known network.
+      CheckpointError: the file cannot be read, or its tensors belong to no known network.
     """
     tensors, metadata = read_with_metadata(path)
     try:
@@ -78,9 +78,9 @@ def save_model_file(
 
     Args:
       path: ends in `.safetensors`, `.pth` or `.pt`.
-      params: {path: array}, all of the network.
-      spec: of the network.
-      metadata: goes into a safetensors file; its `num_batches_tracked` gives the counters of a `.pth`.
+      params: {path: array}, every array of the network.
+      spec: the network.
+      metadata: for a safetensors file; a `.pth` takes its counters from `num_batches_tracked`.
 
     Raises:
       CheckpointError: an unknown suffix, tensors of another network, or a file that cannot be written.
@@ -96,15 +96,15 @@ def save_model_file(
 def save_conversion(
     conversion: Conversion, path: str | os.PathLike, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Writes what was read from a checkpoint file, with what that file said of itself.
+    """Writes a conversion, with the metadata that its file had.
 
     Args:
-      conversion: what `load_model_file` gave.
+      conversion: from `load_model_file`.
       path: ends in `.safetensors`, `.pth` or `.pt`; it appears whole or not at all.
       metadata: more entries for a safetensors file, such as `categories`.
 
     Raises:
-      CheckpointError: the file cannot be written, or it is the one that was read.
+      CheckpointError: the file cannot be written, or source and target are the same file.
     """
     check_suffix(path)
     source = conversion.path
@@ -129,20 +129,20 @@ def convert_file(
     model_name: str | None = None,
     preset: str | None = None,
 ) -> Conversion:
-    """Converts a checkpoint file: to safetensors of our own, or back to PyTorch.
+    """Converts a checkpoint file to our own safetensors, or back to PyTorch.
 
     Args:
       source: any file that `load_model_file` reads.
       target: a `.safetensors`, `.pth` or `.pt` file; it appears whole or not at all.
-      model_name: the network, where the source does not tell it: "fcn8s_atonce_vgg16" for the PyTorch port's
-        file.
-      preset: the images that the weights expect, likewise, as in `to_ours`.
+      model_name: the network, where the source does not say which: "fcn8s_atonce_vgg16" for the PyTorch
+        port's file.
+      preset: as in `to_ours`.
 
     Returns:
-      What was converted, with its account.
+      The conversion, including the tensors that were dropped.
 
     Raises:
-      CheckpointError: the source cannot be read, the target cannot be written, or they are one file.
+      CheckpointError: the source cannot be read, the target cannot be written, or they are the same file.
     """
     check_suffix(target)
     conversion = load_model_file(source, preset=preset).of(model_name)
@@ -172,7 +172,7 @@ def _counters(metadata: Mapping[str, str]) -> dict[str, int] | None:
 
 
 def check_suffix(path: str | os.PathLike) -> str:
-    """Gives the suffix of a file to write; raises CheckpointError if it is not one that can be written."""
+    """Returns the suffix of a file to write; raises CheckpointError if no writer has this suffix."""
     suffix = Path(path).suffix
     if suffix not in (SAFETENSORS_SUFFIX, *TORCH_SUFFIXES):
         known = ", ".join([SAFETENSORS_SUFFIX, *TORCH_SUFFIXES])

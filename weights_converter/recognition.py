@@ -1,4 +1,4 @@
-"""Which network tensors are of: asked once, where a file of another program comes in."""
+"""Recognizes the network that a checkpoint belongs to: needed only for files from other programs."""
 
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
@@ -7,23 +7,22 @@ from weights_converter.errors import CheckpointError
 from weights_converter.spec import ModelSpec
 from weights_converter.tables import FAMILIES
 from weights_converter.tables.family import Family
-from weights_converter.tables.layer import OURS
 
 
 class Shaped(Protocol):
-    """An array, or anything that stands for one: a jax.ShapeDtypeStruct."""
+    """An array, or a description of one, such as jax.ShapeDtypeStruct."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
 
 
 class Recognized(NamedTuple):
-    """What tensors are.
+    """The network that tensors belong to.
 
     Attributes:
-      family: has the table for them.
-      spec: the network that they are of.
-      side: SOURCE or OURS: where their names are from.
+      family: the checkpoint family; it has the table.
+      spec: the network.
+      side: SOURCE or OURS: whose names the tensors have.
     """
 
     family: Family
@@ -32,31 +31,32 @@ class Recognized(NamedTuple):
 
 
 def recognize(tensors: Mapping[str, Shaped]) -> Recognized:
-    """Tells which network tensors are of, and on which side, from their names and shapes.
+    """Infers the network, and whose names the tensors have, from names and shapes.
 
     Raises:
-      CheckpointError: no table knows them, or one does and says why they are not read.
+      CheckpointError: no family knows the tensors, or one knows them and says why it cannot read them.
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     for family in FAMILIES:
         found = family.recognize(shapes)
         if found is not None:
             return Recognized(family, *found)
+    expected = "; ".join(family.description for family in FAMILIES)
     names = ", ".join(list(tensors)[:8]) or "none at all"
     raise CheckpointError(
-        "the tensors are of no architecture known here; expected "
-        f"{'; '.join(family.known for family in FAMILIES)}; got {len(tensors)} tensors, the first: {names}"
+        f"the tensors belong to no architecture known here; expected {expected}; got {len(tensors)} tensors, "
+        f"the first: {names}"
     )
 
 
-def known(spec: ModelSpec) -> Recognized:
-    """Finds the table for arrays in our names, by their spec.
+def family_of(spec: ModelSpec) -> Family:
+    """Finds the checkpoint family of a network by its name.
 
     Raises:
-      CheckpointError: there is none for a network of this name.
+      CheckpointError: no family has a network with this name.
     """
     for family in FAMILIES:
         if spec.name in family.models:
-            return Recognized(family, spec, OURS)
+            return family
     names = dict.fromkeys(name for family in FAMILIES for name in family.models)
-    raise CheckpointError(expected=f"a network of {', '.join(names)}", got=spec.name)
+    raise CheckpointError(expected=f"one of the networks {', '.join(names)}", got=spec.name)

@@ -1,4 +1,4 @@
-"""What a network is, in a few words that a file can carry."""
+"""The description of a network that models and files carry."""
 
 import dataclasses
 import json
@@ -9,7 +9,7 @@ from weights_converter.errors import SettingError
 
 LearnUpsampling = Literal["none", "intermediate"]
 CLASSIFIERS = ("resnet50", "resnet101", "vgg16", "caffenet")
-"""ImageNet classifiers that backbones come from."""
+"""The ImageNet classifiers that serve as backbones."""
 PUBLISHED_WIDTHS = {
     "vgg16": ((64, 128, 256, 512, 512), 4096),
     "caffenet": ((96, 256, 384, 384, 256), 4096),
@@ -19,20 +19,20 @@ PUBLISHED_WIDTHS = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """What a network is: enough to build it, and nothing of its weights. Carried by models and by files.
+    """All that is needed to build a network, without its weights. Models and files carry it.
 
     Attributes:
       name: the builder's name, as `fcn_jax.get_model` takes it; or one of `CLASSIFIERS`.
-      num_classes: classes of the segmentation; 0 for a classifier: nothing here needs its own.
+      num_classes: classes of the segmentation; 0 for a classifier, whose last layer is not used.
       aux_loss: whether there is an auxiliary head.
-      features: widths of the five blocks of one of the paper's trunks; None for networks of one width only.
-      fc_features: width of fc6 and fc7, likewise.
-      learn_upsampling: for the paper's networks: which upsamplings are parameters, rather than fixed. Files
-        of other programs do not tell; they are read as "none".
+      features: for the paper's networks: widths of the trunk's five blocks. None for all others.
+      fc_features: for the paper's networks: width of fc6 and fc7. None for all others.
+      learn_upsampling: for the paper's networks: which upsamplings are parameters rather than constants.
+        Files from other programs do not say; they are read as "none".
       in_channels: channels of the images.
 
     Raises:
-      SettingError: a value of another kind, or out of its range.
+      SettingError: a value has another type, or is out of range.
     """
 
     name: str
@@ -70,22 +70,22 @@ class ModelSpec:
 
     @property
     def is_classifier(self) -> bool:
-        """Whether it is an ImageNet classifier, rather than a network that segments."""
+        """Whether this is an ImageNet classifier rather than a segmentation network."""
         return self.name in CLASSIFIERS
 
     def __str__(self) -> str:
-        """Says it in words: "fcn_resnet50 (21 classes, with aux_classifier)"."""
+        """Describes the network in words: "fcn_resnet50 (21 classes, with aux_classifier)"."""
         facts = ["an ImageNet classifier" if self.is_classifier else f"{self.num_classes} classes"]
         if self.features is None and not self.is_classifier:
             facts.append(f"{'with' if self.aux_loss else 'without'} aux_classifier")
         if self.features is not None and (self.features, self.fc_features) not in PUBLISHED_WIDTHS.values():
             facts.append(f"widths {', '.join(map(str, (*self.features, self.fc_features)))}")
         if self.in_channels != 3:
-            facts.append(f"{self.in_channels} channels in")
+            facts.append(f"{self.in_channels} input channels")
         return f"{self.name} ({', '.join(facts)})"
 
     def to_json(self) -> str:
-        """Gives the spec as one line of JSON; fields that have their default are left out."""
+        """Returns the spec as one line of JSON, without fields that have their default."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         return json.dumps({name: value for name, value in fields.items() if value != defaults[name]})
@@ -95,7 +95,7 @@ class ModelSpec:
         """Reads what `to_json` wrote.
 
         Raises:
-          SettingError: it is something else, or has a field that this version does not know.
+          SettingError: the text is not such JSON, or has a field that this version does not know.
         """
         try:
             fields = json.loads(text)

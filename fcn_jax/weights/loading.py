@@ -21,7 +21,7 @@ from fcn_jax.models.arrays import named_variables
 from fcn_jax.models.model import SegmentationModel
 from fcn_jax.transforms import Preset
 from weights_converter import Account, Conversion, ModelSpec, Source, read_weights, save_model_file
-from weights_converter.account import settle
+from weights_converter.account import match_arrays
 
 AUX = ("aux_classifier.",)
 
@@ -97,14 +97,14 @@ def fill(
         dropped |= _beginning(arrays, beginnings, why)
         fresh |= _beginning(variables, beginnings, why)
     wanted = {name: variable.shape for name, variable in variables.items() if name not in fresh}
-    came = {name: array for name, array in arrays.items() if name not in dropped}
+    used = {name: array for name, array in arrays.items() if name not in dropped}
     try:
-        account = settle(wanted, came, "the model", strict=strict)
+        account = match_arrays(wanted, used, "the model", strict=strict)
         meta = _meta_after(model, conversion, with_classes=head == "require")
     except CheckpointError as error:
         raise error.about(conversion.path) from None
 
-    assign({name: variables[name] for name in account.loaded}, came)
+    assign({name: variables[name] for name in account.loaded}, used)
     if starts and head == "require":
         model.start_new_layers()
     model.meta = meta

@@ -205,7 +205,7 @@ def test_tensors_of_another_network(cli, folder):
     status, _, err = cli("convert", "other.pth", "a.safetensors")
     assert status == 1
     assert err.startswith(
-        "fcn-jax: error: other.pth: the tensors are of no architecture known here; expected "
+        "fcn-jax: error: other.pth: the tensors belong to no architecture known here; expected "
     )
     assert "conv.weight" in err
 

@@ -205,7 +205,7 @@ LOOKS = "looks like a Caffe model, but "
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        ([layer("a"), layer("b")], "none of its layers has blobs: it holds no weights"),
+        ([layer("a"), layer("b")], "none of its layers has blobs, so it holds no weights"),
         ([layer("a", [blob()]), layer("a", [blob()])], "it has two layers named 'a'"),
         ([layer("a-b", [blob()]), layer("a_b", [blob()])], "it has two layers named 'a_b'"),
         ([layer("a", [blob()]), layer_v1("b", [blob()])], "it lists its layers in two forms"),
@@ -215,7 +215,7 @@ LOOKS = "looks like a Caffe model, but "
         ),
         ([layer("", [blob()])], "a layer with blobs has a name of 0 bytes"),
         ([layer("a" * 1001, [blob()])], "a layer with blobs has a name of 1001 bytes"),
-        ([chunk(100, chunk(1, b"\xff") + chunk(7, blob()))], "a layer's name is no text"),
+        ([chunk(100, chunk(1, b"\xff") + chunk(7, blob()))], "a layer's name is not text"),
         ([layer("a", [b""])], r"its blob 'a.weight' has the shape \(\) and 0 values"),
         ([layer("a", [shape([2, 3])])], r"has the shape \(2, 3\) and 0 values"),
         ([layer("a", [shape([0])])], r"has the shape \(0\) and 0 values"),
@@ -234,11 +234,11 @@ LOOKS = "looks like a Caffe model, but "
         ),
         ([layer("a", [shape([1] * 33) + packed(5, np.ones(1))])], "has more than 32 axes"),
         ([layer("a", [shape([1] * 33, False) + packed(5, np.ones(1))])], "has more than 32 axes"),
-        ([layer("a", [shape([1]) + chunk(5, b"12345")])], "has 5 bytes of numbers of 4 bytes"),
-        ([layer("a", [shape([1]) + chunk(8, b"1234")])], "has 4 bytes of numbers of 8 bytes"),
-        ([layer("a", [blob() + b"\x00"])], "the key 0 at byte .* of a message is none"),
-        ([layer("a", [blob() + b"\x0f"])], "the key 15 at byte .* of a message is none"),
-        ([layer("a", [blob() + varint(2**33)])], "the key 8589934592 at byte .* of a message is none"),
+        ([layer("a", [shape([1]) + chunk(5, b"12345")])], "has 5 bytes, not a multiple of 4"),
+        ([layer("a", [shape([1]) + chunk(8, b"1234")])], "has 4 bytes, not a multiple of 8"),
+        ([layer("a", [blob() + b"\x00"])], "the key 0 at byte .* of a message is invalid"),
+        ([layer("a", [blob() + b"\x0f"])], "the key 15 at byte .* of a message is invalid"),
+        ([layer("a", [blob() + varint(2**33)])], "the key 8589934592 at byte .* of a message is invalid"),
         ([layer("a", [blob() + b"\x08" + b"\x80" * 10 + b"\x01"])], "a number has more than 64 bits"),
         ([layer("a", [blob() + b"\x08" + b"\xff" * 9 + b"\x02"])], "a number has more than 64 bits"),
         ([layer("a", [blob() + b"\x08\x80"])], "a message ends at byte .* inside a number"),
@@ -279,10 +279,10 @@ def test_a_huge_length_takes_no_memory(tmp_path):
     [
         (b"name: 'FCN'\nlayer {\n", "is the definition of a Caffe net"),
         (b"\nlayers {\n name: 'a'", "is the definition of a Caffe net"),
-        (net(), "is no checkpoint in a form this package knows"),
-        (BLOBS["packed"](np.ones(3)), "is no checkpoint in a form this package knows"),  # a mean image
-        (number(1, 8) + chunk(2, "pytorch") + chunk(7, b"graph"), "is no checkpoint"),  # as ONNX begins
-        (number(1, 100) + chunk(2, "snapshot.caffemodel"), "is no checkpoint"),  # a .solverstate
+        (net(), "is not a checkpoint of a known format"),
+        (BLOBS["packed"](np.ones(3)), "is not a checkpoint of a known format"),  # a mean image
+        (number(1, 8) + chunk(2, "pytorch") + chunk(7, b"graph"), "is not a checkpoint"),  # as ONNX begins
+        (number(1, 100) + chunk(2, "snapshot.caffemodel"), "is not a checkpoint"),  # a .solverstate
     ],
 )
 def test_what_is_no_model(data, message, tmp_path):

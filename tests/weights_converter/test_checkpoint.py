@@ -44,17 +44,17 @@ def numpy_file(save, value):
             b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n",
             "is a Git LFS pointer.*git lfs pull",
         ),
-        (tar_of_2017(), "is a tar archive; if it is torch.save's form of 2017"),
+        (tar_of_2017(), "is a tar archive; if it is torch.save's format of 2017"),
         (gzip.compress(b"weights"), "is compressed with gzip; unpack it first"),
         (b"\x89HDF\r\n\x1a\n" + bytes(64), "is an HDF5 file"),
         (numpy_file(np.save, np.zeros(3)), "is a NumPy array"),
         (numpy_file(np.savez, np.zeros(3)), "is a NumPy archive"),
-        (pickle.dumps({"w": 1}), "is a pickle, but not one of torch.save"),
-        (MAGIC[:8], "is a pickle, but not one of torch.save, or the beginning of a damaged one"),
-        (b"PK\x05\x06" + bytes(18), "is an empty or divided zip archive"),
+        (pickle.dumps({"w": 1}), "is a pickle, but not from torch.save"),
+        (MAGIC[:8], "is a pickle, but not from torch.save, or it is damaged"),
+        (b"PK\x05\x06" + bytes(18), "is an empty zip archive or one part"),
         (b"PK\x03\x04" + bytes(60), "its zip directory cannot be read"),
-        (b"weights", "is no checkpoint in a form this package knows. Accepted are files of torch.save"),
-        (b"\x00" * 100, "is no checkpoint in a form this package knows"),
+        (b"weights", "is not a checkpoint of a known format. Accepted are files of torch.save"),
+        (b"\x00" * 100, "is not a checkpoint of a known format"),
     ],
 )
 def test_named_for_what_it_is(data, message, tmp_path):
@@ -70,7 +70,7 @@ def test_torchscript(tmp_path):
 
 def test_a_zip_of_something_else(tmp_path):
     path = zip_file(tmp_path / "model.pt", {"holiday/photo.jpg": b"jpeg"})
-    assert reason(path) == "is a zip archive, but not one of torch.save: it has no data.pkl"
+    assert reason(path) == "is a zip archive, but not from torch.save: it has no data.pkl"
 
 
 def test_missing(tmp_path):

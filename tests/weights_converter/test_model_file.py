@@ -95,7 +95,7 @@ def test_an_older_file_of_a_backbone(tmp_path):
 
 def test_an_older_file_that_says_something_else(tmp_path):
     path = older(tmp_path / "old.safetensors", NAME, {"model": "fcn8s_atonce_vgg16", "num_classes": "5"})
-    message = f"its metadata say that it holds fcn8s_atonce_vgg16, and its tensors are those of {NAME}"
+    message = f"its metadata say fcn8s_atonce_vgg16, but its tensors are those of {NAME}"
     with pytest.raises(CheckpointError, match=rf"old\.safetensors: {message}"):
         load_model_file(path)
 
@@ -108,7 +108,7 @@ def test_an_older_file_that_says_something_else(tmp_path):
             r"not those of fcn8s_vgg16 \(.*\), as its metadata say:",
         ),
         (SPEC.to_json().replace("5", "6"), r"score_fr.bias: expected float \(6,\), got float64 \(5,\)"),
-        (SPEC.to_json().replace(NAME, "mynet"), "expected a network of .*, got mynet"),
+        (SPEC.to_json().replace(NAME, "mynet"), "expected one of the networks .*, got mynet"),
         ('{"name": "fcn32s_vgg16"}', "num_classes: expected a number of at least 1, got 0"),
         (
             '{"name": "fcn32s_vgg16", "num_classes": 5, "depth": 3}',

@@ -281,7 +281,7 @@ def test_features_only(name):
 def test_other_networks_of_torchvision():
     ones = np.ones((4, 4, 3, 3), np.float32)
     alexnet = {f"features.{n}.weight": ones for n in (0, 3, 6, 8, 10)} | {"classifier.1.weight": ones}
-    with pytest.raises(CheckpointError, match=r"torchvision's alexnet, another network.* CaffeNet"):
+    with pytest.raises(CheckpointError, match=r"torchvision's alexnet, not the paper's.* CaffeNet"):
         to_ours(alexnet)
     for numbers in (
         (0, 3, 6, 8, 11, 13, 16, 18),
@@ -430,9 +430,9 @@ def test_everything_amiss_is_said_at_once():
 def test_what_tells_classes_and_widths_is_missing(name):
     tensors = port("fcn16s_vgg16")
     del tensors[name]
-    with pytest.raises(CheckpointError, match=f"'{name}', which tells .*, is missing"):
+    with pytest.raises(CheckpointError, match=f"'{name}', which shows .*, is missing"):
         to_ours(tensors)
-    with pytest.raises(CheckpointError, match=f"'{name}', which tells .*, is a scalar"):
+    with pytest.raises(CheckpointError, match=f"'{name}', which shows .*, is a scalar"):
         to_ours(tensors | {name: np.float32(1).reshape(())})
 
 

@@ -246,11 +246,11 @@ def test_what_training_checkpoints_hold_is_inert():
         (b"ctorch._utils\n_rebuild_tensor_v2\n)R.", "_rebuild_tensor_v2 has unexpected arguments"),
         (b"ctorch._utils\n_rebuild_tensor\n(K\x01K\x01K\x01K\x01tR.", "makes a tensor from int"),
         (b"NNb.", "gives a state to NoneType"),
-        (b"NQ.", "a persistent id is no tuple"),
-        (b")Q.", "a persistent id is no tuple"),
-        (b"K\x01\x85Q.", "names no storage"),
-        (text("storage") + b"\x85Q.", "names no storage"),
-        (b"(" + text("storage") + b"NNNNtQ.", "NoneType is no kind of storage"),
+        (b"NQ.", "a persistent id is not a tuple"),
+        (b")Q.", "a persistent id is not a tuple"),
+        (b"K\x01\x85Q.", "does not name a storage"),
+        (text("storage") + b"\x85Q.", "does not name a storage"),
+        (b"(" + text("storage") + b"NNNNtQ.", "NoneType is not a kind of storage"),
         (b"(" + text("storage") + b"ctorch\nFloatStorage\nNNNtQ.", "storage NoneType has NoneType elements"),
         (storage(numel=-1) + b".", "storage '0' has -1 elements"),
         (storage(numel=2**63) + b".", "storage '0' has 9223372036854775808 elements"),
@@ -258,7 +258,7 @@ def test_what_training_checkpoints_hold_is_inert():
         (b"]" + storage("HalfStorage") + b"a" + storage() + b"a.", "describes storage '0' in two ways"),
         (storage(view=b"K\x01") + b".", "unreadable view"),
         (storage(view=b"(" + text("v") + integer(3) + integer(2) + b"t") + b".", "views elements 3 to 5"),
-        (b"K\x01K\x02\x93.", "a name in it is no text"),
+        (b"K\x01K\x02\x93.", "a name in it is not text"),
         (b"cos system", "a line of its pickle does not end"),
         (b"X\xff\xff\xff\xffabc.", "ends in the middle"),
         (b"\x8d\xff\xff\xff\xff\xff\xff\xff\x7fabc.", "ends in the middle"),
@@ -339,7 +339,7 @@ def test_huge_numbers_do_not_reach_a_message():
 
 def test_a_cycle(tmp_path):
     assert reason(torch_zip_file(tmp_path / "f", b"\x80\x02}q\x00" + text("model") + b"h\x00s.")) == (
-        "its state_dict holds 1 entries that are no tensors this package reads: 'model' (dict). Save the "
+        "its state_dict holds 1 entries that cannot be read as tensors: 'model' (dict). Save the "
         'state_dict alone, or under "model" or "state_dict"'
     )
 

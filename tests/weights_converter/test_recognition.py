@@ -1,11 +1,11 @@
-"""Whose tensors these are, by names and shapes."""
+"""Which network tensors belong to, by names and shapes."""
 
 import numpy as np
 import pytest
 
 from weights_converter import CheckpointError, ModelSpec
-from weights_converter.recognition import known, recognize
-from weights_converter.tables.layer import OURS
+from weights_converter.recognition import family_of, recognize
+from weights_converter.tables import paper_families
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from weights_converter.tables.layer import OURS
         ),
         (
             {"backbone.conv1.weight": np.ones(1), "classifier.0.weight": np.ones(1)},
-            r"'classifier\.4\.bias', which tells the number of classes, is missing",
+            r"'classifier\.4\.bias', which shows the number of classes, is missing",
         ),
         (
             {
@@ -30,15 +30,13 @@ from weights_converter.tables.layer import OURS
         ),
     ],
 )
-def test_what_is_of_no_known_architecture_is_refused(tensors, message):
+def test_an_unknown_architecture_is_refused(tensors, message):
     with pytest.raises(CheckpointError, match=message):
         recognize(tensors)
 
 
-def test_a_spec_finds_its_table():
+def test_a_spec_finds_its_family():
     spec = ModelSpec(name="fcn8s_vgg16", num_classes=3)
-    family, found, side = known(spec)
-    assert (found, side) == (spec, OURS)
-    assert "fcn8s_vgg16" in family.models
-    with pytest.raises(CheckpointError, match=r"expected a network of fcn_resnet50, .*, got mynet"):
-        known(ModelSpec(name="mynet", num_classes=3))
+    assert family_of(spec) is paper_families.FCNS
+    with pytest.raises(CheckpointError, match=r"expected one of the networks fcn_resnet50, .*, got mynet"):
+        family_of(ModelSpec(name="mynet", num_classes=3))

@@ -106,7 +106,7 @@ def test_flipped_weights(tmp_path):
     data = bytearray((tmp_path / "f").read_bytes())
     data[-1] ^= 1
     (tmp_path / "f").write_bytes(data)
-    assert reason(tmp_path / "f") == "it is damaged: its contents do not match its sha256; fetch it again"
+    assert reason(tmp_path / "f") == "it is damaged: its contents do not match its sha256; download it again"
 
 
 @pytest.mark.parametrize("digest", ["", "a", "0" * 64])

@@ -44,7 +44,7 @@ def test_json_says_only_what_is_not_usual():
             "21 classes",
         ),
         (ModelSpec(name="vgg16", **NARROW), "an ImageNet classifier, widths 2, 3, 4, 5, 6, 8"),
-        (ModelSpec(name="resnet50", in_channels=4), "an ImageNet classifier, 4 channels in"),
+        (ModelSpec(name="resnet50", in_channels=4), "an ImageNet classifier, 4 input channels"),
     ],
 )
 def test_words(spec, words):

@@ -84,9 +84,9 @@ def test_a_tensor_called_model(tmp_path):
         (NAMESPACE, "the file holds a argparse.Namespace, not a state_dict"),
         (
             b"}K\x01" + tensor(storage()) + b"s",
-            "the file holds a dict with keys that are no names, such as 1",
+            "the file holds a dict with keys that are not names, such as 1",
         ),
-        (named(state_dict=b"}K\x01Ns"), '"state_dict" holds a dict with keys that are no names, such as 1'),
+        (named(state_dict=b"}K\x01Ns"), '"state_dict" holds a dict with keys that are not names, such as 1'),
         (b"}(" + (text("w") + tensor(storage())) * 2 + b"u", "the file holds the name 'w' twice"),
         (b"}(" + (text("model") + weights("0")) * 2 + b"u", "the file holds the name 'model' twice"),
     ],
@@ -98,7 +98,7 @@ def test_not_found(value, message, tmp_path):
 def test_all_other_entries_are_named(tmp_path):
     value = named(w=tensor(storage()), epoch=b"K\x03", args=NAMESPACE, best=SCALAR, net=weights("1"))
     assert reason(checkpoint(tmp_path, value)) == (
-        "its state_dict holds 4 entries that are no tensors this package reads: 'epoch' (int), 'args' "
+        "its state_dict holds 4 entries that cannot be read as tensors: 'epoch' (int), 'args' "
         "(argparse.Namespace), 'best' (numpy.core.multiarray.scalar), 'net' (dict). Save the state_dict "
         'alone, or under "model" or "state_dict"'
     )

@@ -79,7 +79,7 @@ def test_cut_short_says_so(good):
     size = good.stat().st_size
     assert (
         reason(good)
-        == f"it is cut short: storage '0' ends at byte {size + 1}, the file at {size}; fetch it again"
+        == f"it is cut short: storage '0' ends at byte {size + 1}, the file at {size}; download it again"
     )
 
 
@@ -104,7 +104,7 @@ def test_a_huge_storage(tmp_path):
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        (b"]", "its list of 0 storages is another than the 1 that its pickle uses"),
+        (b"]", "its list of 0 storages does not match the 1 that its pickle uses"),
         (b"](" + text("0") + text("0") + b"e", "its list of 2 storages"),
         (b"](" + text("0") + text("1") + b"e", "its list of 2 storages"),
         (b"]" + text("1") + b"a", "its list of 1 storages"),
@@ -121,10 +121,10 @@ def test_key_lists(keys, message, tmp_path):
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        (MAGIC + b"\x80\x02M\xe8\x03." + SYS_INFO, "is of torch.save's protocol 1000; only 1001 is known"),
+        (MAGIC + b"\x80\x02M\xe8\x03." + SYS_INFO, "has torch.save's protocol 1000; only 1001 is known"),
         (
             b"\x80\x02N." + MAGIC + SYS_INFO,
-            "is a pickle, but not one of torch.save: its magic number is missing",
+            "is a pickle, but not from torch.save: its magic number is missing",
         ),
         (MAGIC + PROTOCOL + b"\x80\x02N.", "its header is damaged"),
         (MAGIC + PROTOCOL + b"cos\nsystem\n.", "its pickle names 'os.system'"),

@@ -57,7 +57,7 @@ def test_a_name_twice(good):
 
 def test_two_folders(good, tmp_path):
     assert reason(zip_file(tmp_path / "bad", records_of(good) | {"other/x": b""})).startswith(
-        "is a zip archive of 2"
+        "is a zip archive with 2"
     )
 
 
@@ -114,7 +114,7 @@ def test_flipped_weights(good):
     data = bytearray(good.read_bytes())
     data[data.index(small_tensors()["conv.weight"].tobytes()) + 3] ^= 0x80  # a sign
     good.write_bytes(data)
-    assert reason(good) == "its record 'archive/data/0' is damaged (CRC-32 does not match); fetch it again"
+    assert reason(good) == "its record 'archive/data/0' is damaged (CRC-32 does not match); download it again"
 
 
 def test_a_bomb(tmp_path):
@@ -168,4 +168,4 @@ def test_one_checksum_makes_zeros_count(good):
         at = data.index(b"archive/data/0", data.index(signature)) - (30 if offset == 14 else 46) + offset
         data[at : at + 4] = bytes(4)
     good.write_bytes(data)
-    assert reason(good) == "its record 'archive/data/0' is damaged (CRC-32 does not match); fetch it again"
+    assert reason(good) == "its record 'archive/data/0' is damaged (CRC-32 does not match); download it again"

@@ -1,4 +1,4 @@
-"""Readers, one for each file format; what they read is never executed."""
+"""Readers, one for each file format. They execute nothing in a file."""
 
 from weights_converter.readers.caffemodel import read_caffemodel
 from weights_converter.readers.checkpoint import read_checkpoint, read_with_metadata

@@ -1,14 +1,14 @@
-"""Caffe's `.caffemodel`: one protobuf message, NetParameter, read without Caffe and without protobuf.
+"""Reads Caffe's `.caffemodel`, one protobuf message (NetParameter), without Caffe and without protobuf.
 
-    NetParameter      100 layer, or 2 layers in files of before 2015
+    NetParameter      100 layer, or 2 layers in files from before 2015
     layer (100)       1 name    7 blobs
-    layers (2)        4 name    6 blobs    1 a layer of 2013 in place of both: 1 name, 50 blobs
-    blob              5 data    8 double_data    7 shape (1 dim)    1, 2, 3, 4 the four axes of before 2015
+    layers (2)        4 name    6 blobs    1 a layer of 2013 instead of both: 1 name, 50 blobs
+    blob              5 data    8 double_data    7 shape (1 dim)    1, 2, 3, 4 the four axes before 2015
 
-All else (the net's definition, gradients) is passed over. The form has no checksum: damage to names, lengths
-and shapes is found here or by the table that the tensors go through, damage to the weights is not.
+All else (the net's definition, gradients) is skipped. The format has no checksum: damage to names, lengths
+and shapes is found here or later by the table, damage to the weights is not.
 
-Source: `caffe.proto` of BVLC/caffe, and `Blob::FromProto` for what counts when a blob says it twice.
+Source: `caffe.proto` of BVLC/caffe, and `Blob::FromProto` for blobs with two shapes or two kinds of data.
 """
 
 import math
@@ -35,7 +35,7 @@ from weights_converter.readers.protobuf_wire import (
 
 
 class Form(NamedTuple):
-    """The numbers of a layer's fields, in one of Caffe's three forms of a layer."""
+    """The field numbers in one of Caffe's three forms of a layer."""
 
     name: int
     blobs: int
@@ -46,9 +46,17 @@ LAYER_V0 = Form(name=1, blobs=50)
 LAYERS = {100: Form(name=1, blobs=7), 2: Form(name=4, blobs=6, nested=1)}
 DATA, SHAPE, DOUBLE_DATA, DIM = 5, 7, 8, 1
 LEGACY_AXES = (1, 2, 3, 4)  # num, channels, height, width
-NET_FIELDS = {1: LENGTH, 3: LENGTH, 4: None, 5: VARINT, 6: LENGTH, 7: VARINT, 8: LENGTH}  # besides the layers
+NET_FIELDS = {
+    1: LENGTH,
+    3: LENGTH,
+    4: None,
+    5: VARINT,
+    6: LENGTH,
+    7: VARINT,
+    8: LENGTH,
+}  # not layers
 
-LEAVES = ("weight", "bias")  # the names of a layer's blobs; those of a further one are "2", "3", ...
+LEAVES = ("weight", "bias")  # the names of a layer's blobs; further blobs are "2", "3", ...
 MAX_BYTES = 2**31 - 1  # protobuf's own limit, and Caffe's
 MAX_AXES = 32  # Caffe's kMaxBlobAxes
 MAX_NAME = 1000  # bytes
@@ -58,9 +66,9 @@ def read_caffemodel(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Reads the blobs of a Caffe model.
 
     Returns:
-      Read-only arrays by name, "conv1_1.weight" and "conv1_1.bias", in the file's order, over the map of the
-      file and often unaligned. Shapes are the file's: before 2015 every blob had four axes, a bias
-      (1, 1, 1, N). Hyphens in names, as in "score-pool4" of early files, have become underscores.
+      Read-only arrays by name, such as "conv1_1.weight" and "conv1_1.bias", in the file's order: views of the
+      mapped file, often unaligned. Shapes are the file's: before 2015 every blob had four axes, a bias
+      (1, 1, 1, N). Hyphens in names ("score-pool4" in early files) become underscores.
 
     Raises:
       CheckpointError: the file cannot be read, is damaged, or holds no blobs.
@@ -69,14 +77,14 @@ def read_caffemodel(path: str | os.PathLike) -> dict[str, np.ndarray]:
     with naming(path):
         try:
             if len(mapped) > MAX_BYTES:
-                raise CheckpointError(f"it has {len(mapped)} bytes, more than such a file can have")
+                raise CheckpointError(f"it has {len(mapped)} bytes, more than protobuf allows")
             return _tensors(Wire(), mapped)
         except CheckpointError as error:
             raise CheckpointError(f"looks like a Caffe model, but {error.reason}") from error
 
 
 def begins_like_caffemodel(data: memoryview) -> bool:
-    """Tells whether bytes begin like a NetParameter, which has no magic number: a layer must come soon."""
+    """Whether bytes begin like a NetParameter. It has no magic number, but a layer comes soon."""
     at = 0
     try:
         for _ in range(100):
@@ -121,14 +129,14 @@ def _tensors(wire: Wire, net: memoryview) -> dict[str, np.ndarray]:
                 raise CheckpointError(f"it has two layers named {shown(layer)}")
             tensors[name] = _array(wire, blob, name)
     if len(forms) > 1:
-        raise CheckpointError("it lists its layers in two forms, and Caffe would drop those of one")
+        raise CheckpointError("it lists its layers in two forms; Caffe would ignore one of them")
     if not tensors:
-        raise CheckpointError("none of its layers has blobs: it holds no weights")
+        raise CheckpointError("none of its layers has blobs, so it holds no weights")
     return tensors
 
 
 def _layer(wire: Wire, data: memoryview, form: Form) -> tuple[memoryview, list[memoryview]]:
-    """Finds a layer's name and blobs, and does not look into them."""
+    """Finds a layer's name and its unparsed blobs."""
     name, blobs, nested = memoryview(b""), [], []
     for number, wire_type, value in wire.fields(data):
         if wire_type != LENGTH:
@@ -141,7 +149,7 @@ def _layer(wire: Wire, data: memoryview, form: Form) -> tuple[memoryview, list[m
             inner, found = _layer(wire, value, LAYER_V0)
             name, nested = inner or name, nested + found
     if blobs and nested:
-        raise CheckpointError("one of its layers has blobs in two forms, and Caffe would drop those of one")
+        raise CheckpointError("one of its layers has blobs in two forms; Caffe would ignore one of them")
     return name, blobs or nested
 
 
@@ -151,7 +159,7 @@ def _text(name: memoryview) -> str:
     try:
         return bytes(name).decode()
     except UnicodeDecodeError as error:
-        raise CheckpointError("a layer's name is no text") from error
+        raise CheckpointError("a layer's name is not text") from error
 
 
 def _array(wire: Wire, blob: memoryview, name: str) -> np.ndarray:
@@ -196,13 +204,13 @@ def _dims(wire: Wire, shape: memoryview) -> Iterator[int]:
 
 
 def _numbers(value: memoryview | np.ndarray, wire_type: int, name: str) -> np.ndarray:
-    """Floats of either encoding: packed as bytes, or a run of fields, each with its own key."""
+    """Reads floats in either encoding: packed as bytes, or a run of fields, each with its own key."""
     width = WIDTHS[wire_type]
     if isinstance(value, np.ndarray):
         return value.view(f"<f{width}")
     if len(value) % width:
         raise CheckpointError(
-            f"it is damaged: its blob {shown(name)} has {len(value)} bytes of numbers of {width} bytes"
+            f"it is damaged: its blob {shown(name)} has {len(value)} bytes, not a multiple of {width}"
         )
     return np.frombuffer(value, f"<f{width}")
 

@@ -1,4 +1,4 @@
-"""A file as read-only memory, and what is said of files that cannot be read."""
+"""Maps a file into memory, and words the errors for files that cannot be read."""
 
 import contextlib
 import mmap
@@ -12,17 +12,17 @@ from weights_converter.errors import CheckpointError
 def map_file(path: str | os.PathLike) -> mmap.mmap:
     """Maps a whole file read-only.
 
-    Arrays made over the map keep it, and so the file's contents, alive. They show the file as it is on disk:
-    replace a checkpoint by renaming a new one over it (as this package does), never by writing into it.
+    Arrays over the map keep it alive, and show the file as it is on disk. To replace a checkpoint, rename a
+    new file over it (as this package does); never write into it.
 
     Args:
       path: an ordinary file of at least one byte.
 
     Raises:
-      CheckpointError: nothing is there, it is a folder or a device, it is empty or may not be read.
+      CheckpointError: there is no such file, it is a folder or a device, is empty or cannot be read.
     """
     with naming(path):
-        # Asked before opening: to open a named pipe would wait for someone to write into it.
+        # Checked before opening: opening a named pipe waits for a writer.
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
             raise CheckpointError("is a folder; give the checkpoint file inside it")
@@ -36,7 +36,7 @@ def map_file(path: str | os.PathLike) -> mmap.mmap:
 
 @contextlib.contextmanager
 def naming(path: str | os.PathLike) -> Iterator[None]:
-    """Puts the file's name before the reason of whatever error comes out of the block."""
+    """Adds the file's name to any error that the block raises."""
     try:
         yield
     except CheckpointError as error:

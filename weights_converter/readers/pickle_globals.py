@@ -1,6 +1,6 @@
-"""Which names a checkpoint's pickle may mention, and the plain data each of them stands for.
+"""The names that a checkpoint's pickle may use, and the plain data that each stands for.
 
-Nothing here, or anywhere in this package, imports what a file names.
+Nothing in this package imports what a file names.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from weights_converter.readers.storages import DTYPES, STORAGE_DTYPES
 
 DICTS = {"collections.OrderedDict", "collections.defaultdict"}
 
-# What training checkpoints hold beside tensors. Their contents are never needed.
+# Objects beside the tensors of a training checkpoint. Their contents are never needed.
 INERT = {
     "_codecs.encode",
     "argparse.Namespace",
@@ -44,7 +44,7 @@ INERT |= {
     for name in ("Path", "PosixPath", "PurePath", "PurePosixPath", "PureWindowsPath", "WindowsPath")
 }
 
-# Kinds of tensor that are recognised but not read: an error only where the state_dict holds one.
+# Kinds of tensor that are recognized but not read: an error only if the state_dict holds one.
 OTHER_TENSORS = {
     "torch._utils._rebuild_device_tensor_from_cpu_tensor": "a tensor of another device",
     "torch._utils._rebuild_device_tensor_from_numpy": "a tensor of another device",
@@ -60,14 +60,14 @@ OTHER_DTYPES = {
     *("strided", "sparse_coo", "sparse_csr"),
 }
 INERT |= {f"torch.{name}" for name in [*DTYPES, *OTHER_DTYPES]}
-MAX_METADATA = 16  # of one tensor; there are two kinds
+MAX_METADATA = 16  # for one tensor; PyTorch has two kinds
 
 
 def look_up(module: str, name: str) -> Global:
-    """Admits a name from the lists on this page.
+    """Accepts a name from the lists in this module.
 
     Raises:
-      CheckpointError: any other name; the message gives it.
+      CheckpointError: the name is in no list.
     """
     full = f"{module}.{name}"
     if any(full in names for names in (STORAGE_DTYPES, CALLABLE, DICTS, INERT, OTHER_TENSORS)):
@@ -75,7 +75,7 @@ def look_up(module: str, name: str) -> Global:
     if module.startswith(("torch.nn.", "torchvision.")) or module == "torch.nn":
         raise whole_module(full)
     raise CheckpointError(
-        f"its pickle names {shown(full)}, which a file of tensors has no need of; nothing in the file was "
+        f"its pickle names {shown(full)}, which a file of tensors does not need; nothing in the file was "
         "run. Open it where it was made and save `model.state_dict()` alone"
     )
 
@@ -88,10 +88,10 @@ def whole_module(name: str) -> CheckpointError:
 
 
 def call(function: object, arguments: object) -> object:
-    """Gives what a REDUCE or NEWOBJ stands for.
+    """Returns the plain data for a REDUCE or NEWOBJ.
 
     Raises:
-      CheckpointError: this is no admitted name, or its arguments are such as no real file has.
+      CheckpointError: the function is not on the lists, or its arguments are not those of a real file.
     """
     if not isinstance(function, Global) or not isinstance(arguments, tuple):
         raise CheckpointError(f"its pickle is damaged: it calls {kind_of(function)} on {kind_of(arguments)}")
@@ -132,7 +132,7 @@ def _parameter(tensor, requires_grad, hooks, state=None) -> object:
 
 
 def _from_type(function, kind, arguments, state) -> object:
-    if function == Global("torch._tensor._rebuild_from_type_v2"):  # inside itself, and so on without end
+    if function == Global("torch._tensor._rebuild_from_type_v2"):  # else it could nest without end
         raise CheckpointError("its pickle is damaged: a tensor's type is given twice")
     return call(function, arguments)
 
@@ -143,7 +143,7 @@ def _size(*values) -> object:
 
 CALLABLE: dict[str, Callable[..., object]] = {
     "torch.Size": _size,
-    "torch._tensor._rebuild_from_type_v2": _from_type,  # a tensor that was given attributes
+    "torch._tensor._rebuild_from_type_v2": _from_type,  # a tensor with attributes
     "torch._utils._rebuild_parameter": _parameter,
     "torch._utils._rebuild_parameter_with_state": _parameter,
     "torch._utils._rebuild_tensor": _tensor,

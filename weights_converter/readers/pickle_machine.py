@@ -1,8 +1,8 @@
-"""A pickle read as data: `pickletools` splits it into opcodes, a small stack machine puts values together.
+"""Reads a pickle as data: `pickletools` splits it into opcodes, and a small stack machine builds the values.
 
-Nothing in the file is imported, called or executed. Names are compared with `pickle_globals`; objects are
-the plain records of `pickle_values`. Time and memory are bounded by the length of the pickle: shared parts
-stay shared, no value of unknown depth is hashed, compared or printed, and the steps are counted.
+Nothing in the file is imported, called or executed. Names are compared with `pickle_globals`; objects become
+the records of `pickle_values`. The length of the pickle bounds time and memory: shared parts stay shared, no
+value of unknown depth is hashed, compared or printed, and the steps are counted.
 """
 
 import pickletools
@@ -13,7 +13,7 @@ from weights_converter.errors import CheckpointError
 from weights_converter.readers.pickle_globals import call, look_up, whole_module
 from weights_converter.readers.pickle_stream import Stream
 from weights_converter.readers.pickle_values import Global, Inert, Pairs, Storage, kind_of, shown
-from weights_converter.readers.storages import MAX_INT64, STORAGE_DTYPES
+from weights_converter.readers.storages import STORAGE_DTYPES, is_count
 
 # ResNet-101 with optimizer and averaged weights takes some 60 000 opcodes. Four million take seconds.
 MAX_STEPS = 4_000_000
@@ -23,20 +23,20 @@ MAX_KEY_PARTS = 16
 
 
 def load(stream: Stream) -> tuple[object, dict[str, Storage]]:
-    """Reads one pickle, and leaves the stream behind it.
+    """Reads one pickle; the stream then stands after it.
 
     Returns:
-      The value on top when the pickle stops, and every storage it mentioned, by key.
+      The value of the pickle, and every storage that it mentions, by key.
 
     Raises:
-      CheckpointError: the pickle is damaged, too long, or names something a file of tensors has no need of.
+      CheckpointError: the pickle is damaged, too long, or uses names that tensors do not need.
     """
     machine = _Machine()
-    operations = pickletools.genops(cast(IO[bytes], stream))  # which asks for no more than `Stream` has
+    operations = pickletools.genops(cast(IO[bytes], stream))  # it needs only what `Stream` has
     while True:
         try:
             opcode, argument, _ = next(operations)
-        except Exception as error:  # pickletools has no one error for bytes it cannot read
+        except Exception as error:  # pickletools raises many kinds of errors for bytes it cannot read
             raise CheckpointError(f"its pickle is damaged: {str(error)[:120]}") from error
         machine.spend(1)
         if opcode.name == "STOP":
@@ -139,7 +139,7 @@ class _Machine:
         if argument is None:
             module, name = self.take(2)
             if not (isinstance(module, str) and isinstance(name, str)):
-                raise CheckpointError("its pickle is damaged: a name in it is no text")
+                raise CheckpointError("its pickle is damaged: a name in it is not text")
         else:
             module, _, name = argument.partition(" ")
         self.push(look_up(module, name))
@@ -156,7 +156,7 @@ class _Machine:
         self.push(call(function, arguments))
 
     def build(self) -> None:
-        """Drops the state given to an object: `_metadata` of a state_dict, fields of training arguments."""
+        """Drops an object's state, such as a state_dict's `_metadata` or the fields of training arguments."""
         target, _ = self.take(2)
         if not isinstance(target, Pairs | Inert):
             raise CheckpointError(f"its pickle is damaged: it gives a state to {kind_of(target)}")
@@ -165,15 +165,15 @@ class _Machine:
     def persistent_id(self) -> None:
         identity = self.pop()
         if not isinstance(identity, tuple) or not identity:
-            raise CheckpointError("its pickle is damaged: a persistent id is no tuple")
+            raise CheckpointError("its pickle is damaged: a persistent id is not a tuple")
         if identity[0] == "module":
             raise whole_module(kind_of(identity[1]) if len(identity) > 1 else "a module")
         if identity[0] != "storage" or len(identity) not in (5, 6):
-            raise CheckpointError("its pickle is damaged: a persistent id names no storage")
+            raise CheckpointError("its pickle is damaged: a persistent id does not name a storage")
         self.push(self._storage(*identity[1:]))
 
     def _ordered_dict(self, items: object) -> Pairs:
-        """Makes pairs of what Python 2 wrote: OrderedDict([[key, value], ...])."""
+        """Makes pairs from Python 2's form, OrderedDict([[key, value], ...])."""
         if not isinstance(items, list | tuple):
             raise CheckpointError("its pickle is damaged: collections.OrderedDict has unexpected arguments")
         self.spend(len(items))
@@ -184,9 +184,9 @@ class _Machine:
     def _storage(self, kind, key, location, numel, view=None) -> Storage:
         name = kind.name if isinstance(kind, Global) else ""
         if name not in STORAGE_DTYPES:
-            raise CheckpointError(f"its pickle is damaged: {kind_of(kind)} is no kind of storage")
+            raise CheckpointError(f"its pickle is damaged: {kind_of(kind)} is not a kind of storage")
         dtype = STORAGE_DTYPES[name]
-        if not isinstance(key, str) or not _is_count(numel):
+        if not isinstance(key, str) or not is_count(numel):
             raise CheckpointError(f"its pickle is damaged: storage {shown(key)} has {shown(numel)} elements")
         whole = Storage(key, dtype, numel)
         first = self.storages.setdefault(key, whole)
@@ -194,7 +194,7 @@ class _Machine:
             raise CheckpointError(f"its pickle is damaged: it describes storage {shown(key)} in two ways")
         if view is None:
             return whole
-        if not (isinstance(view, tuple) and len(view) == 3 and _is_count(view[1]) and _is_count(view[2])):
+        if not (isinstance(view, tuple) and len(view) == 3 and is_count(view[1]) and is_count(view[2])):
             raise CheckpointError(f"its pickle is damaged: storage {shown(key)} has an unreadable view")
         _, offset, length = view
         if offset + length > numel:
@@ -205,12 +205,8 @@ class _Machine:
         return Storage(key, dtype, numel, view=(offset, length))
 
 
-def _is_count(value: object) -> bool:
-    return type(value) is int and 0 <= value <= MAX_INT64
-
-
 def _paired(items: list) -> list[tuple]:
-    """Makes pairs of [key, value, key, value]; keys must be such as a dict can have."""
+    """Makes pairs from [key, value, key, value]; keys must be hashable at a bounded cost."""
     if len(items) % 2:
         raise CheckpointError("its pickle is damaged: a dict has a key without a value")
     for key in items[::2]:
@@ -221,7 +217,7 @@ def _paired(items: list) -> list[tuple]:
 
 
 def _python2_text(argument: str) -> str:
-    """Decodes a Python 2 string, which pickletools gives as one character a byte."""
+    """Decodes a Python 2 string; pickletools gives one character for each byte."""
     try:
         return argument.encode("latin-1").decode()
     except UnicodeDecodeError:
@@ -276,4 +272,4 @@ BYTES = ("BINBYTES", "SHORT_BINBYTES", "BINBYTES8")
 ACTIONS |= dict.fromkeys((*NUMBERS, *TEXTS, *BYTES), _Machine.push)
 PYTHON2_TEXTS = ("STRING", "BINSTRING", "SHORT_BINSTRING")
 ACTIONS |= dict.fromkeys(PYTHON2_TEXTS, lambda machine, argument: machine.push(_python2_text(argument)))
-# Refused by their absence: EXT1, EXT2, EXT4, INST, OBJ, PERSID, BYTEARRAY8, NEXT_BUFFER, READONLY_BUFFER.
+# Left out, so refused: EXT1, EXT2, EXT4, INST, OBJ, PERSID, BYTEARRAY8, NEXT_BUFFER, READONLY_BUFFER.

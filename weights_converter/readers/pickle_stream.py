@@ -1,4 +1,4 @@
-"""Bytes in the manner of a file, as `pickletools` wants them."""
+"""A file-like view of bytes for `pickletools`."""
 
 from weights_converter.errors import CheckpointError
 
@@ -6,11 +6,11 @@ MAX_LINE = 8192  # bytes of a text argument: a name, or a number of at most 4300
 
 
 class Stream:
-    """Bytes read in order. What is not there is an error at once, and lines are short.
+    """Reads bytes in order. Reading past the end, or a long line, raises CheckpointError.
 
     Args:
       data: a memoryview of bytes.
-      position: where to begin. Afterwards, where reading ended.
+      position: where to begin; the attribute moves as bytes are read.
     """
 
     def __init__(self, data: memoryview, position: int = 0):

@@ -1,6 +1,6 @@
-"""What the pickle machine makes: plain data that names things and does nothing.
+"""The values that the pickle machine builds: plain data without behaviour.
 
-Numbers, strings, bytes, None, lists and tuples stand for themselves; everything else is one of these.
+Numbers, strings, bytes, None, lists and tuples stand for themselves; all else is one of the classes below.
 """
 
 import dataclasses
@@ -10,23 +10,23 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Global:
-    """The name of a class or function, written "module.name". It was looked up nowhere."""
+    """The name of a class or function, written "module.name". It is never imported."""
 
     name: str
 
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Inert:
-    """Stands where an object would be that is no tensor: training arguments, NumPy scalars, dates."""
+    """Stands for an object that is not a tensor: training arguments, NumPy scalars, dates."""
 
     name: str
 
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Pairs:
-    """A dict as the (key, value) pairs that were put into it.
+    """A dict as a list of (key, value) pairs.
 
-    Nothing is hashed: keys chosen to collide, or nested without end, cost no more than others.
+    Nothing is hashed, so a hostile file gains nothing from colliding or deeply nested keys.
     """
 
     pairs: list[tuple]
@@ -37,10 +37,10 @@ class Storage:
     """A run of bytes elsewhere in the file.
 
     Attributes:
-      key: its name there.
-      dtype: of its elements, or None where the storage is untyped and its elements are bytes.
-      numel: how many elements the pickle says there are.
-      view: (offset, numel) in elements when only a part of them is meant. Old files only.
+      key: its name in the file.
+      dtype: of its elements; None for an untyped storage, whose elements are bytes.
+      numel: the number of elements, according to the pickle.
+      view: (offset, numel) in elements, for a part of the storage. Old files only.
     """
 
     key: str
@@ -59,7 +59,7 @@ class Storage:
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Tensor:
-    """A tensor over a storage. Offset and strides count elements; nothing has been checked yet."""
+    """A tensor over a storage. Offset and strides count elements and are not checked yet."""
 
     storage: Storage
     dtype: np.dtype
@@ -69,7 +69,7 @@ class Tensor:
 
 
 def shown(value: object) -> str:
-    """Shows a value of unknown size and depth in a few words, for a message."""
+    """Shows a value of unknown size and depth in a few words, for messages."""
     if isinstance(value, str):
         return repr(value if len(value) <= 80 else value[:80] + "...")
     if isinstance(value, int) and abs(value) < 1 << 70:
@@ -80,7 +80,7 @@ def shown(value: object) -> str:
 
 
 def kind_of(value: object) -> str:
-    """Says what a value is, in a word or two: "int", "dict", "argparse.Namespace"."""
+    """Names the kind of a value in a word or two: "int", "dict", "argparse.Namespace"."""
     if isinstance(value, Global | Inert):
         return value.name[:120]
     return {Pairs: "dict", Tensor: "tensor", Storage: "storage"}.get(type(value), type(value).__name__)

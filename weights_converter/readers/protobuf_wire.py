@@ -1,4 +1,4 @@
-"""The wire format of protocol buffers: the fields of a message by number, without schema and without copying.
+"""Reads the wire format of protocol buffers: a message's fields by number, without a schema, without copying.
 
     message: key, value, key, value, ...        key: varint of 8 * number + type
     type 0: varint    1: eight bytes    2: length and that many bytes    3, 4: group    5: four bytes
@@ -17,19 +17,19 @@ from weights_converter.readers.pickle_values import shown
 VARINT, FIXED64, LENGTH, GROUP, GROUP_END, FIXED32 = range(6)
 WIDTHS = {FIXED64: 8, FIXED32: 4}
 MAX_NUMBER = 2**29 - 1
-MAX_FIELDS = 1_000_000  # in a whole file, a run of numbers counted once; a published FCN has about a thousand
-MAX_GROUPS = 100  # one inside another, as the protobuf libraries allow
-LONGEST_LOOK = 2**20  # keys compared at a time
+MAX_FIELDS = 1_000_000  # in one file; a run of numbers counts once. A published FCN has about a thousand
+MAX_GROUPS = 100  # nested; the limit of the protobuf libraries
+LONGEST_LOOK = 2**20  # keys compared in one step
 
 
 class Field(NamedTuple):
-    """One field, or a run of equal ones.
+    """One field, or a run of fields with the same key.
 
     Attributes:
-      number: says what it is.
+      number: the field's number in the schema.
       wire_type: VARINT, FIXED64, LENGTH or FIXED32.
-      value: of VARINT, an int from 0 to 2**64 - 1; of LENGTH, a memoryview of bytes; of FIXED64 and FIXED32,
-        an array of unsigned integers, all that follow one another under the same key.
+      value: for VARINT, an int from 0 to 2**64 - 1; for LENGTH, a memoryview of bytes; for FIXED64 and
+        FIXED32, an array of unsigned integers: the whole run of fields with the same key.
     """
 
     number: int
@@ -38,19 +38,19 @@ class Field(NamedTuple):
 
 
 class Wire:
-    """Walks over the messages of one file; all together may have MAX_FIELDS fields."""
+    """Reads the messages of one file, which may have MAX_FIELDS fields in total."""
 
     def __init__(self):
         self.left = MAX_FIELDS
 
     def fields(self, data: memoryview) -> Iterator[Field]:
-        """Lists the fields of a message in order; groups, which are long out of use, are left out.
+        """Lists the fields of a message in order, without groups, which are obsolete.
 
         Args:
           data: all bytes of the message.
 
         Raises:
-          CheckpointError: these are no message, it ends early, or has too many fields.
+          CheckpointError: the bytes are not a message, or it ends early or has too many fields.
         """
         at = 0
         groups: list[int] = []
@@ -87,17 +87,17 @@ class Wire:
 
 
 def read_key(data: memoryview, at: int) -> tuple[int, int, int]:
-    """Reads a field's key; gives its number, its wire type and the position behind it."""
+    """Reads a field's key; returns its number, its wire type and the position after it."""
     begin = at
     key, at = read_varint(data, at)
     number, wire_type = key >> 3, key & 7
     if not 0 < number <= MAX_NUMBER or wire_type > FIXED32:
-        raise CheckpointError(f"it is damaged: the key {shown(key)} at byte {begin} of a message is none")
+        raise CheckpointError(f"it is damaged: the key {shown(key)} at byte {begin} of a message is invalid")
     return number, wire_type, at
 
 
 def read_varint(data: memoryview, at: int) -> tuple[int, int]:
-    """Reads a number below 2**64, seven bits a byte, lowest first; gives it and the position behind it."""
+    """Reads a number below 2**64, seven bits a byte, lowest first; returns it and the position after it."""
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(data):
@@ -111,7 +111,7 @@ def read_varint(data: memoryview, at: int) -> tuple[int, int]:
 
 
 def signed(value: int) -> int:
-    """Gives the int64 that a varint stands for."""
+    """Returns the int64 that a varint stands for."""
     return value - (1 << 64) if value >> 63 else value
 
 
@@ -119,12 +119,12 @@ def _check_end(end: int, data: memoryview, number: int) -> None:
     if end > len(data):
         raise CheckpointError(
             f"it is cut short or damaged: field {number} ends at byte {shown(end)} of a message that ends at "
-            f"{len(data)}; fetch it again"
+            f"{len(data)}; download it again"
         )
 
 
 def _equal_keys(data: memoryview, begin: int, record: int) -> int:
-    """Counts the records of `record` bytes that follow one another under the one-byte key at `begin`."""
+    """Counts consecutive records of `record` bytes that have the same one-byte key as the one at `begin`."""
     total = (len(data) - begin) // record
     records = np.ndarray((total,), np.uint8, data, begin, (record,))
     count, look = 1, 16

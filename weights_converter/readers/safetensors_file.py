@@ -1,9 +1,9 @@
-"""safetensors files, ours and anyone's.
+"""Reads safetensors files, from this package or any other.
 
     8 bytes: length of the header    header: JSON, name -> dtype, shape, [begin, end)    the arrays' bytes
 
-The safetensors library judges the header (bounds, gaps, overlaps, sizes); the arrays are then laid over the
-map of the file.
+The safetensors library checks the header (bounds, gaps, overlaps, sizes); the arrays are views of the mapped
+file.
 """
 
 import collections
@@ -44,11 +44,11 @@ def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], di
     """Reads a safetensors file.
 
     Returns:
-      Read-only arrays by name, over the map of the file, and its metadata. When the metadata has "sha256"
-      (files of this package do), that digest has been verified.
+      Read-only arrays by name, views of the mapped file; and the metadata. If the metadata have "sha256", as
+      in files from this package, the digest is verified.
 
     Raises:
-      CheckpointError: the file cannot be read, is damaged, repeats a name or has a dtype NumPy cannot hold.
+      CheckpointError: the file cannot be read, is damaged, repeats a name, or has a dtype that NumPy lacks.
     """
     mapped = memoryview(map_file(path))
     with naming(path):
@@ -64,18 +64,18 @@ def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], di
             raise CheckpointError("its safetensors header can be read in two ways")
         written = metadata.get("sha256")
         if written is not None and written != digest(mapped[:begin], written, mapped[begin:]):
-            raise CheckpointError("it is damaged: its contents do not match its sha256; fetch it again")
+            raise CheckpointError("it is damaged: its contents do not match its sha256; download it again")
         return {name: _array(name, entry, mapped[begin:]) for name, entry in header.items()}, metadata
 
 
 def digest(header: bytes | memoryview, written: str, *data: bytes | memoryview) -> str:
     """Computes the SHA-256 of a whole file, with zeros in place of the digest in its header.
 
-    So names, shapes and dtypes are covered too, where a single flipped bit can turn F32 into I32.
+    It covers names, shapes and dtypes too: one flipped bit can turn F32 into I32.
 
     Args:
       header: all bytes before the arrays.
-      written: what stands for the digest there.
+      written: the digest that stands in the header.
       data: the bytes that follow, in any number of pieces.
     """
     header = bytes(header)
@@ -90,7 +90,7 @@ def digest(header: bytes | memoryview, written: str, *data: bytes | memoryview) 
 def _array(name: str, entry: dict, data: memoryview) -> np.ndarray:
     if entry["dtype"] not in DTYPES:
         raise CheckpointError(
-            f"its tensor {shown(name)} has dtype {shown(entry['dtype'])}, which is not read"
+            f"its tensor {shown(name)} has dtype {shown(entry['dtype'])}, which is not supported"
         )
     begin, end = entry["data_offsets"]
     array = np.ndarray(entry["shape"], DTYPES[entry["dtype"]], data[begin:end])

@@ -1,4 +1,4 @@
-"""Arrays over the bytes of PyTorch's storages: dtypes, and the bounds of a strided tensor."""
+"""Makes NumPy arrays over the bytes of PyTorch's storages, and checks their bounds."""
 
 import sys
 from typing import TypeGuard
@@ -9,8 +9,8 @@ import numpy as np
 from weights_converter.errors import CheckpointError
 from weights_converter.readers.pickle_values import Tensor, shown
 
-# The dtypes that are read, by PyTorch's name. The last five have no storage class of their own in PyTorch:
-# such tensors lie in untyped storages and carry their dtype themselves.
+# The dtypes that are read, by PyTorch's name. The last five have no storage class in PyTorch: such tensors
+# lie in untyped storages and have a dtype of their own.
 DTYPES = {
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
     "float16": np.dtype(np.float16),
@@ -45,7 +45,7 @@ STORAGE_DTYPES = {
     "torch.ComplexFloatStorage": DTYPES["complex64"],
     "torch.ComplexDoubleStorage": DTYPES["complex128"],
     "torch.storage.UntypedStorage": None,
-    # The integers under quantized tensors, which are themselves not read.
+    # The integers inside quantized tensors; the tensors themselves are not read.
     "torch.QInt8Storage": DTYPES["int8"],
     "torch.QInt32Storage": DTYPES["int32"],
     "torch.QUInt8Storage": DTYPES["uint8"],
@@ -56,7 +56,7 @@ MAX_INT64 = 2**63 - 1
 
 
 def as_array(tensor: Tensor, data: memoryview | bytes, byteorder: str = "little") -> np.ndarray:
-    """Lays a tensor over the bytes of its storage, without copying where the bytes stand in native order.
+    """Makes an array over the bytes of a storage; copies only if their byte order is not native.
 
     Args:
       tensor: as the pickle describes it.
@@ -67,10 +67,10 @@ def as_array(tensor: Tensor, data: memoryview | bytes, byteorder: str = "little"
       A read-only array of the tensor's shape, dtype and strides. It may be unaligned.
 
     Raises:
-      CheckpointError: size, stride or offset are not what a tensor's can be, or reach outside `data`.
+      CheckpointError: size, stride or offset describe no tensor, or reach outside `data`.
     """
     size, stride, offset = tensor.size, tensor.stride, tensor.offset
-    if not (_are_counts(size) and _are_counts(stride) and len(size) == len(stride) and _is_count(offset)):
+    if not (_are_counts(size) and _are_counts(stride) and len(size) == len(stride) and is_count(offset)):
         raise CheckpointError(
             f"size {shown(size)}, stride {shown(stride)} and offset {shown(offset)} describe no tensor"
         )
@@ -78,7 +78,7 @@ def as_array(tensor: Tensor, data: memoryview | bytes, byteorder: str = "little"
     if tensor.storage.view is not None:
         first, length = (elements * tensor.storage.itemsize for elements in tensor.storage.view)
         data = memoryview(data)[first : first + length]
-    if 0 in size:  # PyTorch gives empty tensors any offset
+    if 0 in size:  # in PyTorch an empty tensor may have any offset
         offset, data = 0, b""
     else:
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
@@ -98,14 +98,14 @@ def as_array(tensor: Tensor, data: memoryview | bytes, byteorder: str = "little"
     return array
 
 
-def _is_count(value: object) -> TypeGuard[int]:
-    """Whether this is a plain int from 0 to the largest int64."""
+def is_count(value: object) -> TypeGuard[int]:
+    """Whether a value is an int (no bool) from 0 to the largest int64."""
     return type(value) is int and 0 <= value <= MAX_INT64
 
 
 def _are_counts(values: object) -> TypeGuard[tuple[int, ...]]:
-    """Whether this is a tuple of them, as many as axes can be."""
-    return isinstance(values, tuple) and len(values) <= MAX_DIMENSIONS and all(map(_is_count, values))
+    """Whether a value is a tuple of counts, at most one for each axis NumPy allows."""
+    return isinstance(values, tuple) and len(values) <= MAX_DIMENSIONS and all(map(is_count, values))
 
 
 def _swapped(data: memoryview | bytes, dtype: np.dtype) -> bytes:

@@ -1,11 +1,11 @@
-"""torch.save's stream form, the default before PyTorch 1.6; the published FCN files have it.
+"""Reads torch.save's stream format, the default before PyTorch 1.6; the published FCN files have it.
 
     pickle: the magic number        pickle: the state_dict, with storages by key
     pickle: 1001                    pickle: the list of those keys
     pickle: sizes of C types        for each key: int64 number of elements, then their bytes
 
-The form has no checksum: damage to the pickles, sizes or length is found, damage to the weights is not.
-Published files carry a digest in their names for that.
+The format has no checksum: damage to the pickles, sizes or length is found, damage to the weights is not.
+Published files have a digest in their names for that.
 """
 
 import os
@@ -25,24 +25,24 @@ PROTOCOL = 1001
 
 
 def read_torch_legacy(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Reads the tensors of a checkpoint in stream form.
+    """Reads the tensors of a checkpoint in stream format.
 
     Returns:
-      Read-only arrays by name, in the file's order, over the map of the file and often unaligned.
+      Read-only arrays by name, in the file's order: views of the mapped file, often unaligned.
 
     Raises:
-      CheckpointError: the file cannot be read, is damaged, or holds other things than a state_dict.
+      CheckpointError: the file cannot be read, is damaged, or holds more than a state_dict.
     """
     mapped = memoryview(map_file(path))
     with naming(path):
         stream = Stream(mapped)
         if load(stream)[0] != MAGIC:
-            raise CheckpointError("is a pickle, but not one of torch.save: its magic number is missing")
+            raise CheckpointError("is a pickle, but not from torch.save: its magic number is missing")
         version, _ = load(stream)
         if version != PROTOCOL:
-            raise CheckpointError(f"is of torch.save's protocol {shown(version)}; only {PROTOCOL} is known")
-        # With the sizes of C types comes a flag "little_endian": on what machine the file was written. The
-        # numbers are little-endian either way: torch.save swaps them there, and torch.load ignores the flag.
+            raise CheckpointError(f"has torch.save's protocol {shown(version)}; only {PROTOCOL} is known")
+        # Beside the sizes of C types stands a flag "little_endian" for the machine that wrote the file. The
+        # numbers are little-endian on every machine: torch.save swaps them, and torch.load ignores the flag.
         sys_info, _ = load(stream)
         if not isinstance(sys_info, Pairs):
             raise CheckpointError("its header is damaged")
@@ -56,12 +56,12 @@ def read_torch_legacy(path: str | os.PathLike) -> dict[str, np.ndarray]:
 def _storages(
     keys: object, storages: dict[str, Storage], mapped: memoryview, position: int
 ) -> dict[str, memoryview]:
-    """Walks over the storages at the end of the file, which must be those of the pickle and nothing else."""
+    """Finds the storages at the end of the file; they must be exactly those of the pickle."""
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise CheckpointError("its list of storages is damaged")
     if len(set(keys)) != len(keys) or set(keys) != set(storages):
         raise CheckpointError(
-            f"its list of {len(keys)} storages is another than the {len(storages)} that its pickle uses"
+            f"its list of {len(keys)} storages does not match the {len(storages)} that its pickle uses"
         )
     data = {}
     for key in keys:
@@ -70,7 +70,7 @@ def _storages(
         if begin + storage.nbytes > len(mapped):
             raise CheckpointError(
                 f"it is cut short: storage {shown(key)} ends at byte {begin + storage.nbytes}, the file at "
-                f"{len(mapped)}; fetch it again"
+                f"{len(mapped)}; download it again"
             )
         numel = int.from_bytes(mapped[position:begin], "little", signed=True)
         if numel != storage.numel:
@@ -81,6 +81,6 @@ def _storages(
         data[key] = mapped[begin:position]
     if position != len(mapped):
         raise CheckpointError(
-            f"it has {len(mapped) - position} bytes after its last storage; it is damaged, or several in one"
+            f"it has {len(mapped) - position} bytes after its last storage: damage, or a second file"
         )
     return data

@@ -1,4 +1,4 @@
-"""torch.save's zip form, the default since PyTorch 1.6.
+"""Reads torch.save's zip format, the default since PyTorch 1.6.
 
 NAME/data.pkl                        the state_dict, with storages by key
 NAME/byteorder                       "little" or "big"; files before 2.1 have none and are little-endian
@@ -26,11 +26,11 @@ def read_torch_zip(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Reads the tensors of a zip checkpoint.
 
     Returns:
-      Read-only arrays by name, in the file's order, over the map of the file. The checksum of every record
-      they rest on has been verified (torch.load does not), unless the file was saved without any.
+      Read-only arrays by name, in the file's order: views of the mapped file. Every record's checksum is
+      verified (torch.load does not), unless the file was saved without checksums.
 
     Raises:
-      CheckpointError: the file cannot be read, is damaged, or holds other things than a state_dict.
+      CheckpointError: the file cannot be read, is damaged, or holds more than a state_dict.
     """
     mapped = map_file(path)
     with naming(path):
@@ -45,20 +45,20 @@ def read_torch_zip(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def _torch_records(records: dict[str, Record]) -> dict[str, Record]:
-    """Names the records without the one folder that torch.save puts everything in."""
+    """Removes from the names the one folder that torch.save puts all records in."""
     folders = {name.partition("/")[0] for name in records}
     inside = {name.partition("/")[2]: record for name, record in records.items()}
     if "constants.pkl" in inside:
         raise CheckpointError(
-            "is a TorchScript archive (torch.jit.save), a program with its weights; load it in PyTorch and "
+            "is a TorchScript archive (torch.jit.save), a program and its weights; load it in PyTorch and "
             "save `model.state_dict()` with torch.save"
         )
     if any(name.endswith(".npy") for name in records):
-        raise CheckpointError("is a NumPy archive (.npz), not a checkpoint of torch.save or safetensors")
+        raise CheckpointError("is a NumPy archive (.npz), not a checkpoint from torch.save or safetensors")
     if "data.pkl" not in inside:
-        raise CheckpointError("is a zip archive, but not one of torch.save: it has no data.pkl")
+        raise CheckpointError("is a zip archive, but not from torch.save: it has no data.pkl")
     if len(folders) != 1:
-        raise CheckpointError(f"is a zip archive of {len(folders)} folders; torch.save writes one")
+        raise CheckpointError(f"is a zip archive with {len(folders)} folders; torch.save writes one")
     return inside
 
 
@@ -84,7 +84,7 @@ def _storages(
             raise CheckpointError(
                 f"its record {shown(record.name)} has {record.size} bytes, its pickle says {storage.nbytes}"
             )
-    # zlib works outside Python's lock, so the checksums take as many cores as there are.
+    # zlib releases Python's lock, so threads compute the checksums on all cores.
     with concurrent.futures.ThreadPoolExecutor() as threads:
         data = threads.map(lambda key: contents(records[f"data/{key}"], mapped), storages)
         return dict(zip(storages, data, strict=True))

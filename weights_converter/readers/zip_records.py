@@ -1,8 +1,8 @@
-"""The records of a zip archive as memory: where each lies is certain, and checksums are verified.
+"""Finds the records of a zip archive in the mapped file, and verifies their checksums.
 
-The standard library reads the directory at the archive's end; the bytes are taken from the map of the file.
-Two readers of one zip file may disagree (duplicate names, overlapping records, a local header that differs
-from the directory); whatever could be read in two ways is refused.
+The standard library reads the directory at the archive's end; the bytes come from the mapped file. Two
+readers of one zip file can disagree (duplicate names, overlapping records, a local header that differs from
+the directory). An archive that can be read in two ways is refused.
 """
 
 import dataclasses
@@ -17,20 +17,20 @@ from weights_converter.errors import CheckpointError
 from weights_converter.readers.pickle_values import shown
 
 LOCAL_HEADER = struct.Struct("<4s5H3I2H")
-SIZES_FOLLOW = 0x08  # flag: sizes and checksum stand behind the data, and the local header has zeros
+SIZES_FOLLOW = 0x08  # flag: sizes and checksum follow the data, and the local header has zeros
 UTF8 = 0x800
 ENCRYPTED = 0x41
 IN_ZIP64 = 0xFFFFFFFF
 MAX_DIRECTORY = 4 * 2**20  # bytes; a ResNet-101 needs about 50 000
-# torch.save never compresses, but a zip program may have. Deflate reaches 1000:1 on zeros, so what all
-# records together may unpack to is held to a multiple of the file, with room for small ones.
+# torch.save never compresses, but a zip program may have. Deflate reaches 1000:1 on zeros, so the unpacked
+# size of all records together is limited to a multiple of the file's size; small files have more room.
 MAX_EXPANSION = 20
 ALWAYS_ALLOWED = 64 * 2**20  # bytes
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Record:
-    """Where one record's bytes lie. `crc` is None in archives that were written without checksums."""
+    """The place of a record's bytes in the file. `crc` is None in archives without checksums."""
 
     name: str
     start: int
@@ -41,7 +41,7 @@ class Record:
 
 
 class _Directory(io.FileIO):
-    """Keeps zipfile, which reads the directory in one piece, from reading one that is absurdly long."""
+    """A file that zipfile cannot read a huge directory from; zipfile reads the directory in one piece."""
 
     def read(self, size: int | None = -1) -> bytes:
         if size is not None and size > MAX_DIRECTORY:
@@ -50,21 +50,21 @@ class _Directory(io.FileIO):
 
 
 def read_directory(path: str | os.PathLike, mapped: mmap.mmap) -> dict[str, Record]:
-    """Lists an archive's records by their full names, folders left out.
+    """Lists an archive's records by their full names, without folders.
 
     Raises:
-      CheckpointError: the directory is missing or damaged; a name is used twice or leads out of the archive;
-        records overlap, are encrypted, or unpack to more than a bomb's worth.
+      CheckpointError: the directory is missing or damaged; a name occurs twice or leads out of the archive;
+        records overlap, are encrypted, or unpack to too many bytes.
     """
     try:
         with _Directory(path) as file, zipfile.ZipFile(file) as archive:
             entries, end = archive.infolist(), archive.start_dir
-    except Exception as error:  # zipfile has no one error for bytes it cannot read
+    except Exception as error:  # zipfile raises many kinds of errors for bytes it cannot read
         raise CheckpointError(
-            f"its zip directory cannot be read ({str(error)[:80]}); it is damaged or cut short, get it again"
+            f"its zip directory cannot be read ({str(error)[:80]}); it is damaged or cut short; get it again"
         ) from error
-    # torch.serialization.set_crc32_options(False) writes 0 for every checksum. In such a file nothing but
-    # names and sizes can be verified. One checksum anywhere, and zeros are checked like all others.
+    # torch.serialization.set_crc32_options(False) writes 0 for every checksum; only names and sizes can then
+    # be verified. If any checksum is not 0, zeros are verified too.
     without_checksums = all(entry.CRC == 0 for entry in entries)
     records: dict[str, Record] = {}
     behind = 0
@@ -79,29 +79,29 @@ def read_directory(path: str | os.PathLike, mapped: mmap.mmap) -> dict[str, Reco
     unpacked = sum(record.size for record in records.values() if record.deflated)
     if unpacked > max(ALWAYS_ALLOWED, MAX_EXPANSION * len(mapped)):
         raise CheckpointError(
-            f"its compressed records would unpack to {unpacked} bytes, {len(mapped)} in the file"
+            f"its compressed records would unpack to {unpacked} bytes, from a file of {len(mapped)}"
         )
     return {name: record for name, record in records.items() if not name.endswith("/")}
 
 
 def contents(record: Record, mapped: mmap.mmap) -> memoryview | bytes:
-    """Gives a record's bytes, unpacked and verified.
+    """Returns a record's bytes, unpacked and verified.
 
     Raises:
-      CheckpointError: they do not fit the record's size or checksum.
+      CheckpointError: the record's size or checksum is wrong.
     """
     data = memoryview(mapped)[record.start : record.start + record.stored]
     if record.deflated:
         data = _inflated(record, data)
     if record.crc is not None and zlib.crc32(data) != record.crc:
         raise CheckpointError(
-            f"its record {shown(record.name)} is damaged (CRC-32 does not match); fetch it again"
+            f"its record {shown(record.name)} is damaged (CRC-32 does not match); download it again"
         )
     return data
 
 
 def _locate(entry: zipfile.ZipInfo, mapped: mmap.mmap, without_checksums: bool) -> Record:
-    """Compares a directory entry with the local header before the data it points to."""
+    """Compares a directory entry with the local header that it points to."""
     name = entry.orig_filename  # `filename` has been cut at a NUL
     if _leads_out(name):
         raise CheckpointError(f"it has a record with the unsafe name {shown(name)}")
@@ -147,7 +147,7 @@ def _leads_out(name: str) -> bool:
 def _inflated(record: Record, data: memoryview) -> bytes:
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        unpacked = unpacker.decompress(data, record.size + 1)  # one more shows that there is too much
+        unpacked = unpacker.decompress(data, record.size + 1)  # one byte more than allowed
     except zlib.error as error:
         raise CheckpointError(f"its record {shown(record.name)} is damaged (it does not unpack)") from error
     if len(unpacked) != record.size or not unpacker.eof or unpacker.unused_data:

@@ -1,8 +1,8 @@
-"""Checkpoint families as data."""
+"""The checkpoint families and their tables, as data."""
 
 from weights_converter.tables import paper, paper_families, torchvision
 
-# In the order in which they are asked whether a file is theirs.
+# In the order in which `recognize` asks them.
 FAMILIES = (
     torchvision.RESNETS,
     paper_families.FCNS,

@@ -1,4 +1,4 @@
-"""A family of checkpoints: how its files are known, and what their table does not say."""
+"""A checkpoint family: its table, how its files are recognized, and what the table cannot express."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
@@ -8,8 +8,8 @@ import numpy as np
 from weights_converter.spec import ModelSpec
 from weights_converter.tables.layer import Layer
 
-# The images that a network was trained on, which no tensor tells: BGR from 0 to 255 minus the mean colour, or
-# RGB normalized by torchvision's mean and deviation.
+# The images that weights expect; no tensor shows it. CAFFE: BGR from 0 to 255 minus the mean colour.
+# TORCHVISION: RGB, normalized by torchvision's mean and standard deviation.
 CAFFE, TORCHVISION = "caffe", "torchvision"
 PRESETS = (CAFFE, TORCHVISION)
 
@@ -17,24 +17,23 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Family(NamedTuple):
-    """Checkpoints that one table serves.
+    """Checkpoints that share one table.
 
     Attributes:
-      known: its files, in the words of a message.
+      description: its files, in words, for messages.
       models: the names of its networks.
       preset: CAFFE or TORCHVISION, the images that weights in the source's names expect.
-      recognize: infers the spec, and the side that the names are from, SOURCE or OURS, from names and
-        shapes; None if the file is not of this family.
+      recognize: infers the spec, and whose names these are (SOURCE or OURS), from names and shapes; None if
+        the file does not belong to this family.
       layers: the table, in the order of the source's own files.
-      set_aside: names the source's tensors that are left out, and why; raises CheckpointError if their
-        numbers are wrong.
-      preset_of_ours: the images that weights in our names expect, where that is always the same.
-      legacy_shapes: whether vectors and matrices may have leading axes of length 1, as Caffe's old files have
-        them, and a matrix that becomes a convolution may be one already.
-      twins: {network: another with the same tensors in every respect}.
+      set_aside: {source tensor to leave out: why}; raises CheckpointError if its numbers are wrong.
+      preset_of_ours: the images that weights in our names expect, if always the same.
+      legacy_shapes: whether vectors and matrices may have leading axes of length 1, as in old Caffe files,
+        and a matrix that becomes a convolution may already be one.
+      twins: {network: another network with the same names and shapes}.
     """
 
-    known: str
+    description: str
     models: tuple[str, ...]
     preset: str
     recognize: Callable[[Shapes], tuple[ModelSpec, str] | None]

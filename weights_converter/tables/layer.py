@@ -1,7 +1,7 @@
-"""What a table is made of: layers, and the kinds of layer with their leaves.
+"""The parts of a table: layers, and the kinds of layer with their leaves.
 
-A leaf is one array of a layer. It has a name and a layout on either side. The layouts differ at most in the
-order of axes, and in a convolution that is a matrix on the other side: a conversion changes no number.
+A leaf is one array of a layer. Each side, the checkpoint and fcn_jax, has its own name and layout for it.
+Layouts differ in the order of axes; some convolutions are matrices in the checkpoint. No number changes.
 """
 
 import math
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# One table serves two sides: the names and layouts of the checkpoint, and of fcn_jax.
+# The two sides of a table: the names and layouts of the checkpoint, and those of fcn_jax.
 SOURCE, OURS = "source", "ours"
 
 
@@ -17,9 +17,9 @@ class Leaf(NamedTuple):
     """One array of a layer.
 
     Attributes:
-      source, ours: its name on either side.
+      source, ours: its name on each side.
       axes: the source's axes, in our order.
-      flat: whether the source has it as a matrix: all axes but the first in one, in C order.
+      flat: whether the source has a matrix: all axes but the first flattened into one, in C order.
     """
 
     source: str
@@ -40,7 +40,7 @@ _BIAS = Leaf("bias", "bias")
 
 CONV = Kind((_KERNEL,))
 CONV_BIAS = Kind((_KERNEL, _BIAS))
-# A fully connected layer (out, C*H*W) that becomes a convolution of the size of its input.
+# A fully connected layer (out, C*H*W) that becomes a convolution with a kernel as large as its input.
 DENSE_AS_CONV = Kind((_KERNEL._replace(flat=True), _BIAS))
 # (in, out, H, W) to (H, W, out, in): what `lax.conv_transpose(..., transpose_kernel=True)` takes, unflipped.
 DECONV = Kind((_KERNEL,))
@@ -57,9 +57,9 @@ class Layer(NamedTuple):
     Attributes:
       source: the module's name in the checkpoint.
       ours: the module's name in fcn_jax.
-      kind: its leaves.
-      shape: of `weight` in the source's layout before any flattening; every vector of the layer has length
-        shape[0].
+      kind: which leaves it has.
+      shape: the shape of `weight` in the source's layout, before any flattening. Every vector of the layer
+        has length shape[0].
     """
 
     source: str
@@ -68,20 +68,20 @@ class Layer(NamedTuple):
     shape: tuple[int, ...]
 
     def leaf_shape(self, leaf: Leaf, side: str) -> tuple[int, ...]:
-        """Gives the shape of one leaf in the layout of one side."""
+        """Returns the shape of a leaf in one side's layout."""
         shape = self.shape[: len(leaf.axes)]
         if side == OURS:
             return tuple(shape[axis] for axis in leaf.axes)
         return (shape[0], math.prod(shape[1:])) if leaf.flat else shape
 
     def to_ours(self, leaf: Leaf, array: np.ndarray) -> np.ndarray:
-        """Brings one leaf from the source's layout into ours, as a view."""
+        """Converts a leaf from the source's layout to ours, as a view."""
         return array.reshape(self.shape if leaf.flat else array.shape).transpose(leaf.axes)
 
     def to_source(self, leaf: Leaf, array: np.ndarray) -> np.ndarray:
-        """Brings one leaf from our layout into the source's, as a view unless it is flat there."""
+        """Converts a leaf from our layout to the source's, as a view unless the source has a matrix."""
         return array.transpose(np.argsort(leaf.axes)).reshape(self.leaf_shape(leaf, SOURCE))
 
     def name(self, leaf: Leaf, side: str) -> str:
-        """Gives the full name of one leaf on one side."""
+        """Returns the full name of a leaf on one side."""
         return f"{self.source}.{leaf.source}" if side == SOURCE else f"{self.ours}.{leaf.ours}"

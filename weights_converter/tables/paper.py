@@ -1,7 +1,7 @@
 """The networks of the FCN paper, layer by layer, and the ImageNet classifiers that their backbones come from.
 
-Our names are Caffe's, which the PyTorch port (torchfcn) shares. torchvision's vgg16 has layers by number, and
-fc6 and fc7 as matrices.
+Our names are Caffe's; the PyTorch port (torchfcn) has the same. torchvision's vgg16 numbers its layers, and
+has fc6 and fc7 as matrices.
 
 Source: Long, Shelhamer and Darrell, `fcn.berkeleyvision.org` (net.py of each network), and the state_dicts of
 `torchfcn.models` and `torchvision.models.vgg`.
@@ -22,7 +22,7 @@ VGG16_BLOCKS = (2, 2, 3, 3, 3)  # convolutions of each block
 CAFFENET_CONVS = ((11, 1), (5, 2), (3, 1), (3, 2), (3, 2))  # kernel and groups of conv1 to conv5
 FC6_KERNELS = {"vgg16": 7, "caffenet": 6}
 
-# What follows the backbone and score_fr, in the port's order: score layers, and {upsampling: kernel}.
+# What follows the backbone and score_fr, in the port's order: score layers, and {upsampling: kernel size}.
 HEADS = {
     "fcn32s_vgg16": ((), {"upscore": 64}),
     "fcn16s_vgg16": (("score_pool4",), {"upscore2": 4, "upscore16": 32}),
@@ -51,7 +51,7 @@ TORCHVISION_NAMES = dict(
 
 
 def fcn_layers(spec: ModelSpec) -> Iterator[Layer]:
-    """Lists every layer of a network of the paper, in the order of the PyTorch port's state_dict."""
+    """Lists every layer of a paper's network, in the order of the PyTorch port's state_dict."""
     num_classes, (features, fc_features) = spec.num_classes, widths(spec, BACKBONES[spec.name])
     for layer in _backbone(spec, BACKBONES[spec.name], CONV_BIAS):
         yield layer._replace(ours=f"backbone.{layer.ours}")
@@ -64,7 +64,7 @@ def fcn_layers(spec: ModelSpec) -> Iterator[Layer]:
 
 
 def classifier_layers(spec: ModelSpec) -> Iterator[Layer]:
-    """Lists the layers of an ImageNet classifier that a backbone has, in Caffe's names."""
+    """Lists the layers that a backbone takes from an ImageNet classifier, in Caffe's names."""
     return _backbone(spec, spec.name, DENSE_AS_CONV)
 
 
@@ -75,7 +75,7 @@ def torchvision_layers(spec: ModelSpec) -> Iterator[Layer]:
 
 
 def widths(spec: ModelSpec, backbone: str) -> tuple[tuple[int, ...], int]:
-    """Gives the widths of the five blocks, and of fc6 and fc7: as published where the spec does not say."""
+    """Returns the widths of the five blocks, and of fc6 and fc7; as published if the spec has none."""
     features, fc_features = PUBLISHED_WIDTHS[backbone]
     return spec.features or features, spec.fc_features or fc_features
 

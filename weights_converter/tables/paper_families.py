@@ -1,19 +1,19 @@
-"""How files of the FCN paper's networks, and of the classifiers behind them, are known.
+"""Recognizes files of the FCN paper's networks and of their ImageNet classifiers.
 
-Four families, of two backbones:
+Four families with two backbones:
 
   FCNS                  the authors' Caffe files and the PyTorch port (torchfcn), which share all names
   VGG16_OF_TORCHVISION  torchvision's vgg16
-  VGG16_OF_CAFFE        the ILSVRC release of VGG16, or that file with fc6 and fc7 already made convolutions
+  VGG16_OF_CAFFE        the ILSVRC release of VGG16, or that file with fc6 and fc7 as convolutions
   CAFFENET              the CaffeNet release, with the same layer names as an FCN's backbone
 
-Some things the tensors do not tell, and a caller has to know them:
+The tensors do not show some things, and a caller has to know them:
 
-  * fcn8s_vgg16 or fcn8s_atonce_vgg16, in the port's files: equal but for two constants in the code. Only
-    Caffe's own at-once files show them, as the layers `scale_pool4` and `scale_pool3`.
-  * The images that weights expect, in torchvision's names: `vgg16_from_caffe.pth` has torchvision's keys and
-    shapes with Caffe's numbers.
-  * CaffeNet or Caffe's "AlexNet", which normalizes before it pools: equal in every name and shape.
+  * fcn8s_vgg16 or fcn8s_atonce_vgg16, in the port's files: they differ only in two constants in the code.
+    Caffe's own at-once files have these as the layers `scale_pool4` and `scale_pool3`.
+  * The images that the weights expect, in torchvision's names: `vgg16_from_caffe.pth` has torchvision's keys
+    and shapes with Caffe's numbers.
+  * CaffeNet or Caffe's "AlexNet", which normalizes before it pools: they have the same names and shapes.
 """
 
 import re
@@ -38,13 +38,13 @@ from weights_converter.tables.paper import (
     widths,
 )
 
-# Constants of the at-once network, which a Caffe file holds as one number for each channel.
+# Constants of the at-once network; a Caffe file repeats them for each channel.
 SCALES = {"scale_pool4": 0.01, "scale_pool3": 0.0001}
 _FC8 = "the ImageNet classifier, which an FCN replaces"
 DROPPED_OF_TORCHVISION = {"classifier.6.weight": _FC8, "classifier.6.bias": _FC8}
 DROPPED_OF_CAFFE = {"fc8.weight": _FC8, "fc8.bias": _FC8}
 
-# Networks of the authors' that have no model here, by a tensor that only they have.
+# The authors' networks that have no model here, each by a tensor that only it has.
 OTHERS = {
     "score_fr_sem.weight": "a SIFT Flow network, which has two heads",
     "conv1_1_bgrd.weight": "an NYUDv2 network on colour and depth, which takes images of four channels",
@@ -53,13 +53,13 @@ OTHERS = {
 
 
 def recognize_fcn(shapes: Shapes) -> tuple[ModelSpec, str] | None:
-    """Infers which network of the paper it is, its classes and widths, and from which side the names are.
+    """Infers which of the paper's networks this is, its classes and widths, and whose names these are.
 
-    The 8s network stands for at-once too, unless the file is Caffe's own of the latter.
+    An at-once network is recognized only in Caffe's own file; elsewhere it looks like fcn8s_vgg16.
 
     Raises:
-      CheckpointError: it is a network of the authors' that has no model here, or what tells its classes or
-        widths is missing.
+      CheckpointError: there is no model for this network here, or a tensor that shows the number of classes
+        or a width is missing.
     """
     for name, what in OTHERS.items():
         if name in shapes:
@@ -85,10 +85,10 @@ def recognize_fcn(shapes: Shapes) -> tuple[ModelSpec, str] | None:
 
 
 def recognize_torchvision(shapes: Shapes) -> tuple[ModelSpec, str] | None:
-    """Knows torchvision's vgg16, and our own VGG16 backbone by itself.
+    """Recognizes torchvision's vgg16, and our own VGG16 backbone alone.
 
     Raises:
-      CheckpointError: it is torchvision's alexnet, or a VGG of another depth.
+      CheckpointError: this is torchvision's alexnet, or a VGG of another depth.
     """
     if "conv1_1.kernel" in shapes and "fc6.kernel" in shapes:
         return ModelSpec(name="vgg16", **_widths(shapes, "vgg16", "")), OURS
@@ -98,7 +98,7 @@ def recognize_torchvision(shapes: Shapes) -> tuple[ModelSpec, str] | None:
         return None
     if 10 in numbers and "classifier.1.weight" in shapes:
         raise CheckpointError(
-            "this is torchvision's alexnet, another network than the paper's: other widths, no groups and no "
+            "this is torchvision's alexnet, not the paper's: it has other widths, no groups and no "
             "normalization; fcn32s_alexnet starts from CaffeNet's .caffemodel"
         )
     if "classifier.0.weight" not in shapes and 28 not in numbers:
@@ -112,14 +112,14 @@ def recognize_torchvision(shapes: Shapes) -> tuple[ModelSpec, str] | None:
 
 
 def recognize_caffe_vgg16(shapes: Shapes) -> tuple[ModelSpec, str] | None:
-    """Knows the ILSVRC release of VGG16."""
+    """Recognizes the ILSVRC release of VGG16."""
     if "conv1_1.weight" in shapes and "fc6.weight" in shapes:
         return ModelSpec(name="vgg16", **_widths(shapes, "vgg16", "")), SOURCE
     return None
 
 
 def recognize_caffenet(shapes: Shapes) -> tuple[ModelSpec, str] | None:
-    """Knows the CaffeNet release, and our own CaffeNet backbone by itself."""
+    """Recognizes the CaffeNet release, and our own CaffeNet backbone alone."""
     for side, kernel in ((SOURCE, "weight"), (OURS, "kernel")):
         if all(f"{layer}.{kernel}" in shapes for layer in ("conv1", "conv5", "fc6")):
             return ModelSpec(name="caffenet", **_widths(shapes, "caffenet", "")), side
@@ -136,7 +136,7 @@ def _backbone_of(layers: set[str], prefix: str) -> str | None:
 def _widths(
     shapes: Shapes, backbone: str, prefix: str, names: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """Reads the width of each block off its first bias."""
+    """Takes the width of each block from its first bias."""
     firsts = [f"conv{block}" + ("_1" if backbone == "vgg16" else "") for block in range(1, 6)]
     biases = [f"{prefix}{(names or {}).get(layer, layer)}.bias" for layer in (*firsts, "fc6")]
     *features, fc_features = (_length(shapes, bias, "a width") for bias in biases)
@@ -147,17 +147,17 @@ def _length(shapes: Shapes, name: str, what: str) -> int:
     shape = shapes.get(name, ())
     if not shape:
         raise CheckpointError(
-            f"this looks like a network of the FCN paper or its backbone, but {name!r}, which tells {what}, "
+            f"this looks like a network of the FCN paper or its backbone, but {name!r}, which shows {what}, "
             f"is {'missing' if name not in shapes else 'a scalar'}"
         )
     return shape[-1]  # the last axis: Caffe's old files have a bias as (1, 1, 1, N)
 
 
 def set_aside_scales(spec: ModelSpec, tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """Leaves out the fixed scales of the at-once network's skips, which are constants of our model.
+    """Leaves out the at-once network's scales, which are constants in our model.
 
     Raises:
-      CheckpointError: one of them is missing, or any number in them is another.
+      CheckpointError: a scale is missing, or holds any other number.
     """
     found = {layer: tensors[f"{layer}.weight"] for layer in SCALES if f"{layer}.weight" in tensors}
     if not found:
@@ -180,14 +180,14 @@ def set_aside_torchvision(spec: ModelSpec, tensors: Mapping[str, np.ndarray]) ->
     """Drops the last layer.
 
     Raises:
-      CheckpointError: fc6 or fc7 has NaN: this is torchvision's file of features only.
+      CheckpointError: fc6 or fc7 has NaN, as in torchvision's file that has trained features only.
     """
     for name in ("classifier.0.bias", "classifier.3.bias", "classifier.0.weight", "classifier.3.weight"):
         if name in tensors and np.isnan(tensors[name].flat[:4096]).any():
             raise CheckpointError(
-                f"{name!r}, which becomes fc6 or fc7, has NaN in it, as in torchvision's "
+                f"{name!r}, which becomes fc6 or fc7, has NaN, as in torchvision's "
                 "IMAGENET1K_FEATURES, which has trained features only",
-                hint="take IMAGENET1K_V1",
+                hint="use IMAGENET1K_V1",
             )
     return {name: why for name, why in DROPPED_OF_TORCHVISION.items() if name in tensors}
 
@@ -198,7 +198,7 @@ def set_aside_fc8(spec: ModelSpec, tensors: Mapping[str, np.ndarray]) -> dict[st
 
 
 FCNS = Family(
-    known="the FCN paper's networks from Caffe or the PyTorch port",
+    description="the FCN paper's networks from Caffe or the PyTorch port",
     models=tuple(HEADS),
     preset=CAFFE,
     recognize=recognize_fcn,
@@ -208,7 +208,7 @@ FCNS = Family(
     twins={"fcn8s_atonce_vgg16": "fcn8s_vgg16"},
 )
 VGG16_OF_TORCHVISION = Family(
-    known="torchvision's vgg16",
+    description="torchvision's vgg16",
     models=("vgg16",),
     preset=TORCHVISION,
     recognize=recognize_torchvision,
@@ -216,7 +216,7 @@ VGG16_OF_TORCHVISION = Family(
     set_aside=set_aside_torchvision,
 )
 VGG16_OF_CAFFE = Family(
-    known="the ILSVRC VGG16 of Caffe",
+    description="the ILSVRC VGG16 of Caffe",
     models=("vgg16",),
     preset=CAFFE,
     recognize=recognize_caffe_vgg16,
@@ -225,7 +225,7 @@ VGG16_OF_CAFFE = Family(
     legacy_shapes=True,
 )
 CAFFENET = Family(
-    known="CaffeNet",
+    description="CaffeNet",
     models=("caffenet",),
     preset=CAFFE,
     recognize=recognize_caffenet,

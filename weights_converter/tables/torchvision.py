@@ -1,8 +1,7 @@
 """torchvision's `fcn_resnet50` and `fcn_resnet101`, and the ImageNet ResNets for their backbones.
 
 Source: the module trees of `torchvision.models.segmentation.fcn` and `torchvision.models.resnet`. Our names
-are theirs where those are words, and find a word where they only count (`classifier.4` is our
-`classifier.score`).
+are theirs, except that a word replaces a bare number (`classifier.4` is our `classifier.score`).
 """
 
 import re
@@ -25,7 +24,7 @@ from weights_converter.tables.layer import (
 BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
 STAGE_WIDTHS = (64, 128, 256, 512)
 
-# Tensors of a classifier that a backbone has no place for, and why.
+# Tensors of a classifier that a backbone does not have, and why.
 DROPPED = {
     "fc.weight": "the ImageNet classifier, which an FCN replaces",
     "fc.bias": "the ImageNet classifier, which an FCN replaces",
@@ -33,7 +32,7 @@ DROPPED = {
 
 
 def layers(spec: ModelSpec) -> Iterator[Layer]:
-    """Lists every layer of an FCN, or of a backbone by itself, in the order of torchvision's state_dict."""
+    """Lists every layer of an FCN, or of a backbone alone, in the order of torchvision's state_dict."""
     if spec.is_classifier:
         yield from _resnet(BLOCKS[spec.name], spec.in_channels, "")
         return
@@ -71,13 +70,13 @@ def _head(name: str, inputs: int, num_classes: int) -> Iterator[Layer]:
 
 
 def recognize(shapes: Mapping[str, tuple[int, ...]]) -> tuple[ModelSpec, str] | None:
-    """Infers the spec, and which side's names these are, from names and shapes.
+    """Infers the spec, and whose names these are, from names and shapes.
 
     Returns:
-      (spec, SOURCE or OURS), or None when this is not a file of this family.
+      (spec, SOURCE or OURS), or None if the file does not belong to this family.
 
     Raises:
-      CheckpointError: it is one, but of a depth that does not exist.
+      CheckpointError: the file does, but no network has its depth.
     """
     if "backbone.conv1.weight" in shapes and "classifier.0.weight" in shapes:
         score, side = "classifier.4.bias", SOURCE
@@ -91,7 +90,7 @@ def recognize(shapes: Mapping[str, tuple[int, ...]]) -> tuple[ModelSpec, str] | 
         return None
     if len(shapes.get(score, ())) != 1:
         raise CheckpointError(
-            f"this looks like a torchvision FCN, but {score!r}, which tells the number of classes, "
+            f"this looks like a torchvision FCN, but {score!r}, which shows the number of classes, "
             f"is {'missing' if score not in shapes else f'of shape {shapes[score]}'}"
         )
     aux = any(name.startswith("aux_classifier.") for name in shapes)
@@ -106,7 +105,7 @@ def _depth(shapes: Mapping[str, tuple[int, ...]], prefix: str) -> str:
         stage, block = int(match[1]) - 1, int(match[2])
         blocks[stage] = max(blocks[stage], block + 1)
     for name, known in BLOCKS.items():
-        if blocks[2] == known[2]:  # the stage that tells them apart; what the others lack is named as missing
+        if blocks[2] == known[2]:  # only this stage differs; tensors missing in others are reported later
             return name
     known = ", ".join(f"{name} {blocks}" for name, blocks in BLOCKS.items())
     raise CheckpointError(
@@ -121,7 +120,7 @@ def _set_aside(spec: ModelSpec, tensors: Mapping[str, np.ndarray]) -> dict[str, 
 
 
 RESNETS = Family(
-    known="torchvision's fcn_resnet50 or fcn_resnet101, or its resnet50 or resnet101 for a backbone",
+    description="torchvision's fcn_resnet50 or fcn_resnet101, or its resnet50 or resnet101 for a backbone",
     models=("fcn_resnet50", "fcn_resnet101", "resnet50", "resnet101"),
     preset=TORCHVISION,
     recognize=recognize,

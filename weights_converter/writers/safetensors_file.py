@@ -19,24 +19,25 @@ def write_safetensors(
 ) -> None:
     """Writes named arrays and text to a safetensors file.
 
-    Equal arrays and metadata make equal files, whatever order they come in: wide dtypes lie first, as the
-    format asks for alignment's sake, then names decide. "sha256" is added to the metadata.
+    Equal arrays and metadata make equal files, in whatever order they are given: wide dtypes lie first, for
+    alignment, then names decide. "sha256" is added to the metadata.
 
     Raises:
-      CheckpointError: the file cannot be written, or a name, dtype or piece of metadata cannot stand in one.
+      CheckpointError: the file cannot be written, or the format cannot hold a name, dtype or metadata value.
     """
     arrays = as_native(path, tensors)
     if "__metadata__" in arrays:
-        raise CheckpointError('cannot be written: "__metadata__" is no name for a tensor', path)
+        raise CheckpointError('cannot be written: no tensor can be named "__metadata__"', path)
     if not all(isinstance(text, str) for pair in metadata.items() for text in pair):
         raise CheckpointError("cannot be written: metadata must be text", path)
     for name, array in arrays.items():
         if array.dtype not in NAMES:
             raise CheckpointError(
-                f"cannot be written: safetensors has no dtype {array.dtype}, of tensor {name!r}", path
+                f"cannot be written: tensor {name!r} has dtype {array.dtype}, which safetensors lacks",
+                path,
             )
     arrays = dict(sorted(arrays.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])))
-    # The digest covers the header that names it, among zeros, which give way to it once it is known.
+    # The digest also covers the header, with zeros where the digest itself will stand.
     header = _header(arrays, {**metadata, "sha256": NO_DIGEST})
     digest = hashlib.sha256(header)
     with verified(path, arrays, lambda temporary: read_safetensors(temporary)[0], digest) as (file, data_of):

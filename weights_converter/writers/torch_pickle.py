@@ -8,7 +8,7 @@ import numpy as np
 from weights_converter.errors import CheckpointError
 from weights_converter.readers.storages import STORAGE_DTYPES
 
-# The first name of a dtype: the quantized storages after it share theirs.
+# The first name of each dtype: the quantized storages after it share its dtype.
 STORAGES = {dtype: name for name, dtype in reversed(STORAGE_DTYPES.items()) if dtype is not None}
 
 BEGIN, STOP = b"\x80\x02", b"."
@@ -19,25 +19,23 @@ FALSE = b"\x89"
 
 
 def pickled(value: bytes) -> bytes:
-    """Makes a whole pickle of one value that the functions below made."""
+    """Makes a whole pickle from one value of the functions below."""
     return BEGIN + value + STOP
 
 
 def state_dict(tensors: Mapping[str, np.ndarray]) -> bytes:
-    """Makes an OrderedDict of tensors over storages "0", "1", ... in order.
+    """Makes the value OrderedDict(name: tensor), over storages "0", "1", ... in order.
 
     Args:
-      tensors: arrays by name; they are written as contiguous.
+      tensors: {name: array}; written as contiguous.
 
     Raises:
-      CheckpointError: PyTorch has no storage of an array's dtype.
+      CheckpointError: PyTorch has no storage for an array's dtype.
     """
     parts = [_ordered_dict(), MARK]
     for key, (name, array) in enumerate(tensors.items()):
         if array.dtype not in STORAGES:
-            raise CheckpointError(
-                f"tensor {name!r} has dtype {array.dtype}, which PyTorch has no storage for"
-            )
+            raise CheckpointError(f"tensor {name!r} has dtype {array.dtype}, which PyTorch cannot store")
         storage = [
             _text("storage"),
             _global(STORAGES[array.dtype]),

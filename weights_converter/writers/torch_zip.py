@@ -1,4 +1,4 @@
-"""Writes torch.save's zip form without PyTorch."""
+"""Writes torch.save's zip format without PyTorch."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from weights_converter.readers.torch_zip import read_torch_zip
 from weights_converter.writers.torch_pickle import pickled, state_dict
 from weights_converter.writers.verified import as_native, verified
 
-ALIGNMENT = 64  # bytes; where torch.save puts the beginning of every record
+ALIGNMENT = 64  # bytes; torch.save starts every record at a multiple
 LOCAL_HEADER, EXTRA_HEADER = 30, 4
 FOLDER = "archive"
 
@@ -20,10 +20,10 @@ FOLDER = "archive"
 def write_torch_zip(path: str | os.PathLike, tensors: Mapping[str, np.ndarray]) -> None:
     """Writes a state_dict that torch.load(weights_only=True) reads as an OrderedDict of tensors.
 
-    Equal arrays in equal order make equal files. Arrays that share memory are written each for itself.
+    Equal arrays in equal order make equal files. Arrays that share memory are written separately.
 
     Raises:
-      CheckpointError: the file cannot be written, or PyTorch has no storage of an array's dtype.
+      CheckpointError: the file cannot be written, or PyTorch has no storage for an array's dtype.
     """
     arrays = as_native(path, tensors)
     with (
@@ -40,7 +40,7 @@ def write_torch_zip(path: str | os.PathLike, tensors: Mapping[str, np.ndarray]) 
 
 
 def _add(archive: zipfile.ZipFile, file: BinaryIO, name: str, data: bytes | memoryview) -> None:
-    """Adds a record whose data begin at a multiple of the alignment: an extra field fills the gap."""
+    """Adds a record. Its data begin at a multiple of the alignment; an extra field fills the gap."""
     entry = zipfile.ZipInfo(f"{FOLDER}/{name}")
     entry.file_size = len(data)
     begin = file.tell() + LOCAL_HEADER + len(entry.filename.encode()) + EXTRA_HEADER

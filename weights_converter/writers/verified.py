@@ -1,7 +1,7 @@
-"""What all writers share: the bytes of an array, and a file that is compared before it gets its name.
+"""What all writers share: an array's bytes, and a file that is read back before it gets its name.
 
-A transposed array is laid out in C order once, for as long as it takes to write it: what is read back is
-compared with its digest.
+A transposed array is copied to C order once, while it is written. The file that is read back is compared with
+a digest of those bytes, so no second copy is needed.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import numpy as np
 from weights_converter.errors import CheckpointError
 from weights_converter.files import replacing
 
-BLOCK = 64  # elements along each of two axes; with a kernel's other two axes they fit into the caches
+BLOCK = 64  # elements along each of two axes; with a kernel's other two axes they fit into the CPU's caches
 
 
 @contextlib.contextmanager
@@ -26,20 +26,20 @@ def verified(
     read: Callable[[Path], dict[str, np.ndarray]],
     digest: "hashlib._Hash | None" = None,
 ) -> Iterator[tuple[BinaryIO, Callable[[str], memoryview]]]:
-    """Gives a new file to write into; reads it back, compares, and only then lets it take the name `path`.
+    """Yields a new file to write into; reads it back, compares, and only then renames it to `path`.
 
     Args:
       path: the final name.
-      tensors: what is going to be written.
+      tensors: {name: array} that will be written.
       read: reads the file back.
-      digest: a SHA-256 that takes in all the tensors' bytes, in the order in which they are written.
+      digest: a SHA-256 that is updated with the tensors' bytes as they are written.
 
     Yields:
-      The file, and a function from a tensor's name to its bytes. Each tensor is asked for once, in the order
-      of `tensors`; it takes memory no longer than the caller keeps it.
+      The file, and a function from a tensor's name to its bytes. Call it once for each name, in the order of
+      `tensors`; the bytes are freed when the caller drops them.
 
     Raises:
-      CheckpointError: the file cannot be written here, or what was written does not read back bit for bit.
+      CheckpointError: the file cannot be written, or reading it back gives other bits.
     """
     digest = hashlib.sha256() if digest is None else digest
     start = digest.copy()
@@ -63,15 +63,14 @@ def verified(
 
 
 def raw(array: np.ndarray) -> memoryview:
-    """Gives an array's bytes in C order; without copying if that is how they lie."""
+    """Returns an array's bytes in C order, without copying if they already lie in this order."""
     return _contiguous(array).reshape(-1).view(np.uint8).data
 
 
 def _contiguous(array: np.ndarray) -> np.ndarray:
-    """Does what np.ascontiguousarray does, in a fraction of the time where a large kernel is transposed.
+    """Does what np.ascontiguousarray does, in a fraction of the time for a large transposed kernel.
 
-    A row of the one is a column of the other; by blocks, what is fetched for one element serves its
-    neighbours too.
+    Rows of the copy are columns of the original. Copying by blocks uses every cache line that is fetched.
     """
     if array.flags.c_contiguous or array.ndim < 2:
         return np.ascontiguousarray(array)
@@ -87,10 +86,10 @@ def _contiguous(array: np.ndarray) -> np.ndarray:
 
 
 def as_native(path: str | os.PathLike, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Gives the same tensors as arrays in native byte order.
+    """Returns the tensors as arrays in native byte order.
 
     Raises:
-      CheckpointError: there are none, or a name is no text.
+      CheckpointError: there are no tensors, or a name is not text.
     """
     if not tensors:
         raise CheckpointError("cannot be written: there are no tensors to write", path)
@@ -107,12 +106,12 @@ def _compare(
     found: dict[str, np.ndarray],
     digest: "hashlib._Hash",
 ) -> None:
-    """Compares names, dtypes, shapes and, tensor by tensor, the digest of all bytes so far."""
+    """Compares names, dtypes and shapes, and after each tensor the digest of all bytes so far."""
     if list(tensors) != list(found):
-        raise CheckpointError("read back, its names are not those that were written")
+        raise CheckpointError("read back, it has other names than were written")
     for name, array in tensors.items():
         other = found[name]
         digest.update(raw(other))
         alike = (array.dtype, array.shape) == (other.dtype, other.shape)
         if not alike or digest.digest() != written.get(name):
-            raise CheckpointError(f"read back, its tensor {name!r} is not the one that was written")
+            raise CheckpointError(f"read back, its tensor {name!r} has other values than were written")
