@@ -54,7 +54,7 @@ from weights_converter import Account, CheckpointError, ModelSpec
 
 try:
     __version__ = version("fcn_jax")
-except PackageNotFoundError:  # run from its folder, without having been installed
+except PackageNotFoundError:  # run from its folder without an installation
     __version__ = "unknown"
 
 __all__ = [

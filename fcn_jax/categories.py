@@ -1,4 +1,4 @@
-"""PASCAL VOC's categories, which the published networks tell apart, and their colours."""
+"""PASCAL VOC's categories, the classes of the published networks, and their colours."""
 
 import numpy as np
 
@@ -31,9 +31,9 @@ VOC_CATEGORIES: tuple[str, ...] = (
 
 
 def voc_palette(num_classes: int) -> np.ndarray:
-    """Gives PASCAL VOC's colours: the bits of the index, dealt in turn to red, green and blue from the top.
+    """Returns PASCAL VOC's colours. The index's bits go in turn to red, green and blue, highest bit first.
 
-    Index 0 (background) is black, index 255 (void) (224, 224, 192).
+    Index 0 (background) is black, index 255 (void) is (224, 224, 192).
 
     Returns:
       (num_classes, 3) uint8.

@@ -1,30 +1,30 @@
 """Errors that a user can cause: one base, and a kind for each sort of mistake.
 
-Every kind is also one of Python's own (a ValueError, an OSError, ...), for callers who expect those. Errors
-of a single room, such as `fcn_jax.images.ImageError`, are defined in that room.
+Every kind also derives from a built-in error (ValueError, OSError, ...), for callers who catch those. Errors
+of one module only, such as `fcn_jax.images.ImageError`, are defined there.
 """
 
 from weights_converter.errors import CheckpointError, FCNError, SettingError
 
 
 class ArrayError(FCNError, ValueError):
-    """An array has another shape or dtype than is wanted, or holds what it must not."""
+    """An array has a wrong shape or dtype, or holds values that it must not."""
 
 
 class WrongTypeError(FCNError, TypeError):
-    """An argument is of another type than is wanted."""
+    """An argument has a wrong type."""
 
 
 class MissingPackageError(FCNError, ImportError):
-    """A package of one of the extras is not installed."""
+    """An optional package is not installed."""
 
 
 class OutOfMemoryError(FCNError, MemoryError):
-    """Something needs more memory than the device has."""
+    """A computation needs more memory than the device has."""
 
 
 class BackendError(FCNError, RuntimeError):
-    """JAX cannot start the platform that it is told to compute on."""
+    """JAX cannot start the platform that it should compute on."""
 
 
 __all__ = [

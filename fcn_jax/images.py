@@ -1,9 +1,9 @@
-"""Any picture a person may hold, as an 8-bit RGB Pillow image the right way up.
+"""Opens any picture as an upright 8-bit RGB Pillow image.
 
-What is done is what a picture viewer does: EXIF orientation is applied, 16-bit grey is scaled to 8 bits,
-transparency lies on white, of an animation the first frame is taken. An RGB picture passes through unchanged.
+It does what a picture viewer does: it applies the EXIF orientation, scales 16-bit grey to 8 bits, puts
+transparent parts on white, and takes the first frame of an animation. An RGB picture stays unchanged.
 
-What Pillow remarks on a file, on damaged metadata or many pixels, comes out as the warning that Pillow gives.
+Pillow's own warnings, about damaged metadata or many pixels, are passed on.
 """
 
 import os
@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from fcn_jax.errors import FCNError, WrongTypeError
 
 Picture = str | os.PathLike[str] | Image.Image | NDArray[np.uint8]
-"""Whatever `open_image` takes: a path, a Pillow image, or an array of 8 bits."""
+"""What `open_image` takes: a path, a Pillow image, or a uint8 array."""
 
 PATH = (str, os.PathLike)
 
@@ -33,12 +33,12 @@ def open_image(source: Picture) -> Image.Image:
         (H, W, 3) RGB or (H, W, 4) RGBA.
 
     Returns:
-      A Pillow image of mode RGB that shares nothing with `source`. No file stays open.
+      A Pillow image of mode RGB that shares no memory with `source`. No file stays open.
 
     Raises:
-      ImageError: the file is missing, damaged or no picture; it holds more than twice
+      ImageError: the file is missing, damaged or not a picture; it has more than twice
         `PIL.Image.MAX_IMAGE_PIXELS` pixels; the array has another shape or dtype; the picture has no pixels.
-      WrongTypeError: `source` is none of the three.
+      WrongTypeError: `source` has another type.
     """
     if isinstance(source, PATH):
         return _open_file(Path(source))
@@ -51,7 +51,7 @@ def open_image(source: Picture) -> Image.Image:
 
 def _open_file(path: Path) -> Image.Image:
     if path.is_dir():
-        hint = "give its pictures one by one, or as a list"
+        hint = "pass its pictures one by one, or as a list"
         raise ImageError(path=path, expected="a picture", got="a folder", hint=hint)
     try:
         with Image.open(path) as image:
@@ -62,13 +62,13 @@ def _open_file(path: Path) -> Image.Image:
         hint = "if you trust the file, crop it first or raise {PIL.Image.MAX_IMAGE_PIXELS}"
         raise ImageError(str(error).rstrip("."), path, hint=hint) from error
     except Image.UnidentifiedImageError as error:
-        got = "something Pillow does not recognise"
+        got = "a file that Pillow does not recognize"
         raise ImageError(path=path, expected="an image file", got=got) from error
     except OSError as error:
         raise ImageError(f"cannot be read: {error.strerror or error}", path) from error
-    except Warning:  # Pillow's, where somebody made errors of them
+    except Warning:  # Pillow's, where a filter turns warnings into errors
         raise
-    except Exception as error:  # on damaged files Pillow's decoders raise almost anything
+    except Exception as error:  # on damaged files Pillow's decoders raise many kinds of errors
         raise ImageError(f"cannot be decoded: {type(error).__name__}: {error}", path) from error
 
 
@@ -101,7 +101,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = _to_8_bit(image)
     if not image.has_transparency_data:
         return image.convert("RGB")
-    if image.mode == "La":  # premultiplied grey, which Pillow takes to LA only
+    if image.mode == "La":  # premultiplied grey; Pillow converts it only to LA
         image = image.convert("LA")
     image = image.convert("RGBA")
     white = Image.new("RGBA", image.size, "white")
@@ -109,9 +109,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Scales grey of more than 8 bits; the full scale is 65535.
+    """Scales grey of more than 8 bits to 8 bits; the full scale is 65535.
 
-    Float grey names no scale, so the full scale is the smallest of 1, 255 and 65535 that holds every value.
+    Float grey has no fixed scale: the full scale is the smallest of 1, 255 and 65535 that holds every value.
     """
     values = np.asarray(image).astype(np.float64)
     low, high = values.min(), values.max()

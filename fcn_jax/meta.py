@@ -1,4 +1,4 @@
-"""What weights know of the data they were trained on, in one record that travels with them."""
+"""The record that travels with weights: transforms, categories and palette of their training data."""
 
 import dataclasses
 import json
@@ -16,15 +16,15 @@ Colour = tuple[int, int, int]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WeightsMeta:
-    """What weights know beside their numbers. Carried by models and by files of weights.
+    """What a model and a checkpoint hold beside the numbers.
 
     Attributes:
-      transforms: prepares a picture for the model; None if that is not known.
-      categories: names of the C classes by index; None if they are not known.
+      transforms: the preset that prepares a picture for the model; None if unknown.
+      categories: names of the C classes by index; None if unknown.
       palette: C colours (red, green, blue) of the classes, from 0 to 255; None for PASCAL VOC's.
 
     Raises:
-      SettingError: names that are no text, or colours that are none.
+      SettingError: a name is not text, or a colour is not three numbers from 0 to 255.
     """
 
     transforms: Preset | None = None
@@ -48,7 +48,7 @@ class WeightsMeta:
             object.__setattr__(self, "palette", tuple(map(tuple, self.palette)))
 
     def check(self, num_classes: int) -> None:
-        """Raises SettingError unless names and colours are as many as the classes."""
+        """Raises SettingError unless there is one name and one colour for each class."""
         for field, values in (("categories", self.categories), ("palette", self.palette)):
             if values is not None and len(values) != num_classes:
                 raise SettingError(
@@ -56,7 +56,7 @@ class WeightsMeta:
                 )
 
     def names(self, num_classes: int) -> tuple[str, ...]:
-        """Gives the names of the classes: PASCAL VOC's for 21 unnamed ones, else "class 0", "class 1", ..."""
+        """Returns the names of the classes; without any, PASCAL VOC's for 21 classes, else "class 0", ..."""
         if self.categories is not None:
             return self.categories
         if num_classes == len(VOC_CATEGORIES):
@@ -64,14 +64,14 @@ class WeightsMeta:
         return tuple(f"class {index}" for index in range(num_classes))
 
     def colours(self) -> np.ndarray:
-        """Gives (256, 3) uint8 colours by label; PASCAL VOC's where there are no others."""
+        """Returns (256, 3) uint8 colours by label; PASCAL VOC's for labels without a colour."""
         colours = voc_palette(256)
         if self.palette is not None:
             colours[: len(self.palette)] = self.palette
         return colours
 
     def to_metadata(self) -> dict[str, str]:
-        """Gives the record as text by name, as the metadata of a file hold it."""
+        """Returns the record as {name: text}, for the metadata of a file."""
         metadata = {}
         if self.transforms is not None:
             metadata["transforms"] = json.dumps(self.transforms.to_dict())
@@ -86,7 +86,7 @@ class WeightsMeta:
         """Reads what `to_metadata` wrote.
 
         Raises:
-          SettingError: it makes no sense, or is of another number of classes.
+          SettingError: the text makes no sense, or is for another number of classes.
         """
         found = {
             name: _parsed(name, metadata[name], kind)
@@ -101,7 +101,7 @@ class WeightsMeta:
 
 
 def palette_of(colours: np.ndarray, num_classes: int) -> tuple[Colour, ...]:
-    """Takes the colours of the classes out of a data set's (256, 3) colours by label."""
+    """Returns the colours of the classes from a dataset's (256, 3) colours by label."""
     return tuple((int(red), int(green), int(blue)) for red, green, blue in colours[:num_classes])
 
 

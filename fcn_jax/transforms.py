@@ -1,7 +1,7 @@
-"""From a picture to the array a model reads: torchvision's two presets, equal to the last bit, and Caffe's.
+"""Presets that turn a picture into the model's input: torchvision's two, equal to the last bit, and Caffe's.
 
-The resizing is Pillow's own, in 8 bits and antialiased, as torchvision's is for Pillow images. (On tensors
-torchvision interpolates itself, and differs by a few grey levels.)
+Pillow resizes, in 8 bits and antialiased, as in torchvision for Pillow images. (For tensors torchvision has
+its own interpolation, which differs by a few grey levels.)
 
 Source: `torchvision.transforms._presets`, torchvision 0.28.
 """
@@ -26,11 +26,11 @@ class Preset:
     """Prepares pictures for a model. Its settings can be written to a file's metadata and read back.
 
     Attributes:
-      origin: "torchvision" or "caffe", the program that such images come from.
+      origin: "torchvision" or "caffe", the program that prepares images in this way.
       resizes: whether `with_resize` can choose a size.
 
     Raises:
-      SettingError: a setting that cannot prepare a picture.
+      SettingError: a setting is out of its range.
     """
 
     origin: ClassVar[str] = "torchvision"
@@ -41,7 +41,7 @@ class Preset:
             value = getattr(self, field.name)
             if isinstance(value, list):
                 object.__setattr__(self, field.name, tuple(value))
-            expected = _amiss(field, value)
+            expected = _expected_instead(field, value)
             if expected:
                 raise SettingError(subject=field.name, expected=expected, got=repr(value)[:80])
 
@@ -52,7 +52,7 @@ class Preset:
           image: what `fcn_jax.images.open_image` takes.
 
         Returns:
-          (H, W, 3) float32, of the size that `output_size` tells.
+          (H, W, 3) float32; the size is `output_size`.
 
         Raises:
           ImageError: see `open_image`.
@@ -60,38 +60,38 @@ class Preset:
         raise NotImplementedError
 
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Tells (H, W) of the array that a picture of (H, W) becomes."""
+        """Returns (H, W) of the array for a picture of `size` (H, W)."""
         raise NotImplementedError
 
     def normalize(self, pixels):
-        """Does what the preset does after resizing, for whoever resizes otherwise.
+        """Normalizes pixels that are already resized.
 
-        In a compiled function the division is rounded differently now and then.
+        In a compiled function a division can differ in the last bit.
 
         Args:
           pixels: (..., H, W, 3) 8-bit RGB, a NumPy or a JAX array.
 
         Returns:
-          float32 of the same shape, as the model reads it.
+          float32 of the same shape, for the model.
         """
         raise NotImplementedError
 
     def with_resize(self, size: int | None) -> "Preset":
-        """Gives the same preset with another length of the shorter edge; None keeps pictures at their size.
+        """Returns the preset with another length of the shorter edge; None keeps each picture's size.
 
         Raises:
-          SettingError: a length, for a preset that does not resize.
+          SettingError: this preset does not resize, and `size` is not None.
         """
         if size is None:
             return self
         raise SettingError(
             subject="resize_size",
-            expected=f"None, since {type(self).__name__} takes pictures as they are",
+            expected=f"None, because {type(self).__name__} does not resize",
             got=repr(size),
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Gives the settings as JSON can hold them: {"name": "SemanticSegmentation", ...}."""
+        """Returns the settings in a form for JSON: {"name": "SemanticSegmentation", ...}."""
         settings = dataclasses.asdict(self)
         return {"name": type(self).__name__} | {
             key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()
@@ -99,10 +99,10 @@ class Preset:
 
     @staticmethod
     def from_dict(settings: dict[str, Any]) -> "Preset":
-        """Makes the preset that `to_dict` described.
+        """Makes a preset from the dict of `to_dict`.
 
         Raises:
-          SettingError: the name or the settings are not those of a preset.
+          SettingError: no preset has this name or these settings.
         """
         presets = {preset.__name__: preset for preset in Preset.__subclasses__()}
         name = settings.get("name")
@@ -115,8 +115,8 @@ class Preset:
         return presets[name](**given)
 
 
-def _amiss(field: dataclasses.Field, value: object) -> str | None:
-    """Says what a setting should be, if it is something else."""
+def _expected_instead(field: dataclasses.Field, value: object) -> str | None:
+    """Describes the values that a setting may have; None if its value is one of them."""
     if field.name in ("mean", "std"):
         numbers = value if isinstance(value, list | tuple) else ()
         good = len(numbers) == 3 and all(
@@ -131,13 +131,12 @@ def _amiss(field: dataclasses.Field, value: object) -> str | None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SemanticSegmentation(Preset):
-    """Shorter edge to `resize_size`, then (value / 255 - mean) / std, channel by channel.
+    """Resizes the shorter edge to `resize_size`, then computes (value / 255 - mean) / std for each channel.
 
     Attributes:
       resize_size: length of the shorter edge, or None to keep the size. The longer edge is
         int(resize_size * long / short).
-      mean: of red, green and blue, on a scale of 0 to 1.
-      std: likewise.
+      mean, std: of red, green and blue, on a scale of 0 to 1.
     """
 
     resizes: ClassVar[bool] = True
@@ -166,13 +165,12 @@ class SemanticSegmentation(Preset):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageClassification(Preset):
-    """Shorter edge to `resize_size`, a central square of `crop_size`, then (value / 255 - mean) / std.
+    """Resizes the shorter edge, crops the central square, then computes (value / 255 - mean) / std.
 
     Attributes:
-      crop_size: edge of the square. A picture smaller than that is framed in black.
+      crop_size: edge of the square. A smaller picture gets a black frame.
       resize_size: length of the shorter edge before the crop.
-      mean: of red, green and blue, on a scale of 0 to 1.
-      std: likewise.
+      mean, std: of red, green and blue, on a scale of 0 to 1.
     """
 
     crop_size: int
@@ -181,7 +179,7 @@ class ImageClassification(Preset):
     std: tuple[float, float, float] = IMAGENET_STD
 
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """See `Preset`: it is always the crop's."""
+        """See `Preset`; always (crop_size, crop_size)."""
         return self.crop_size, self.crop_size
 
     def __call__(self, image) -> np.ndarray:
@@ -197,7 +195,7 @@ class ImageClassification(Preset):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CaffeSegmentation(Preset):
-    """Channels to blue, green, red, minus their mean. No scaling and no resizing.
+    """Reorders channels to blue, green, red and subtracts their mean. Does not scale or resize.
 
     Attributes:
       mean: of blue, green and red, on a scale of 0 to 255.
@@ -209,11 +207,11 @@ class CaffeSegmentation(Preset):
     mean: tuple[float, float, float] = CAFFE_MEAN_BGR
 
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """See `Preset`: a picture keeps its size."""
+        """See `Preset`; a picture keeps its size."""
         return size
 
     def __call__(self, image) -> np.ndarray:
-        """See `Preset`; blue comes first, from about -123 to 151."""
+        """See `Preset`; blue comes first, and values lie from about -123 to 151."""
         return self.normalize(np.asarray(open_image(image)))
 
     def normalize(self, pixels):
@@ -241,7 +239,7 @@ def _center_crop(image: Image.Image, crop: int) -> Image.Image:
 
 
 def _crop_offset(length: int, crop: int) -> int:
-    """Rounds as torchvision does: what is missing is halved downwards, an excess to the even neighbour."""
+    """Rounds half as torchvision does: down for a frame, to the even number for a crop."""
     return round((length - crop) / 2) if length > crop else -((crop - length) // 2)
 
 

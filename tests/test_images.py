@@ -197,8 +197,8 @@ def test_missing_folder_and_foreign_files(tmp_path):
     for name, reason in {
         "absent.png": "No such file",
         ".": "got a folder",
-        "text.jpg": "not recognise",
-        "empty.png": "not recognise",
+        "text.jpg": "not recognize",
+        "empty.png": "not recognize",
     }.items():
         with pytest.raises(ImageError, match=reason) as error:
             open_image(tmp_path / name)

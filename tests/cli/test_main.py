@@ -155,7 +155,7 @@ def test_a_platform_that_cannot_start(cli, arguments, monkeypatch, tmp_path, pic
     assert (status, out) == (1, "")
     assert err.endswith(
         ": error: JAX cannot start on 'cuda', which JAX_PLATFORMS asks for: Cannot initialize backend "
-        "'cuda': no GPU; unset JAX_PLATFORMS to compute on the best that this machine has, or set it to cpu\n"
+        "'cuda': no GPU; unset JAX_PLATFORMS to use the best platform of this machine, or set it to cpu\n"
     )
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["a.png"]
 
