@@ -4,7 +4,7 @@
 
 IMAGES and LABELS are folders whose files pair by their names: `JPEGImages` and `SegmentationClass` of PASCAL
 VOC, or `train` and `trainannot` of CamVid. First the parts, one after the other in one thread; then whole
-batches from the stream, in threads and in worker processes with a thread each. Expect some 100 pictures a
+batches from the stream, in threads and in worker processes. Expect some 100 pictures a
 second from each core, and threads to do as well as workers or better.
 """
 
@@ -58,7 +58,9 @@ def decode(path: Path) -> np.ndarray:
         return np.asarray(image)
 
 
-def rate(batches: Batches, count: int, *, workers: int, threads: int, warm_up: int = 4) -> tuple[float, ...]:
+def rate(
+    batches: Batches, count: int, *, workers: int = 0, threads: int | None = None, warm_up: int = 4
+) -> tuple[float, ...]:
     """Quartiles of pictures a second, over stretches of four batches, once the stream runs."""
     with batches.stream(0, warm_up + count, workers=workers, threads=threads) as stream:
         times = []
@@ -88,9 +90,9 @@ def main() -> None:
     print_parts(dataset, augmentation)
     batches = Batches(dataset, batch_size=arguments.batch_size, seed=0, augmentation=augmentation)
     for count in arguments.counts:
-        report(f"{count} threads", rate(batches, arguments.batches, workers=0, threads=count))
+        report(f"{count} threads", rate(batches, arguments.batches, threads=count))
     for count in arguments.counts:
-        report(f"{count} workers", rate(batches, arguments.batches, workers=count, threads=1))
+        report(f"{count} workers", rate(batches, arguments.batches, workers=count))
 
 
 def report(name: str, quartiles: tuple[float, ...]) -> None:

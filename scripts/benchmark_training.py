@@ -41,6 +41,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torch_modules import import_torchvision
 
 import fcn_jax
+from fcn_jax.algorithms.choice import choose_for_training
 from fcn_jax.models.arrays import Structure
 from fcn_jax.training.objective import Objective
 from fcn_jax.training.optimizers import GROUPS, learning_rate, sgd
@@ -108,6 +109,7 @@ def jax_side(name: str, module: torch.nn.Module, images, labels, *, bfloat16: bo
     assert isinstance(model, fcn_jax.FCN)
     assert model.aux_classifier is not None
     model.classifier.dropout.rate = model.aux_classifier.dropout.rate = 0.0
+    choose_for_training(model, jax.default_backend())
     model.train()
     structure = Structure(model)
     schedule = learning_rate("poly", LEARNING_RATE, STEPS)

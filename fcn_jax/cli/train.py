@@ -19,18 +19,17 @@ is wrong; 130 or 143 stopped by Ctrl-C or SIGTERM, and saved.
 """
 
 import contextlib
-import gc
 import logging
 import os
 import signal
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from fcn_jax.cli.messages import NAMES, library_reports_shown
+from fcn_jax.cli.orbax_noise import orbax_hushed
 from fcn_jax.errors import FCNError
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ def _run(
     """Parses the command line and trains; says how it failed, if it did in a way that people can mend."""
     names = NAMES
     try:
-        with ctrl_c_ends_at_once(), closed_pipes_ignored(), others_logs_dropped():
+        with ctrl_c_ends_at_once(), closed_pipes_ignored(), orbax_hushed():
             from fcn_jax.cli.computing import keep_compiled
             from fcn_jax.training.command_line import OPTIONS, parse_config
 
@@ -148,32 +147,13 @@ def closed_pipes_ignored() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def others_logs_dropped() -> Iterator[None]:
-    """Drops, in the block, what other packages log, and what coroutines complain of that Orbax abandons.
-
-    What goes wrong in Orbax is an error as well, and is said once.
-    """
-    handler = logging.NullHandler()
-    logging.getLogger().addHandler(handler)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
-            try:
-                yield
-            finally:
-                gc.collect()  # so that they complain now
-    finally:
-        logging.getLogger().removeHandler(handler)
-
-
-@contextlib.contextmanager
 def quiet_run() -> Iterator[None]:
     """Hides, in the block, what runs say of their steps and folders; warnings stay."""
     logger = logging.getLogger("fcn_jax.training")
     before = logger.level
     logger.setLevel(logging.WARNING)
     try:
-        with others_logs_dropped():
+        with orbax_hushed():
             yield
     finally:
         logger.setLevel(before)

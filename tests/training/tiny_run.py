@@ -26,6 +26,15 @@ SETTINGS = {
 }
 
 
+def words(settings):
+    """Writes settings as a command line has them."""
+    found = []
+    for name, value in settings.items():
+        values = value if isinstance(value, tuple) else (value,)
+        found += [f"--{name.replace('_', '-')}", *map(str, values)]
+    return found
+
+
 def tiny_config(output: Path, **changes) -> Config:
     """Gives the settings of a run of six steps that evaluates twice."""
     return Config(**{**SETTINGS, "output": output, **changes})
