@@ -1,4 +1,4 @@
-"""Weights: published ones and their download, and the way between files and models."""
+"""Published weights and their download; loading and saving weights."""
 
 from fcn_jax.weights.download.cache import cache_folder
 from fcn_jax.weights.download.fetching import WeightsDownloadError, fetch

@@ -1,9 +1,9 @@
-"""Weights between files and models.
+"""Loads weights from checkpoints into models, and saves them.
 
     account = load_weights(model, "fcn_resnet50_coco-1167a1af.pth")
     save_weights(model, "trained.safetensors")
 
-`weights_converter` reads and writes the files; here its arrays meet the variables of a model.
+`weights_converter` reads and writes the files; this module assigns its arrays to a model's variables.
 """
 
 import dataclasses
@@ -34,31 +34,29 @@ def load_weights(
     aux: Literal["require", "drop", "keep"] = "require",
     head: Literal["require", "replace"] = "require",
 ) -> Account:
-    """Fills a model from a checkpoint, in any format and any names that `weights_converter` knows.
+    """Fills a model from a checkpoint of any format and names that `weights_converter` knows.
 
-    Nothing is changed unless everything fits. Numbers are cast to the dtypes of the model. The model takes
-    over the file's transforms, and with its head also the categories and the palette.
+    The model changes only if everything fits. Numbers are cast to the model's dtypes. The model takes the
+    file's transforms, and with the file's head also the categories and the palette.
 
     Args:
-      model: a model of the file's architecture, from one of the builders.
+      model: a model with the checkpoint's architecture, from one of the builders.
       path: `.pth`, `.pt`, `.caffemodel` or `.safetensors`; or {name: array}, a state_dict in memory. A file
-        of the paper's next coarser network starts this one's training: what only the model has starts anew.
-      strict: every array of the file must have its place and every variable its array. Otherwise what is
-        missing keeps its value and what is unexpected is left, both named in the account; shapes must be
-        equal even so.
-      aux: "require" wants the auxiliary head in both or in neither; "drop" leaves out the file's, for a model
-        without one; "keep" leaves the model's as it is.
-      head: "require" wants as many classes in the file as in the model; "replace" leaves what depends on the
-        classes as it is in the model, the score layers and the upsamplings of scores: the start of training
-        for other classes.
+        of the paper's next coarser network starts this one's training: layers it lacks get initial values.
+      strict: missing and unexpected arrays are errors. Otherwise variables without an array keep their
+        values, and arrays without a variable are dropped; the account names both. Shapes must match anyway.
+      aux: "require": both or neither must have the auxiliary head; "drop" ignores the file's, for a model
+        without one; "keep" keeps the model's.
+      head: "require": file and model must have the same number of classes; "replace" keeps the model's layers
+        that depend on the classes (score layers and upsamplings of logits), to start training on other ones.
 
     Returns:
-      What became of every array of the file and every variable of the model.
+      What became of every array in the checkpoint and every variable in the model.
 
     Raises:
-      CheckpointError: the file cannot be read or does not fit; the message says in what.
-      SettingError: an unknown value of `aux` or `head`.
-      WrongTypeError: no model of this package.
+      CheckpointError: the file cannot be read or does not fit; the message says why.
+      SettingError: `aux` or `head` has an unknown value.
+      WrongTypeError: `model` is not a model of this package.
     """
     check_model(model)
     return fill(model, read_weights(path, strict=strict), strict=strict, aux=aux, head=head)
@@ -72,7 +70,7 @@ def fill(
     aux: Literal["require", "drop", "keep"] = "require",
     head: Literal["require", "replace"] = "require",
 ) -> Account:
-    """Fills a model with what was read; see `load_weights`."""
+    """Fills a model from a conversion; see `load_weights`."""
     _check_choice("aux", aux, ("require", "drop", "keep"))
     _check_choice("head", head, ("require", "replace"))
     starts = conversion.spec.name == model.coarser
@@ -84,8 +82,8 @@ def fill(
     variables, arrays = named_variables(model), conversion.params
     dropped, fresh = dict(conversion.dropped), {}
     if starts:
-        fresh |= _beginning(
-            variables, model.new_layers, f"{conversion.spec.name} does not have it; it starts anew"
+        fresh |= _with_prefix(
+            variables, model.new_layers, f"{conversion.spec.name} does not have it; it gets initial values"
         )
         dropped |= {name: f"{model.spec.name} does not have it" for name in arrays if name not in variables}
     left_out = []
@@ -93,9 +91,9 @@ def fill(
         left_out.append((AUX, f'aux="{aux}"'))
     if head == "replace":
         left_out.append((model.class_layers, 'head="replace"'))
-    for beginnings, why in left_out:
-        dropped |= _beginning(arrays, beginnings, why)
-        fresh |= _beginning(variables, beginnings, why)
+    for prefixes, why in left_out:
+        dropped |= _with_prefix(arrays, prefixes, why)
+        fresh |= _with_prefix(variables, prefixes, why)
     wanted = {name: variable.shape for name, variable in variables.items() if name not in fresh}
     used = {name: array for name, array in arrays.items() if name not in dropped}
     try:
@@ -112,15 +110,15 @@ def fill(
 
 
 def load_backbone(model: SegmentationModel, source: Source) -> Account:
-    """Fills `model.backbone` from an ImageNet classifier's checkpoint; the last layer is dropped.
+    """Fills `model.backbone` from an ImageNet classifier's checkpoint, without the last layer.
 
-    The model's transforms become the ones that the classifier's weights expect.
+    The model gets the transforms that the classifier's weights expect.
 
     Returns:
-      What became of every array of the file and every variable of the model.
+      What became of every array in the checkpoint and every variable in the model.
 
     Raises:
-      CheckpointError: the file cannot be read, is no classifier, or one of another depth or width.
+      CheckpointError: the file cannot be read, or is not a classifier of this depth and width.
     """
     conversion, expected = read_weights(source), model.backbone_spec
     if conversion.spec != expected:
@@ -143,22 +141,22 @@ def save_weights(
     transforms: Preset | None = None,
     facts: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes the weights of a model: `.safetensors` (ours), or `.pth` / `.pt` for PyTorch.
+    """Writes a model's weights: `.safetensors` (our format), or `.pth` / `.pt` for PyTorch.
 
-    The file appears whole or not at all, and is read back and compared first. A safetensors file also has the
-    model's spec and its `meta`: transforms, categories, palette.
+    The file appears whole or not at all, after it was read back and compared. A safetensors file also holds
+    the model's spec and its `meta`: transforms, categories, palette.
 
     Args:
-      model: any model of the builders.
+      model: a model from one of the builders.
       path: the file to write.
-      categories: class names, stored in a safetensors file; the model's own if not given.
-      transforms: the preset that pictures go through, likewise.
-      facts: more that a safetensors file is to say of its weights, text by name.
+      categories: class names for a safetensors file; the model's own if not given.
+      transforms: the preset for a safetensors file; the model's own if not given.
+      facts: more metadata for a safetensors file, {name: text}.
 
     Raises:
-      CheckpointError: an unknown suffix, or a file that cannot be written.
-      SettingError: more or fewer categories than classes. Nothing is written.
-      WrongTypeError: `model` is no model of this package, or `transforms` no preset.
+      CheckpointError: the suffix is unknown, or the file cannot be written.
+      SettingError: there are not as many categories as classes. Nothing is written.
+      WrongTypeError: `model` is not a model of this package, or `transforms` is not a preset.
     """
     check_model(model)
     meta = model.meta
@@ -179,15 +177,15 @@ def save_weights(
 
 
 def assign(variables: Mapping[str, nnx.Variable], arrays: Mapping[str, np.ndarray]) -> None:
-    """Gives each variable a copy of the array of its name, in the variable's dtype."""
+    """Sets each variable to a copy of the array with its name, in the variable's dtype."""
     for name, variable in variables.items():
-        # NumPy's copy, always: a file's arrays are mapped, and JAX may share the memory of an aligned one.
-        # `jnp.array` would copy too, by a program that it compiles for each shape.
+        # Always copy with NumPy: the arrays are views of the mapped file, and JAX may share aligned memory.
+        # `jnp.array` would compile a program for each shape to copy.
         variable.set_value(jax.device_put(np.array(arrays[name], variable.dtype, order="C")))
 
 
 def check_model(model: SegmentationModel) -> None:
-    """Raises WrongTypeError unless it is a model of this package."""
+    """Raises WrongTypeError unless this is a model of this package."""
     if not isinstance(model, SegmentationModel):
         raise WrongTypeError(
             expected="a model of fcn_jax",
@@ -197,10 +195,10 @@ def check_model(model: SegmentationModel) -> None:
 
 
 def read_meta(conversion: Conversion) -> WeightsMeta:
-    """Reads what a file of our own knows of its weights' data.
+    """Reads the record of transforms, categories and palette from a file's metadata.
 
     Raises:
-      CheckpointError: it makes no sense.
+      CheckpointError: the metadata make no sense.
     """
     try:
         return WeightsMeta.from_metadata(conversion.metadata, conversion.spec.num_classes)
@@ -209,19 +207,19 @@ def read_meta(conversion: Conversion) -> WeightsMeta:
 
 
 def _meta_after(model: SegmentationModel, conversion: Conversion, with_classes: bool) -> WeightsMeta:
-    """Gives what the model's record becomes: what the file says, and where it is silent, as it was.
+    """Returns the model's new record: the file's entries, and the model's own where the file has none.
 
-    Names and colours of classes go together. A file that only tells which images its weights expect gets the
-    model's usual transforms for such images.
+    Names and colours of classes go together. If the file has a preset but no transforms, the model takes its
+    default transforms for this preset.
     """
-    said, meta = read_meta(conversion), model.meta
-    transforms = said.transforms
+    found, meta = read_meta(conversion), model.meta
+    transforms = found.transforms
     if transforms is None and conversion.preset is not None:
         transforms = model.default_transforms(conversion.preset)
     if transforms is not None:
         meta = dataclasses.replace(meta, transforms=transforms)
-    if with_classes and (said.categories or said.palette):
-        meta = dataclasses.replace(meta, categories=said.categories, palette=said.palette)
+    if with_classes and (found.categories or found.palette):
+        meta = dataclasses.replace(meta, categories=found.categories, palette=found.palette)
     try:
         meta.check(model.spec.num_classes)
     except SettingError as error:
@@ -229,8 +227,8 @@ def _meta_after(model: SegmentationModel, conversion: Conversion, with_classes: 
     return meta
 
 
-def _beginning(names: Iterable[str], beginnings: tuple[str, ...], why: str) -> dict[str, str]:
-    return {name: why for name in names if name.startswith(beginnings)}
+def _with_prefix(names: Iterable[str], prefixes: tuple[str, ...], why: str) -> dict[str, str]:
+    return {name: why for name in names if name.startswith(prefixes)}
 
 
 def _check_same_heads(expected: ModelSpec, conversion: Conversion, aux: str, head: str) -> None:

@@ -1,4 +1,4 @@
-"""The models by name, with or without weights."""
+"""Builds models by name, with or without weights."""
 
 import difflib
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def get_model(name: str, **config: Any) -> SegmentationModel:
     """Builds a model by its name; `config` goes to the builder.
 
     Raises:
-      SettingError: no model has this name; the message lists those that exist.
+      SettingError: no model has this name; the message lists all names.
     """
     check_name(name)
     return BUILDERS[name](**config)
@@ -49,15 +49,17 @@ def load_model(
     dtype: Any = None,
     param_dtype: Any = jnp.float32,
 ) -> SegmentationModel:
-    """Builds the model that a checkpoint is of, filled with it, in evaluation mode.
+    """Builds the model that a checkpoint belongs to, and fills it; in evaluation mode.
 
     Args:
       path: a checkpoint file, or {name: array} in memory.
-      model_name: where the file does not tell: "fcn8s_atonce_vgg16" for the PyTorch port's file.
+      model_name: the model, where the file does not say which: "fcn8s_atonce_vgg16" for the PyTorch port's
+        file.
       rngs, dtype, param_dtype: as the builders take them.
 
     Raises:
-      CheckpointError: the file cannot be read, is of another model than `model_name`, or of a classifier.
+      CheckpointError: the file cannot be read, or belongs to a classifier or to another model than
+        `model_name`.
       SettingError: no model has the name `model_name`.
     """
     if model_name is not None:
@@ -65,15 +67,15 @@ def load_model(
     conversion = read_weights(path)
     if conversion.spec.is_classifier:
         raise CheckpointError(
-            expected=f"weights of a model that segments, one of {', '.join(BUILDERS)}",
+            expected=f"weights of a segmentation model, one of {', '.join(BUILDERS)}",
             got=str(conversion.spec),
             path=conversion.path,
         )
     if model_name is not None and MODELS[model_name].coarser == conversion.spec.name:
         raise CheckpointError(
-            f"holds only a start for the training of {model_name}",
+            f"holds only start weights for the training of {model_name}",
             conversion.path,
-            hint=f"leave {{model_name}} out to use it as the {conversion.spec.name} that it is, or train "
+            hint=f"leave {{model_name}} out to load it as {conversion.spec.name}, or train "
             f"fcn_jax.{model_name}(weights=...)",
         )
     conversion = conversion.of(model_name)
@@ -83,7 +85,7 @@ def load_model(
 
 
 def check_name(name: str) -> None:
-    """Raises SettingError unless it is the name of a model; the message lists those that exist."""
+    """Raises SettingError unless a model has this name; the message lists all names."""
     if name not in BUILDERS:
         near = difflib.get_close_matches(name, BUILDERS, n=1)
         raise SettingError(

@@ -1,7 +1,7 @@
-"""What all builders share: from a name, a file or arrays to a model that is filled and ready.
+"""What all builders share: building a model and filling it from published weights, a file or arrays.
 
-Where weights decide something (how many classes, how wide, whether there is an auxiliary head) their spec
-says it, and a contradiction with what the caller asked for is an error that names both.
+The spec of the weights decides the number of classes, the widths and the auxiliary head. If the caller asked
+for something else, the error names both.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from fcn_jax.weights.loading import fill, load_backbone
 from fcn_jax.zoo.table import Entry
 from weights_converter import Conversion, ModelSpec, Source, read_weights
 
-# How to get what was asked for all the same, by the name of the argument.
+# How to get what was asked for in another way, by argument.
 ADVICE = {
     "num_classes": 'build without weights and use load_weights(model, path, head="replace")',
     "aux_loss": 'build without weights and use load_weights(model, path, aux="drop") or (..., aux="keep")',
@@ -38,20 +38,19 @@ def build(
     dtype: Any,
     param_dtype: Any,
 ) -> SegmentationModel:
-    """Builds a model in evaluation mode, with the `meta` that its weights came with.
+    """Builds a model in evaluation mode, with the `meta` of its weights.
 
     Args:
-      entry: of the model.
-      asked: fields of the spec, None where the caller left them open.
+      entry: the model's row in the table.
+      asked: fields of the spec; None for those that the caller left out.
 
-    All else, and the errors, as in the builders.
+    Other arguments and errors are those of the builders.
     """
-    settings = {"dtype": dtype, "param_dtype": param_dtype}
     asked = {name: value for name, value in asked.items() if value is not None}
     settings = {"rngs": rngs, "dtype": dtype, "param_dtype": param_dtype}
-    source = verified("weights", weights, entry.weights)
+    source = weights_source("weights", weights, entry.weights)
     if source is not None:
-        if isinstance(source, WeightsEnum):  # known without the file: a contradiction costs no download
+        if isinstance(source, WeightsEnum):  # before the download: the published spec is known
             _check_asked(asked, entry.published, repr(source))
         model = build_filled(entry, read_weights(_fetched(source, progress)), asked, **settings)
         if isinstance(source, WeightsEnum) and model.categories is None:
@@ -60,7 +59,7 @@ def build(
     spec = dataclasses.replace(entry.random, **asked)
     model = entry.create(spec, **settings | {"rngs": rngs or nnx.Rngs(0)})
     model.update_meta(transforms=model.default_transforms(None))
-    backbone = verified("weights_backbone", weights_backbone, entry.weights_backbone)
+    backbone = weights_source("weights_backbone", weights_backbone, entry.weights_backbone)
     if backbone is not None:
         load_backbone(model, _fetched(backbone, progress))
     model.eval()
@@ -76,14 +75,14 @@ def build_filled(
     dtype: Any = None,
     param_dtype: Any = jnp.float32,
 ) -> SegmentationModel:
-    """Builds a model filled with what was read, in evaluation mode; see `build`."""
+    """Builds a model filled from a conversion, in evaluation mode; see `build`."""
     if conversion.spec.name != entry.coarser:
         hint = f"its training can start from {entry.coarser}" if entry.coarser else None
         conversion = conversion.of(entry.name, hint)
     learn = {name: value for name, value in (asked or {}).items() if name == "learn_upsampling"}
     _check_asked(asked or {}, conversion.spec, str(conversion.spec))
     spec = dataclasses.replace(conversion.spec, name=entry.name, **learn)
-    # Shapes without numbers, to be filled: drawing random weights first would take many times as long.
+    # Shapes only: random weights that are overwritten at once would take many times as long.
     model = nnx.eval_shape(lambda: entry.create(spec, rngs=_same_key(), dtype=dtype, param_dtype=param_dtype))
     fill(model, conversion)
     if model.transforms is None:
@@ -96,7 +95,7 @@ def build_filled(
 
 
 class _SameKey(nnx.RngStream):
-    """For shapes alone. To count keys while tracing takes time with the square of the layers: 1.4 s more."""
+    """Always the same key, for shapes. Counting keys while tracing is quadratic in the layers: 1.4 s more."""
 
     def __call__(self):
         return self.key[...]
@@ -111,19 +110,19 @@ def _same_key() -> nnx.Rngs:
 def _check_asked(asked: Mapping[str, Any], has: ModelSpec, what: str) -> None:
     for name, value in asked.items():
         found = getattr(has, name)
-        if name != "learn_upsampling" and found != value:  # which does not change any tensor
+        if name != "learn_upsampling" and found != value:  # learn_upsampling changes no tensor
             raise SettingError(
                 f"{name}={value} was asked for, but {what} has {name}={found}",
                 hint=f"leave {name} out, or {ADVICE.get(name, 'build without weights')}",
             )
 
 
-def verified(argument: str, weights, published: type[WeightsEnum]) -> WeightsEnum | Source | None:
-    """Tells published weights, by member or by name, from a caller's own file or arrays.
+def weights_source(argument: str, weights, published: type[WeightsEnum]) -> WeightsEnum | Source | None:
+    """Returns the member of the enum that `weights` names, or the caller's own file or arrays.
 
     Raises:
-      SettingError: a text that is neither a file nor a name.
-      WrongTypeError: something else.
+      SettingError: a string that is neither a file nor a member.
+      WrongTypeError: another type, or a member of another enum.
     """
     if isinstance(weights, Mapping | os.PathLike):
         return weights
@@ -135,7 +134,7 @@ def verified(argument: str, weights, published: type[WeightsEnum]) -> WeightsEnu
             names = ", ".join(published.__members__)
             raise SettingError(
                 f"there is no file {weights!r}; expected a checkpoint file, or the name of published "
-                f"weights, one of {names}",
+                f"weights ({names})",
                 subject=argument,
             )
         return weights

@@ -1,4 +1,4 @@
-"""The paper's networks by name: FCN-32s, 16s, 8s and 8s-at-once on VGG16, FCN-32s on CaffeNet.
+"""Builders of the paper's networks: FCN-32s, 16s, 8s and 8s-at-once on VGG16, FCN-32s on CaffeNet.
 
 Source: Long, Shelhamer, Darrell (2015); Shelhamer, Long, Darrell (2016); the authors' released nets.
 """
@@ -48,7 +48,7 @@ def _builder(name: str):
             dtype=dtype,
             param_dtype=param_dtype,
         )
-        return cast(SkipFCN, model)  # as the table says
+        return cast(SkipFCN, model)  # the table names this class
 
     builder.__name__ = builder.__qualname__ = name
     return builder
@@ -58,58 +58,63 @@ fcn32s_vgg16 = _builder("fcn32s_vgg16")
 fcn32s_vgg16.__doc__ = """Builds FCN-32s on VGG16, in evaluation mode: one upsampling by 32, no skips.
 
 Args:
-  weights: a member of the model's enum or its name ("DEFAULT"), the authors' file; or the path of a
-    checkpoint: a `.caffemodel`, the PyTorch port's `.pth`, `.safetensors`; or {name: array} in memory; or
-    None. The file of the next coarser network starts this one's training: the layers that both have are
+  weights: published weights, the authors' file, as a member of the model's enum or by name ("DEFAULT"); or
+    the path of a checkpoint (`.caffemodel`, the PyTorch port's `.pth`, `.safetensors`); or {name: array} in
+    memory; or None. A checkpoint of the next coarser network starts this one's training: shared layers are
     copied, the new score layer is zero.
   progress: shows a bar while downloading.
-  num_classes: 21 if not given, or as many as `weights` have.
-  features: channels of the trunk's five blocks, for small instances; as published if not given.
+  num_classes: as in `weights`, else 21, if not given.
+  features: channels of the trunk's five blocks, for small networks; as published if not given.
   fc_features: channels of fc6 and fc7; 4096 if not given.
   learn_upsampling: "none", as released: every upsampling stays bilinear; "intermediate", as in the CVPR
-    text: all but the last learn. If not given, as the weights' file says, else "none".
-  weights_backbone: an ImageNet classifier's checkpoint for the trunk, fc6 and fc7: a member of the trunk's
-    enum, a Caffe or a torchvision file. Ignored if `weights` are given.
+    text: all but the last are learned. As in the checkpoint, else "none", if not given.
+  weights_backbone: an ImageNet classifier's weights for the trunk, fc6 and fc7: a member of the trunk's enum,
+    a Caffe or a torchvision checkpoint. Ignored if `weights` is given.
   rngs: seeds the random trunk and dropout; `nnx.Rngs(0)` if not given.
-  dtype: of the computation; the parameters' and the input's if not given. Logits are at least float32.
+  dtype: of the computation; that of the parameters and the input if not given. Logits are at least float32.
   param_dtype: of the parameters.
 
 Returns:
-  A model that maps images (N, H, W, 3) to {"out": logits (N, H, W, num_classes)}. Its `spec` says what it is;
-  its `transforms` prepare a picture for it: BGR minus mean, unless its weights came from torchvision.
+  A model that maps images (N, H, W, 3) to {"out": logits (N, H, W, num_classes)}. Its `transforms` prepare a
+  picture for it: BGR minus mean, unless its weights came from torchvision.
 
 Raises:
-  SettingError: `num_classes` or a width contradicts the weights, or `weights` names nothing.
-  WrongTypeError: `weights` of another model.
-  CheckpointError: the file cannot be read or is of another architecture.
+  SettingError: `num_classes` or a width contradicts the weights, or `weights` is neither a file nor a name.
+  WrongTypeError: `weights` belongs to another model.
+  CheckpointError: the checkpoint cannot be read or belongs to another architecture.
   WeightsDownloadError: the published file cannot be downloaded; the message says what to do.
 
 Source: the authors' voc-fcn32s.
 """
 
 fcn16s_vgg16 = _builder("fcn16s_vgg16")
-fcn16s_vgg16.__doc__ = """Builds FCN-16s on VGG16, in evaluation mode: pool4 adds detail. All else as in
-`fcn32s_vgg16`.
+fcn16s_vgg16.__doc__ = """Builds FCN-16s on VGG16, in evaluation mode: pool4 adds detail.
+
+Arguments, result and errors: see `fcn32s_vgg16`.
 
 Source: the authors' voc-fcn16s.
 """
 
 fcn8s_vgg16 = _builder("fcn8s_vgg16")
-fcn8s_vgg16.__doc__ = """Builds FCN-8s on VGG16, in evaluation mode: pool4 and pool3 add detail. All else as
-in `fcn32s_vgg16`.
+fcn8s_vgg16.__doc__ = """Builds FCN-8s on VGG16, in evaluation mode: pool4 and pool3 add detail.
+
+Arguments, result and errors: see `fcn32s_vgg16`.
 
 Source: the authors' voc-fcn8s.
 """
 
 fcn8s_atonce_vgg16 = _builder("fcn8s_atonce_vgg16")
-fcn8s_atonce_vgg16.__doc__ = """Builds FCN-8s with scaled skips, which is trained in one stage. All else as in
-`fcn32s_vgg16`.
+fcn8s_atonce_vgg16.__doc__ = """Builds FCN-8s with scaled skips, which is trained in one stage.
+
+Arguments, result and errors: see `fcn32s_vgg16`.
 
 Source: the authors' voc-fcn8s-atonce.
 """
 
 fcn32s_alexnet = _builder("fcn32s_alexnet")
-fcn32s_alexnet.__doc__ = """Builds FCN-32s on CaffeNet, in evaluation mode. All else as in `fcn32s_vgg16`.
+fcn32s_alexnet.__doc__ = """Builds FCN-32s on CaffeNet, in evaluation mode.
+
+Arguments, result and errors: see `fcn32s_vgg16`.
 
 Source: the authors' voc-fcn-alexnet.
 """

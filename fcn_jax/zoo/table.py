@@ -1,4 +1,4 @@
-"""The models as data: a row for each name."""
+"""The models as data: one row for each."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,16 +11,16 @@ from weights_converter.spec import PUBLISHED_WIDTHS
 
 
 class Entry(NamedTuple):
-    """One model.
+    """A row of the table.
 
     Attributes:
-      name: of its builder.
-      network: its class.
-      create: makes it from a spec, with random weights.
-      random: its spec where the caller says nothing else.
-      published: the spec of the published weights, known before they are fetched.
+      name: the builder's name.
+      network: the model's class.
+      create: makes the model from a spec, with random weights.
+      random: the default spec of a model with random weights.
+      published: the spec of the published weights, known before the download.
       weights, weights_backbone: the published weights of the model and of its backbone.
-      coarser: the weights of this model start the training.
+      coarser: the model whose weights start the training of this one.
     """
 
     name: str

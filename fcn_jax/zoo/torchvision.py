@@ -1,8 +1,7 @@
-"""torchvision's two FCNs by name.
+"""Builders of torchvision's two FCNs.
 
-Source: the builders of `torchvision.models.segmentation.fcn`, with one difference: nothing touches the
-network unless `weights` or `weights_backbone` names published weights, and `weights_backbone` is None by
-default.
+Source: the builders of `torchvision.models.segmentation.fcn`, with one difference: `weights_backbone` is
+None by default, so nothing is downloaded unless an argument names published weights.
 """
 
 from typing import Any, cast
@@ -41,7 +40,7 @@ def _builder(name: str):
             dtype=dtype,
             param_dtype=param_dtype,
         )
-        return cast(FCN, model)  # as the table says
+        return cast(FCN, model)  # the table names this class
 
     builder.__name__ = builder.__qualname__ = name
     return builder
@@ -51,34 +50,36 @@ fcn_resnet50 = _builder("fcn_resnet50")
 fcn_resnet50.__doc__ = """Builds the FCN on ResNet-50, in evaluation mode.
 
 Args:
-  weights: a member of `FCN_ResNet50_Weights` or its name ("DEFAULT"), which downloads the published file
-    once; or the path of a checkpoint; or {name: array}, a state_dict in memory; or None for random weights
-    from torchvision's distributions.
+  weights: published weights, downloaded once, as a member of `FCN_ResNet50_Weights` or by name ("DEFAULT");
+    or the path of a checkpoint; or {name: array}, a state_dict in memory; or None for random weights from
+    torchvision's distributions.
   progress: shows a bar while downloading.
-  num_classes: 21 if not given, or as many as `weights` have.
-  aux_loss: adds the auxiliary head; off if not given, or as `weights` have it.
-  weights_backbone: the same choice for the backbone alone, from `ResNet50_Weights` or a classifier's
-    checkpoint. Ignored if `weights` are given.
+  num_classes: as in `weights`, else 21, if not given.
+  aux_loss: adds the auxiliary head; as in `weights`, else False, if not given.
+  weights_backbone: weights of the backbone alone, from `ResNet50_Weights` or a classifier's checkpoint.
+    Ignored if `weights` is given.
   rngs: seeds the random weights and dropout; `nnx.Rngs(0)` if not given.
-  dtype: of the computation; the parameters' and the input's if not given. Logits are at least float32.
+  dtype: of the computation; that of the parameters and the input if not given. Logits are at least float32.
   param_dtype: of the parameters.
 
 Returns:
-  A model that maps images (N, H, W, 3) to {"out": logits (N, H, W, num_classes)}, and "aux" alike. Its
-  `spec` says what it is; its `transforms` prepare a picture for it; its `categories` are those its weights
-  came with, or None.
+  A model that maps images (N, H, W, 3) to {"out": logits (N, H, W, num_classes)}; the auxiliary head adds
+  "aux". Its `transforms` prepare a picture for it; its `categories` are those of its weights, or None.
 
 Raises:
-  SettingError: `num_classes` or `aux_loss` contradicts the weights, or `weights` names nothing.
-  WrongTypeError: `weights` of another model.
-  CheckpointError: the file cannot be read or is of another architecture.
+  SettingError: `num_classes` or `aux_loss` contradicts the weights, or `weights` is neither a file nor a
+    known name.
+  WrongTypeError: `weights` belongs to another model.
+  CheckpointError: the checkpoint cannot be read or belongs to another architecture.
   WeightsDownloadError: the published file cannot be downloaded; the message says what to do.
 
 Source: `torchvision.models.segmentation.fcn_resnet50`.
 """
 
 fcn_resnet101 = _builder("fcn_resnet101")
-fcn_resnet101.__doc__ = """Builds the FCN on ResNet-101, in evaluation mode. All else as in `fcn_resnet50`.
+fcn_resnet101.__doc__ = """Builds the FCN on ResNet-101, in evaluation mode.
+
+Arguments, result and errors: see `fcn_resnet50`.
 
 Source: `torchvision.models.segmentation.fcn_resnet101`.
 """

@@ -291,7 +291,7 @@ FAILURES = {
     ),
     "classifier": (
         ["a.png", "--weights", "vgg16.pth"],
-        "vgg16.pth: expected weights of a model that segments, one of fcn_resnet50, fcn_resnet101, ",
+        "vgg16.pth: expected weights of a segmentation model, one of fcn_resnet50, fcn_resnet101, ",
     ),
     "truncated": (["a.png", "--weights", "truncated.pth"], "truncated.pth: "),
     "foreign": (["a.png", "--weights", "page.pth"], "page.pth: is a web page, not a checkpoint"),

@@ -79,7 +79,7 @@ def test_the_model_that_a_file_is_of(tmp_path):
     assert fcn_jax.load_model(tensors).spec.name == "fcn32s_vgg16"
     atonce = fcn_jax.load_model(seeded_paper_state_dict("fcn8s_vgg16"), model_name="fcn8s_atonce_vgg16")
     assert atonce.spec.name == "fcn8s_atonce_vgg16"
-    with pytest.raises(CheckpointError, match="only a start for the training of fcn16s_vgg16"):
+    with pytest.raises(CheckpointError, match="only start weights for the training of fcn16s_vgg16"):
         fcn_jax.load_model(tensors, model_name="fcn16s_vgg16")
 
 
@@ -98,7 +98,7 @@ def test_a_stage_starts_with_its_parents_scores(coarse, fine, tmp_path):
 
     other = fcn_jax.get_model(fine, **WIDTHS, num_classes=5)
     account = fcn_jax.load_weights(other, tensors)
-    assert account.fresh[f"{new}.kernel"] == f"{coarse} does not have it; it starts anew"
+    assert account.fresh[f"{new}.kernel"] == f"{coarse} does not have it; it gets initial values"
     dropped = "upscore" if coarse == "fcn32s_vgg16" else "upscore16"
     assert account.dropped == {f"{dropped}.kernel": f"{fine} does not have it"}
     assert set(account.loaded) | set(account.fresh) == set(got)

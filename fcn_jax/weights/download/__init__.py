@@ -1,1 +1,1 @@
-"""Downloads of published weights: whole, verified, once."""
+"""Downloads published weights: whole, verified, only once."""

@@ -1,4 +1,4 @@
-"""The folder of downloaded files, and a lock by which processes take turns."""
+"""The folder for downloads, and a lock that lets one process at a time write a file."""
 
 import contextlib
 import errno
@@ -20,10 +20,10 @@ _TAKEN = {errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK}
 
 
 def cache_folder() -> Path:
-    """Gives the folder for downloaded weights; it need not exist yet.
+    """Returns the folder for downloaded weights; it need not exist yet.
 
-    `FCN_JAX_CACHE` names it, otherwise it is `fcn_jax` in the user's cache folder: `$XDG_CACHE_HOME` or
-    ~/.cache on Linux, ~/Library/Caches on macOS, %LOCALAPPDATA% on Windows.
+    It is `FCN_JAX_CACHE`, or else `fcn_jax` in the user's cache folder: `$XDG_CACHE_HOME` or ~/.cache on
+    Linux, ~/Library/Caches on macOS, %LOCALAPPDATA% on Windows.
     """
     chosen = os.environ.get("FCN_JAX_CACHE")
     if chosen:
@@ -34,13 +34,13 @@ def cache_folder() -> Path:
         base = "~/Library/Caches"
     else:
         base = os.environ.get("XDG_CACHE_HOME", "")
-        if not os.path.isabs(base):  # the XDG specification: a relative path is to be ignored
+        if not os.path.isabs(base):  # the XDG specification says to ignore a relative path
             base = "~/.cache"
     return Path(base).expanduser() / "fcn_jax"
 
 
 def digest_of(path: Path, algorithm: str) -> str:
-    """Computes the digest of a file's content in hex digits, by an algorithm of `hashlib`."""
+    """Computes a file's digest in hex digits; `algorithm` is one of `hashlib`."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
@@ -49,19 +49,19 @@ def digest_of(path: Path, algorithm: str) -> str:
 def exclusive(path: Path, on_wait: Callable[[], None]) -> Iterator[bool]:
     """Holds the lock file at `path`; waits while another process or thread holds it.
 
-    The lock is the kernel's, so it ends with its process, however that dies. The empty file stays: removing
-    it would let two processes hold locks on two files of one name.
+    The kernel frees the lock when the process ends in any way. The empty file stays: after a removal two
+    processes could hold locks on two files with the same name.
 
     Args:
-      path: the lock file; made where it is missing.
+      path: the lock file; created if missing.
       on_wait: called once if the lock is taken.
 
     Yields:
-      Whether the lock is held. False where the platform or the file system has no locks (some network
-      folders): the caller then keeps out of other processes' way by itself.
+      Whether the lock is held. False if the platform or the file system has no locks (some network folders):
+      the caller must then avoid conflicts by itself.
 
     Raises:
-      OSError: the file cannot be made.
+      OSError: the file cannot be created.
     """
     with path.open("ab") as file:
         held = _lock(file)
@@ -97,7 +97,7 @@ else:
 
 
 def _lock(file: BinaryIO) -> bool | None:
-    """Takes the lock if it is free: True; False if it is taken; None if there are no locks here."""
+    """Tries to take the lock. Returns True if taken, False if another holds it, None without locks here."""
     try:
         _take(file)
     except OSError as error:

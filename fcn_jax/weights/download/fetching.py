@@ -1,8 +1,8 @@
-"""Downloads a file of published weights: whole, verified, once.
+"""Downloads a file of published weights: whole, verified, only once.
 
-A file gets its name in the cache only after its digest was found right, and is checked again whenever it is
-asked for. On the way it is `<name>.part`, which a later call takes up where an earlier one was cut off, and
-`<name>.lock` lets one process at a time work on it.
+A file gets its name in the cache only if its digest is right, and is verified again at every use. Before that
+it is `<name>.part`, which the next call continues after a broken download. `<name>.lock` lets one process at
+a time work on the file.
 """
 
 import contextlib
@@ -21,18 +21,18 @@ from fcn_jax.weights.download.progress import OnProgress, bar
 from fcn_jax.weights.download.transfer import Fault, Refusal, Transfer
 from fcn_jax.weights.published.entry import Weights, WeightsEnum
 
-RETRIES = 4  # in a row without progress
+RETRIES = 4  # consecutive attempts without progress
 BACKOFF_SECONDS = 1.0  # before the first retry; doubles with each
-PROGRESS_BYTES = 1 << 20  # a transfer that came so much further is not counted as a failure
+PROGRESS_BYTES = 1 << 20  # an attempt that brought this much is not counted as a failure
 
 _logger = logging.getLogger(__name__)
 
 
 class WeightsDownloadError(FCNError, OSError):
-    """Published weights are not here and cannot be downloaded.
+    """Published weights are not in the cache and cannot be downloaded.
 
-    The message says what was wanted, from where, what happened, and how to do it without a network: which
-    file to download elsewhere and the path to put it at.
+    The message names the file, its address and what happened. It also says how to do without a network: which
+    file to download elsewhere, and the path to put it at.
     """
 
     before_hint: ClassVar[str] = "\n  what to do: "
@@ -45,21 +45,20 @@ def fetch(
     offline: bool | None = None,
     cache_dir: str | os.PathLike | None = None,
 ) -> Path:
-    """Gives the path of a file of published weights, downloading it if it is not in the cache.
+    """Returns the path of a file of published weights; downloads it if it is not in the cache.
 
-    Every file is verified against the digest in its name ("-1167a1af.pth") and the whole digest where that
-    is known, the cached one too. A damaged file in the cache is replaced.
+    Every file, also a cached one, is verified against the digest in its name ("-1167a1af.pth"), or the whole
+    digest if known. A damaged file in the cache is replaced.
 
     Args:
-      weights_or_url: an enum member, a `Weights`, or an http(s) address whose file name holds the digest.
-      progress: shows a bar on a terminal. What happens is also logged: downloads as INFO, retries and damage
-        as WARNING.
-      offline: never touch the network; None asks `FCN_JAX_OFFLINE`.
+      weights_or_url: an enum member, a `Weights`, or an http(s) address with the digest in the file name.
+      progress: shows a bar on a terminal. The log has downloads as INFO, retries and damage as WARNING.
+      offline: never use the network; None asks `FCN_JAX_OFFLINE`.
       cache_dir: the folder to use in place of `cache_folder()`.
 
     Raises:
-      WeightsDownloadError: the file is not here and cannot be downloaded, or no digest of it is known, so
-        that nothing could be verified.
+      WeightsDownloadError: the file is not in the cache and cannot be downloaded; or it has no known digest,
+        so that it could not be verified.
       WrongTypeError: `weights_or_url` is none of these.
       SettingError: the address is not http(s).
     """
@@ -71,12 +70,12 @@ def fetch(
         offline = os.environ.get("FCN_JAX_OFFLINE", "").lower() not in ("", "0", "false", "no", "off")
     try:
         if weights.digest is None:
-            raise Refusal("no digest of this file is known, so that no download could be verified")
+            raise Refusal("no digest of this file is known, so a download cannot be verified")
         _ensure(weights, path, progress=progress, offline=offline)
     except (Fault, Refusal) as error:
         raise _failure(weights_or_url, weights, path, str(error)) from error
     except OSError as error:
-        reason = f"the cache folder cannot be used: {error}; FCN_JAX_CACHE names another one"
+        reason = f"the cache folder cannot be used: {error}; set FCN_JAX_CACHE to another one"
         raise _failure(weights_or_url, weights, path, reason) from error
     return path
 
@@ -91,15 +90,15 @@ def _as_weights(weights_or_url: Weights | WeightsEnum | str) -> Weights:
 
 
 def _ensure(weights: Weights, path: Path, *, progress: bool, offline: bool) -> None:
-    """Returns when the right file is at `path`. A good file needs neither a lock nor a writable folder."""
+    """Makes sure that the right file is at `path`. If it is, this needs no lock and no writable folder."""
     problem = _problem(weights, path)
     if not problem:
         return
     if offline:
-        raise Refusal(f"{problem}, and FCN_JAX_OFFLINE or offline=True forbids to download it")
+        raise Refusal(f"{problem}, and FCN_JAX_OFFLINE or offline=True forbids the download")
     path.parent.mkdir(parents=True, exist_ok=True)
     with _part(path) as part:
-        problem = _problem(weights, path)  # another process may have brought the file meanwhile
+        problem = _problem(weights, path)  # another process may have downloaded it meanwhile
         if not problem:
             return
         if path.is_file():
@@ -114,7 +113,7 @@ def _ensure(weights: Weights, path: Path, *, progress: bool, offline: bool) -> N
 
 
 def _problem(weights: Weights, path: Path) -> str | None:
-    """Says what is wrong with the file at `path`; None if it is the right one."""
+    """Describes what is wrong with the file at `path`; None if it is right."""
     if not path.is_file():
         return "it is not in the cache"
     assert weights.digest is not None, "refused by `fetch`"
@@ -127,7 +126,7 @@ def _problem(weights: Weights, path: Path) -> str | None:
 
 @contextlib.contextmanager
 def _part(path: Path) -> Iterator[Path]:
-    """Gives a partial file beside `path` that no other process writes to."""
+    """Yields the path of a partial file beside `path` that no other process writes to."""
 
     def on_wait():
         _logger.info("another process is downloading %s; waiting for it", path.name)
@@ -135,7 +134,7 @@ def _part(path: Path) -> Iterator[Path]:
     with exclusive(path.with_name(path.name + ".lock"), on_wait) as held:
         if held:
             yield path.with_name(path.name + ".part")
-        else:  # no locks here: a name of our own, which nobody can resume
+        else:  # no locks here: a unique name, so the download cannot be continued
             part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
             try:
                 yield part
@@ -144,8 +143,8 @@ def _part(path: Path) -> Iterator[Path]:
 
 
 def _download(weights: Weights, part: Path, on_progress: OnProgress) -> None:
-    """Completes `part`; wrong content is thrown away and downloaded once more from the first byte."""
-    if not _problem(weights, part):  # an earlier process ended between the last byte and the final name
+    """Completes `part`. If the content is wrong, it downloads the file once more from the first byte."""
+    if not _problem(weights, part):  # an earlier process ended just before the rename
         return
     transfer = Transfer(weights.url, part, weights.size, on_progress)
     problem = None
@@ -156,18 +155,18 @@ def _download(weights: Weights, part: Path, on_progress: OnProgress) -> None:
             return
         part.unlink(missing_ok=True)
         _logger.warning("%s", problem)
-    raise Refusal(f"what the server sent is not the published file: {problem}")
+    raise Refusal(f"the server sent another file than the published one: {problem}")
 
 
 def _complete(transfer: Transfer) -> None:
-    """Repeats the transfer until nothing is missing, or RETRIES attempts in a row brought nothing new."""
+    """Repeats the transfer until nothing is missing, or RETRIES attempts in a row brought no progress."""
     failures, furthest = 0, 0
     while True:
         try:
             return transfer.attempt()
         except Fault as fault:
             here = transfer.part.stat().st_size if transfer.part.exists() else 0
-            # Counted from the furthest point ever: else a server that ignores Range would be asked for ever.
+            # Counted from the furthest point: else a server that ignores Range would be asked without end.
             if here >= furthest + PROGRESS_BYTES:
                 failures, furthest = 0, here
             failures += 1
@@ -185,5 +184,5 @@ def _failure(wanted: object, weights: Weights, path: Path, reason: str) -> Weigh
         place = f"and put the file at\n    {path}\n  or anywhere, and pass its path as {{weights}}"
     return WeightsDownloadError(
         f"cannot get {name}\n  from: {weights.url}\n  what happened: {reason}",
-        hint=f"download that address yourself, on another machine if need be, {place}",
+        hint=f"download that address yourself, if necessary on another machine, {place}",
     )

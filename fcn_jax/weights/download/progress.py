@@ -5,19 +5,19 @@ import sys
 from collections.abc import Callable, Iterator
 
 OnProgress = Callable[[int, int | None], None]
-"""Called with the number of bytes that are here, and of those there are; None if that is not known."""
+"""Called with the bytes that are here and the total; the total is None if unknown."""
 
 
 @contextlib.contextmanager
 def bar(title: str, *, shown: bool) -> Iterator[OnProgress]:
-    """Shows a bar on the standard error stream, if that is a terminal.
+    """Shows a bar on standard error, if that is a terminal.
 
     Args:
-      title: stands before the bar.
+      title: the text before the bar.
       shown: False shows nothing.
 
     Yields:
-      What moves the bar.
+      A function that moves the bar.
     """
     if not shown or sys.stderr is None or not sys.stderr.isatty():
         yield lambda done, total: None

@@ -1,4 +1,4 @@
-"""One HTTP request that carries a partial file further."""
+"""Continues a partial download with one HTTP request at a time."""
 
 import contextlib
 import http.client
@@ -14,19 +14,19 @@ from typing import NoReturn, cast
 
 from fcn_jax.weights.download.progress import OnProgress
 
-SILENCE_SECONDS = 30.0  # a server that says nothing for so long has stalled
-SLOWEST = 1024  # bytes a second over SILENCE_SECONDS: below this it has stalled too, drop by drop
-LONGEST_WAIT = 60.0  # seconds; a server's Retry-After is heard up to here
-LARGEST = 4 << 30  # bytes; no published network comes near, an endless answer would fill the disk
+SILENCE_SECONDS = 30.0  # a server that sends nothing for so long has stalled
+SLOWEST = 1024  # bytes a second over SILENCE_SECONDS; a slower server counts as stalled too
+LONGEST_WAIT = 60.0  # seconds; a longer Retry-After of the server is cut to this
+LARGEST = 4 << 30  # bytes; stops an endless answer before it fills the disk. Published files are much smaller
 _CHUNK = 1 << 18
-_PASSING = {408, 425, 429}  # these client errors pass with time, as those of the server (5xx) may
+_PASSING = {408, 425, 429}  # client errors that may pass with time, like server errors (5xx)
 
 
 class Fault(Exception):
-    """The transfer failed in a way that may pass: trying again makes sense.
+    """The transfer failed for a reason that may pass, so it can be repeated.
 
     Attributes:
-      wait: the seconds the server asked to wait, or None.
+      wait: the seconds that the server asked to wait, or None.
     """
 
     def __init__(self, reason: str, wait: float | None = None):
@@ -35,17 +35,17 @@ class Fault(Exception):
 
 
 class Refusal(Exception):
-    """The transfer failed in a way that trying again would not mend."""
+    """The transfer failed for a reason that stays, so it is not repeated."""
 
 
 class Transfer:
-    """Brings the file at `url` into `part`, in as many requests as it takes.
+    """Downloads the file at `url` into `part`, in as many requests as needed.
 
     Args:
       url: an http or https address; redirects are followed, proxies are taken from the environment.
-      part: where the bytes gather. What it holds already is kept, and only the rest asked for.
+      part: the partial file. Its bytes are kept, and only the rest is requested.
       size: the file's length, if known.
-      on_progress: called after each piece that came.
+      on_progress: called after each piece.
     """
 
     def __init__(self, url: str, part: Path, size: int | None, on_progress: OnProgress):
@@ -53,10 +53,10 @@ class Transfer:
         self.etag: str | None = None
 
     def attempt(self) -> None:
-        """Makes one request and appends what it brings; returns when nothing is missing.
+        """Makes one request and appends its bytes; returns when nothing is missing.
 
         Raises:
-          Fault: the connection or the server failed; what came stays in `part`.
+          Fault: the connection or the server failed; `part` keeps the bytes received.
           Refusal: the server will not give this file.
           OSError: `part` cannot be written.
         """
@@ -64,7 +64,7 @@ class Transfer:
         request = urllib.request.Request(self.url, headers={"User-Agent": "fcn_jax"})
         if start:
             request.add_header("Range", f"bytes={start}-")
-            if self.etag:  # the rest of the same file, or else all of the new one
+            if self.etag:  # asks for the rest of the same file, or all of a new one
                 request.add_header("If-Range", self.etag)
         with _open(request) as response:
             start, total = self._extent(response, start)
@@ -75,13 +75,13 @@ class Transfer:
         raise Fault(f"{reason}; starting from the first byte")
 
     def _extent(self, response: http.client.HTTPResponse, start: int) -> tuple[int, int | None]:
-        """Reads from the headers which byte comes first and how many the whole file has."""
+        """Reads from the headers the first byte's position and the size of the whole file."""
         if response.status == 206:
             span = re.fullmatch(
                 r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip()
             )
             if not span or int(span[1]) != start:
-                self._start_over(f"the server sent another part than the one after byte {start}")
+                self._start_over(f"the server did not send the part after byte {start}")
             total = None if span[2] == "*" else int(span[2])
         elif response.status == 200:
             length = response.headers.get("Content-Length", "")
@@ -104,9 +104,9 @@ class Transfer:
             free = shutil.disk_usage(self.part.parent).free
             if total is not None and total - start > free:
                 raise Refusal(
-                    f"{(total - start) / 2**20:,.1f} MiB are still to come and "
+                    f"{(total - start) / 2**20:,.1f} MiB are still to come, but "
                     f"{self.part.parent} has {free / 2**20:,.1f} MiB free; "
-                    "make room, or let FCN_JAX_CACHE name another folder"
+                    "make room, or set FCN_JAX_CACHE to another folder"
                 )
             here = mark = start
             mark_time, limit = time.monotonic(), self.size or LARGEST
@@ -133,17 +133,17 @@ def _open(request: urllib.request.Request) -> http.client.HTTPResponse:
     with _network():
         try:
             return urllib.request.urlopen(request, timeout=SILENCE_SECONDS)
-        except urllib.error.HTTPError as answer:  # an answer like any other; the caller reads its status
+        except urllib.error.HTTPError as answer:  # returned like any answer; the caller reads its status
             return cast(http.client.HTTPResponse, answer)
 
 
 @contextlib.contextmanager
 def _network() -> Iterator[None]:
-    """Turns what the network can raise into Fault and Refusal, apart from the OSErrors of the disk."""
+    """Turns network errors into Fault or Refusal, so that only the disk raises OSError."""
     try:
         yield
     except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or error  # URLError wraps the error that says something
+        reason = getattr(error, "reason", None) or error  # URLError wraps the real error
         if isinstance(reason, ssl.SSLCertVerificationError):
             raise Refusal(f"the server's certificate was not accepted ({reason})") from error
         if isinstance(reason, TimeoutError):

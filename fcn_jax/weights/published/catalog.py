@@ -20,35 +20,33 @@ MODEL_WEIGHTS: dict[str, type[WeightsEnum]] = {
     "vgg16": paper.VGG16_Weights,
     "caffenet": paper.CaffeNet_Weights,
 }
-"""Which weights belong to which model, by the builder's name."""
+"""{builder's name: enum of its published weights}."""
 
 
 def get_model_weights(name: str | Callable[..., Any]) -> type[WeightsEnum]:
-    """Gives the enum of a model's published weights.
+    """Returns the enum of a model's published weights.
 
     Args:
       name: the model's name, in any case, or its builder.
 
     Raises:
-      SettingError: no weights are published under this name; the message lists the models that have some.
+      SettingError: this model has no published weights; the message lists the models that have.
     """
     key = name.lower() if isinstance(name, str) else getattr(name, "__name__", repr(name))
     if key not in MODEL_WEIGHTS:
-        raise SettingError(
-            f"no weights are published for {key!r}; there are some for {', '.join(MODEL_WEIGHTS)}"
-        )
+        raise SettingError(f"no weights are published for {key!r}, only for {', '.join(MODEL_WEIGHTS)}")
     return MODEL_WEIGHTS[key]
 
 
 def get_weight(name: str) -> WeightsEnum:
-    """Gives the weights of a full name, such as "FCN_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1".
+    """Returns the weights with a full name, such as "FCN_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1".
 
     Raises:
-      SettingError: there are no such weights; the message lists the names that exist.
+      SettingError: no weights have this name; the message lists all names.
     """
     enums = {weights.__name__: weights for weights in MODEL_WEIGHTS.values()}
     enum_name, _, member = name.partition(".")
     if enum_name not in enums or member not in enums[enum_name].__members__:
         known = ", ".join(f"{weights}.{entry}" for weights in enums for entry in enums[weights].__members__)
-        raise SettingError(f"there are no weights {name!r}; there are {known}")
+        raise SettingError(f"there are no weights {name!r}, only {known}")
     return enums[enum_name][member]

@@ -1,8 +1,8 @@
-"""What a set of published weights is: an address, a preprocessing preset and the facts about it.
+"""Published weights: an address, a transforms preset, and facts about the weights.
 
-The behaviour is torchvision's (`torchvision.models._api`, 0.28), with two departures: an unknown name is a
-SettingError that lists the names that exist (there a bare KeyError), and a member knows its file's name and
-digest. Reading the file is the business of `fcn_jax.load_weights`, so there is no `get_state_dict`.
+The behaviour is torchvision's (`torchvision.models._api`, 0.28), with three differences: an unknown name is a
+SettingError that lists all names (there a bare KeyError); a member knows its file's name and digest; and
+`fcn_jax.load_weights` reads the file, so there is no `get_state_dict`.
 """
 
 import enum
@@ -22,13 +22,13 @@ class Weights:
 
     Attributes:
       url: where the file is served.
-      transforms: makes the preset that the weights were trained with; takes its keyword arguments. None if
-        only the address is known.
+      transforms: makes the preset for these weights; takes the preset's keyword arguments. None if only
+        the address is known.
       meta: the published facts: `categories`, `num_params`, `min_size`, `recipe`, `_metrics`, `_ops`
         (GFLOPs), `_file_size` (MiB).
-      sha256: the file's whole digest (64 hex digits), where it is known.
-      sha1: likewise (40 hex digits): all that is known of some files from before 2016.
-      size: the file's length in bytes, where it is known.
+      sha256: the file's whole SHA-256 (64 hex digits), if known.
+      sha1: the file's SHA-1 (40 hex digits), if known; some files from before 2016 have no other digest.
+      size: the file's length in bytes, if known.
 
     Raises:
       SettingError: `sha256` does not begin with the digits in the file's name.
@@ -51,12 +51,12 @@ class Weights:
 
     @property
     def file_name(self) -> str:
-        """Gives the last part of the address."""
+        """The last part of the address."""
         return urlsplit(self.url).path.rpartition("/")[2]
 
     @property
     def digest(self) -> tuple[str, str] | None:
-        """Gives what the file is verified by: an algorithm's name, and the hex digits that are known."""
+        """The digest that verifies the file: the algorithm's name, and the known hex digits."""
         sha256 = self.sha256 or self.sha256_prefix
         if sha256:
             return "sha256", sha256
@@ -64,7 +64,7 @@ class Weights:
 
     @property
     def sha256_prefix(self) -> str | None:
-        """Gives the head of the file's SHA-256, 8 hex digits, which PyTorch writes into the file's name."""
+        """The first digits of the file's SHA-256, which PyTorch writes into the file's name; usually 8."""
         found = re.search(r"-([0-9a-f]{8,64})\.\w+$", self.file_name)
         return found[1] if found else None
 
@@ -74,15 +74,14 @@ class WeightsEnum(enum.Enum):
 
     @classmethod
     def verify(cls, obj: "Self | str | None") -> Self | None:
-        """Gives the member that `obj` means.
+        """Returns the member for a name; returns members and None unchanged.
 
         Args:
-          obj: a member, its name with or without the class ("DEFAULT", "FCN_ResNet50_Weights.DEFAULT"), or
-            None, which passes through.
+          obj: a member, its name ("DEFAULT" or "FCN_ResNet50_Weights.DEFAULT"), or None.
 
         Raises:
-          WrongTypeError: neither a member of this enum nor a string nor None.
-          SettingError: no member has this name; the message lists those that exist.
+          WrongTypeError: not a member of this enum, a string or None.
+          SettingError: no member has this name; the message lists all names.
         """
         if obj is None or isinstance(obj, cls):
             return obj
@@ -96,7 +95,7 @@ class WeightsEnum(enum.Enum):
         return cls[name]
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        return getattr, (type(self), self.name)  # by name: values are not found by being equal
+        return getattr, (type(self), self.name)  # by name, because equal values are not the same object
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}.{self.name}"

@@ -1,7 +1,7 @@
-"""The published weights of the paper's networks, and of the classifiers they start from: addresses and facts.
+"""Published weights of the paper's networks and of the classifiers they start from: addresses and facts.
 
-The authors' files are Caffe's. Their digests are known second-hand (SHA-1, from the lists of files that other
-projects test with); a file without one is listed, but not downloaded.
+The authors' files are Caffe's. Their SHA-1 digests are second-hand, from file lists of other projects' tests.
+A file without a digest is listed, but not downloaded.
 
 Source: the authors' README for the scores (mean IU on seg11valid, 736 images), torchvision for its own file.
 """
@@ -73,9 +73,9 @@ class FCN32s_AlexNet_Weights(WeightsEnum):
 class VGG16_Weights(WeightsEnum):
     """Weights of the VGG16 trunk: torchvision's, and the Oxford release that the paper started from.
 
-    The two want different input: RGB normalized, or BGR minus mean. Each member's transforms say which.
-    DEFAULT is what the paper started from; torchvision's enum of this name has its own.
-    `meta` has no `categories`: of a classifier only the trunk is loaded.
+    They expect different images, RGB normalized or BGR minus mean; see each member's transforms. DEFAULT is
+    the Oxford release, unlike in torchvision's enum of this name. `meta` has no `categories`: only a
+    classifier's trunk is loaded.
     """
 
     IMAGENET1K_V1 = Weights(
@@ -101,7 +101,7 @@ class VGG16_Weights(WeightsEnum):
 
 
 class CaffeNet_Weights(WeightsEnum):
-    """Weights of the CaffeNet trunk that FCN-AlexNet starts from; `meta` as with `VGG16_Weights`."""
+    """Weights of the CaffeNet trunk that FCN-AlexNet starts from; `meta` has no `categories`."""
 
     ILSVRC_CAFFE = Weights(
         url=_CAFFE + "bvlc_reference_caffenet.caffemodel",

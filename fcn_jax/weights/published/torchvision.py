@@ -1,8 +1,7 @@
-"""torchvision's published weights as data: its two FCNs and the ResNets they grow from.
+"""torchvision's published weights as data: its two FCNs and the ResNets for their backbones.
 
-Source: the enums of torchvision 0.28, fact for fact, the addresses included. Not from there, and second-hand,
-are the whole digests and byte counts of the two FCN files: they come from model cards, and agree with the
-official 8 digits and with the published file sizes.
+Source: the enums of torchvision 0.28, all facts and addresses. Only the whole digests and byte counts of the
+two FCN files are second-hand, from model cards; they agree with the official 8 digits and published sizes.
 """
 
 from functools import partial
@@ -24,7 +23,7 @@ def _segmentation_meta(num_params: int, miou: float, pixel_acc: float, ops: floa
         "_metrics": {"COCO-val2017-VOC-labels": {"miou": miou, "pixel_acc": pixel_acc}},
         "_ops": ops,
         "_file_size": file_size,
-        "_docs": "Trained on the part of COCO that shows the 20 categories of PASCAL VOC, with these only.",
+        "_docs": "Trained on the part of COCO with PASCAL VOC's 20 categories, on these categories only.",
     }
 
 
@@ -35,12 +34,12 @@ def _classification_meta(num_params: int, acc_1: float, acc_5: float, ops: float
         "_metrics": {"ImageNet-1K": {"acc@1": acc_1, "acc@5": acc_5}},
         "_ops": ops,
         "_file_size": file_size,
-        "_docs": "A classifier of ImageNet-1K; a backbone keeps all of it but the last layer.",
+        "_docs": "An ImageNet-1K classifier; a backbone has all layers except the last.",
     }
 
 
 class FCN_ResNet50_Weights(WeightsEnum):
-    """Weights of `fcn_resnet50`, backbone and both heads."""
+    """Weights of `fcn_resnet50`: backbone and both heads."""
 
     COCO_WITH_VOC_LABELS_V1 = Weights(
         url=_SERVER + "fcn_resnet50_coco-1167a1af.pth",
@@ -56,7 +55,7 @@ class FCN_ResNet50_Weights(WeightsEnum):
 
 
 class FCN_ResNet101_Weights(WeightsEnum):
-    """Weights of `fcn_resnet101`, backbone and both heads. The recipe's link is an upstream slip, kept."""
+    """Weights of `fcn_resnet101`: backbone and both heads. The wrong link under `recipe` is torchvision's."""
 
     COCO_WITH_VOC_LABELS_V1 = Weights(
         url=_SERVER + "fcn_resnet101_coco-7ecb50ca.pth",
@@ -74,7 +73,7 @@ class FCN_ResNet101_Weights(WeightsEnum):
 class ResNet50_Weights(WeightsEnum):
     """Weights of the ResNet-50 backbone.
 
-    `meta` has no `categories`: backbones are loaded for their features, without the classifier's 1000 names.
+    `meta` has no `categories`: only the backbone is loaded, not the classifier's last layer.
     """
 
     IMAGENET1K_V1 = Weights(
@@ -97,7 +96,7 @@ class ResNet50_Weights(WeightsEnum):
 
 
 class ResNet101_Weights(WeightsEnum):
-    """Weights of the ResNet-101 backbone; `meta` has no `categories`, as with `ResNet50_Weights`."""
+    """Weights of the ResNet-101 backbone; `meta` has no `categories`."""
 
     IMAGENET1K_V1 = Weights(
         url=_SERVER + "resnet101-63fe2227.pth",
