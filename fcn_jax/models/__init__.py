@@ -1,4 +1,4 @@
-"""The networks: trunks, heads and their composition. Modules compute; `fcn_jax.zoo` builds and fills them."""
+"""The networks: backbones, heads, and models made of them. `fcn_jax.zoo` builds them and loads weights."""
 
 from fcn_jax.models.fcn import FCN
 from fcn_jax.models.heads import FCNHead

@@ -1,7 +1,7 @@
-"""The AlexNet trunk of the paper's first network, in CaffeNet's form: pooling comes before normalization.
+"""AlexNet, the backbone of the paper's first network. As in CaffeNet, pooling comes before normalization.
 
 Source: Krizhevsky, Sutskever, Hinton, "ImageNet classification with deep convolutional neural networks"
-(2012), as made convolutional in the authors' `voc-fcn-alexnet/net.py`. torchvision's `alexnet` is another
+(2012), made convolutional as in the authors' `voc-fcn-alexnet/net.py`. torchvision's `alexnet` is another
 network.
 """
 
@@ -20,16 +20,16 @@ from fcn_jax.models.vgg import BORDER, FC_NORMAL, ZEROS
 class AlexNet(nnx.Module):
     """Five convolutions, three of them in two groups, then fc6 and fc7 with dropout 0.5; stride 32.
 
-    Random weights are drawn as for `VGG16`.
+    Random weights follow the same distributions as in `VGG16`.
 
     Args:
-      features: the widths of the five convolutions, all even.
-      fc_features: the width of fc6 and fc7.
-      in_channels: of the images.
-      settings: `rngs`, `dtype` (of the computation), `param_dtype`, handed to every layer.
+      features: output channels of the five convolutions, all even.
+      fc_features: output channels of fc6 and fc7.
+      in_channels: channels of the images.
+      settings: `rngs`, `dtype` (of the computation) and `param_dtype` of every layer.
 
     Raises:
-      SettingError: not five widths, or an odd one, which two groups cannot share.
+      SettingError: there are not five widths, or one is odd and cannot be split into two groups.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class AlexNet(nnx.Module):
         self.dropout = nnx.Dropout(0.5, rngs=settings["rngs"])
 
     def channels(self, name: str) -> int:
-        """Gives the width of a map by its name."""
+        """Returns the number of channels of a named map."""
         return getattr(self, name).out_features
 
     def __call__(self, images: jax.Array) -> dict[str, FeatureMap]:

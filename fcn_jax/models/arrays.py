@@ -1,6 +1,6 @@
-"""A model taken apart, into a structure that stays and plain arrays by name; and put together again.
+"""Splits a model into a fixed structure and plain arrays by name, and merges the two again.
 
-Compiled functions take and give the arrays: calling `nnx.jit` on a model would walk it at every call.
+Compiled functions take and return these arrays, because `nnx.jit` would walk the model at every call.
 """
 
 from typing import Generic, TypeVar
@@ -19,10 +19,10 @@ Model = TypeVar("Model", bound=nnx.Module)
 
 
 class Structure(Generic[Model]):
-    """A model without its arrays. It can be pickled if nothing in the model is a nameless function.
+    """A model without its arrays. It can be pickled unless the model holds a lambda or a local function.
 
     Args:
-      model: in the mode, training or evaluation, in which it is to run.
+      model: set to training or evaluation mode; merged models keep that mode.
     """
 
     def __init__(self, model: Model):
@@ -36,12 +36,12 @@ class Structure(Generic[Model]):
         )
 
     def merge(self, arrays: Arrays) -> Model:
-        """Makes a model around all its arrays."""
+        """Builds the model from this structure and all its arrays."""
         nested = nnx.traversals.unflatten_mapping({path: arrays[name] for name, path in self.paths.items()})
         return nnx.merge(self.graph, nested)
 
     def split(self, model: nnx.Module) -> tuple[Arrays, Arrays]:
-        """Takes the arrays out of a model: parameters, and the rest."""
+        """Returns the arrays of a model of this structure: the parameters, and all others."""
         arrays = {_name(path): variable[...] for path, variable in nnx.to_flat_state(nnx.state(model))}
         params = {name: arrays.pop(name) for name in self.param_paths}
         return params, arrays
@@ -51,7 +51,7 @@ def named_variables(model: nnx.Module) -> dict[str, nnx.Variable]:
     """Lists the variables that a weight file holds: parameters, fixed kernels and batch statistics.
 
     Returns:
-      {"backbone.layer1.0.conv1.kernel": variable, ...}; the variables are the model's own.
+      {"backbone.layer1.0.conv1.kernel": variable, ...}; the variables themselves, not copies.
 
     Raises:
       WrongTypeError: not a model.
@@ -68,7 +68,7 @@ def named_variables(model: nnx.Module) -> dict[str, nnx.Variable]:
 
 
 def fill_model(model: nnx.Module, arrays: Arrays) -> None:
-    """Gives a model the arrays by name; what is not named keeps its value."""
+    """Sets variables of a model by name; variables without an array keep their values."""
     for path, variable in nnx.iter_graph(model):
         name = _name(path)
         if isinstance(variable, nnx.Variable) and name in arrays:

@@ -1,4 +1,4 @@
-"""What every model asks of its input, and says when it is not so."""
+"""Checks of the input that every model shares."""
 
 import jax
 import jax.numpy as jnp
@@ -7,17 +7,17 @@ from fcn_jax.errors import ArrayError, WrongTypeError
 
 
 def image_size(images: jax.Array) -> tuple[int, int]:
-    """Gives (H, W) of images or maps (N, H, W, C)."""
+    """Returns (H, W) of images or maps (N, H, W, C)."""
     _, height, width, _ = images.shape
     return height, width
 
 
 def check_images(images: jax.Array, in_channels: int = 3) -> None:
-    """Sees that images are an array (N, H, W, in_channels), not empty, of a float dtype.
+    """Checks that images are a non-empty float array (N, H, W, in_channels).
 
     Raises:
-      WrongTypeError: they are no array.
-      ArrayError: one of another shape or dtype.
+      WrongTypeError: `images` is not an array.
+      ArrayError: it has another shape or dtype.
     """
     expected = f"images (N, H, W, {in_channels}), float, normalized by weights.transforms()"
     if not hasattr(images, "dtype"):

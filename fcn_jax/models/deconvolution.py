@@ -1,8 +1,8 @@
-"""Transposed convolution with `torch.nn.ConvTranspose2d`'s arithmetic, and the bilinear kernel it starts at.
+"""Transposed convolution, as `torch.nn.ConvTranspose2d` computes it, and its initial bilinear kernel.
 
-Every input pixel adds x * kernel to the output at stride times its place, unflipped. Kernels are
-(kh, kw, out_channels, in_channels): PyTorch's and Caffe's (in, out, kh, kw) under the transpose (2, 3, 1, 0)
-that all convolutions take.
+The input pixel at index i adds x * kernel, unflipped, to the output from index stride * i on. Kernels are
+(kh, kw, out_channels, in_channels): the transpose (2, 3, 1, 0) of PyTorch's and Caffe's (in, out, kh, kw),
+as for all convolutions.
 
 Source: Long, Shelhamer, Darrell (2015), section 3.3; Caffe's `DeconvolutionLayer`.
 """
@@ -17,11 +17,11 @@ from jax import lax
 
 
 def bilinear_weights(size: int) -> np.ndarray:
-    """Computes the (size,) tent of bilinear interpolation; its outer product with itself is the kernel.
+    """Computes the (size,) triangle of bilinear interpolation; its outer product with itself is the kernel.
 
-    With f = (size + 1) // 2 it falls by 1 / f a step from its centre, which is a tap for odd sizes and lies
-    between the two middle taps for even ones. For size 2 * stride or 2 * stride - 1 the taps of every phase
-    add to 1.
+    Weights fall by 1 / f per step from the centre, f = (size + 1) // 2. An odd size has a tap at the centre;
+    an even size has its centre between two taps. For size 2 * stride or 2 * stride - 1 the weights that
+    reach one output pixel add to 1.
 
     Raises:
       ValueError: `size` is below 1.
@@ -32,20 +32,20 @@ def bilinear_weights(size: int) -> np.ndarray:
 
 
 def bilinear_kernel(size: int) -> np.ndarray:
-    """Computes the (size, size) float64 kernel that upsamples bilinearly."""
+    """Computes the (size, size) float64 kernel of bilinear upsampling."""
     weights = bilinear_weights(size)
     return np.outer(weights, weights)
 
 
 def bilinear(key: jax.Array | None, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-    """Initializes a kernel that upsamples each channel by itself: bilinear where output = input, else zero.
+    """Initializes a kernel that upsamples each channel separately: bilinear where output = input, else zero.
 
     Args:
-      key: not used; initializers take one.
+      key: not used; every initializer has this argument.
       shape: (k, k, channels, channels).
 
     Raises:
-      ValueError: a kernel that is not square, or has another number of outputs than inputs.
+      ValueError: the kernel is not square, or its numbers of outputs and inputs differ.
     """
     height, width, outputs, inputs = shape
     if height != width or outputs != inputs:
@@ -56,11 +56,11 @@ def bilinear(key: jax.Array | None, shape: tuple[int, ...], dtype: Any = jnp.flo
 
 
 def conv_transpose(x: jax.Array, kernel: jax.Array, *, stride: int = 1) -> jax.Array:
-    """Convolves, transposed and unpadded.
+    """Computes an unpadded transposed convolution, at full precision (no TF32).
 
-    Each of the stride**2 phases of the output is a small plain convolution of the input; one convolution
-    computes them all as channels, which are then put side by side. It does stride**2 times less work than
-    convolving an input spread out by zeros, and is done at full precision (no TF32).
+    Each of the stride**2 phases of the output is a small plain convolution of the input. One convolution
+    computes all phases as channels, which are then interleaved. This is stride**2 times less work than
+    convolving an input spread out by zeros.
 
     Args:
       x: (N, h, w, in_channels).
@@ -70,7 +70,7 @@ def conv_transpose(x: jax.Array, kernel: jax.Array, *, stride: int = 1) -> jax.A
       (N, H, W, out_channels), H = stride * (h - 1) + kh.
 
     Raises:
-      ValueError: channels that do not fit.
+      ValueError: the channels of `x` and `kernel` differ, or `x` is not of rank 4.
     """
     outputs, inputs = kernel.shape[2:]
     if x.ndim != 4 or x.shape[-1] != inputs:
@@ -81,8 +81,8 @@ def conv_transpose(x: jax.Array, kernel: jax.Array, *, stride: int = 1) -> jax.A
     taps = [-(-k // stride) for k in kernel.shape[:2]]  # input pixels that one output pixel sees
     overhang = [t * stride - k for t, k in zip(taps, kernel.shape[:2], strict=True)]
     kernel = jnp.pad(kernel, [(0, overhang[0]), (0, overhang[1]), (0, 0), (0, 0)])
-    # Offset i = stride * tap + phase. Phases and outputs become channels; only the taps are turned round,
-    # because lax correlates. No other flip exists.
+    # Offset i = stride * tap + phase. Phases and outputs become channels. Only the taps are flipped, because
+    # lax correlates.
     kernel = kernel.reshape(taps[0], stride, taps[1], stride, outputs, inputs)
     kernel = kernel[::-1, :, ::-1].transpose(0, 2, 5, 1, 3, 4)
     kernel = kernel.reshape(*taps, inputs, stride * stride * outputs)
@@ -101,13 +101,13 @@ def conv_transpose(x: jax.Array, kernel: jax.Array, *, stride: int = 1) -> jax.A
 
 
 class Deconvolution(nnx.Module):
-    """A square transposed convolution without bias, bilinear to begin with; see `conv_transpose`.
+    """A square transposed convolution without bias, initially bilinear; see `conv_transpose`.
 
     Args:
-      channels: of its input and its output.
-      kernel: its side.
+      channels: number of input channels and of output channels.
+      kernel: side of the kernel.
       kernel_variable: `nnx.Param` for a kernel that learns, `Fixed` for one that does not.
-      dtype: of the computation; by promotion of the input and the kernel if not given.
+      dtype: of the computation; by default promoted from the input and the kernel.
       param_dtype: of the kernel.
     """
 

@@ -1,4 +1,4 @@
-"""The fully convolutional network in torchvision's form: backbone, head, bilinear upsampling.
+"""torchvision's fully convolutional network: backbone, head, bilinear upsampling.
 
 Source: Long, Shelhamer, Darrell, "Fully convolutional networks for semantic segmentation" (2015), as built by
 `torchvision.models.segmentation.fcn_resnet50` and `fcn_resnet101`.
@@ -21,11 +21,11 @@ from weights_converter import ModelSpec
 
 
 class FCN(SegmentationModel):
-    """Backbone, one or two heads, bilinear upsampling; see `SegmentationModel`.
+    """A ResNet, one or two heads, bilinear upsampling; see `SegmentationModel`.
 
     Args:
-      spec: what the network is.
-      backbone: gives "layer3" and "layer4" maps.
+      spec: name, classes and widths of the network.
+      backbone: returns the maps "layer3" and "layer4".
       classifier: the head on "layer4".
       aux_classifier: the head on "layer3" that helps in training, or None.
     """
@@ -41,7 +41,7 @@ class FCN(SegmentationModel):
         self.aux_classifier = aux_classifier
 
     def coarse_logits(self, images: jax.Array) -> dict[str, jax.Array]:
-        """Computes logits of every eighth row and column, (N, ceil(H/8), ceil(W/8), num_classes)."""
+        """Computes logits at stride 8, (N, ceil(H/8), ceil(W/8), num_classes), by head."""
         check_images(images, self.spec.in_channels)
         features = self.backbone(images)  # (N, H/8, W/8, 1024 and 2048)
         coarse = {"out": self.classifier(features["layer4"])}
@@ -50,15 +50,15 @@ class FCN(SegmentationModel):
         return coarse
 
     def upsample(self, coarse: dict[str, jax.Array], size: tuple[int, int]) -> dict[str, jax.Array]:
-        """Brings coarse logits to images of size (H, W)."""
+        """Resizes coarse logits to (H, W)."""
         return {name: resize_bilinear(x, size) for name, x in coarse.items()}
 
     def upsampler(self) -> BilinearUpsampler:
-        """Gives what resizes bilinearly."""
+        """See `SegmentationModel`."""
         return BilinearUpsampler()
 
     def drop_aux(self) -> None:
-        """Takes the auxiliary head off, if there is one."""
+        """Removes the auxiliary head, if there is one."""
         self.aux_classifier = None
         self.spec = dataclasses.replace(self.spec, aux_loss=False)
 
@@ -68,12 +68,12 @@ class FCN(SegmentationModel):
 
     @staticmethod
     def default_transforms(preset: str | None) -> Preset:
-        """Gives torchvision's preset, the only one that these networks were published with."""
+        """Returns torchvision's preset, the only one that these networks were published with."""
         return SemanticSegmentation()
 
     @property
     def backbone_spec(self) -> ModelSpec:
-        """The spec of the ImageNet ResNet."""
+        """The spec of the ImageNet classifier that the backbone comes from."""
         return ModelSpec(name=self.spec.name.removeprefix("fcn_"), in_channels=self.spec.in_channels)
 
 
@@ -82,7 +82,7 @@ def create(spec: ModelSpec, *, rngs: nnx.Rngs, dtype: Any = None, param_dtype: A
 
     Args:
       spec: fcn_resnet50 or fcn_resnet101.
-      dtype: of the computation; the parameters' and the input's if not given.
+      dtype: of the computation; by default promoted from the parameters and the input.
     """
     settings = {"rngs": rngs, "dtype": dtype, "param_dtype": param_dtype}
     return FCN(

@@ -1,10 +1,10 @@
-"""Where a feature map lies over the image, so that crops are computed rather than written down.
+"""Which image coordinate each index of a feature map lies on. All crops are computed from this.
 
-Index t of a map is centred on the image coordinate stride * t + offset, the same along both axes. A
-convolution or pooling with kernel k and padding p puts its index t at stride * t + (k - 1) / 2 - p of its
-input; a transposed convolution puts its index u at (u - (k - 1) / 2) / stride. Composed from the image up
-these give every map's grid, and two maps of one stride differ by a constant: the offset of the crop that lays
-one on the other. The published 19 / 5, 27 / 5, 9, 31 / 18 come out of it.
+Index t of a map is centred on the image coordinate stride * t + offset, the same along both axes. Index t of
+a convolution or pooling with kernel k and padding p lies at stride * t + (k - 1) / 2 - p of its input; index
+u of a transposed convolution lies at (u - (k - 1) / 2) / stride. Composing these from the image upwards
+gives every map's grid. Two maps of the same stride differ by a constant, the offset of the crop that aligns
+them. The published offsets 19 / 5, 27 / 5, 9 and 31 / 18 follow.
 
 Source: the coordinate maps of the authors' `caffe.coord_map`.
 """
@@ -26,23 +26,23 @@ from fcn_jax.models.pooling import max_pool
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class Grid:
-    """The image coordinate of a map's index t, stride * t + offset, exactly; by default the image's own."""
+    """Index t of a map lies on image coordinate stride * t + offset, exactly. Default: the image."""
 
     stride: Fraction = Fraction(1)
     offset: Fraction = Fraction(0)
 
     def conv(self, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> "Grid":
-        """Gives the grid after a convolution or pooling."""
+        """Returns the grid after a convolution or pooling."""
         centre = Fraction(dilation * (kernel - 1), 2) - padding
         return Grid(self.stride * stride, self.offset + self.stride * centre)
 
     def deconv(self, kernel: int, stride: int = 1) -> "Grid":
-        """Gives the grid after a transposed convolution, unpadded."""
+        """Returns the grid after an unpadded transposed convolution."""
         finer = self.stride / stride
         return Grid(finer, self.offset - finer * Fraction(kernel - 1, 2))
 
     def index_of(self, other: "Grid") -> int:
-        """Finds the index here that lies where the other grid has its index 0: the offset of a crop.
+        """Returns the index of this grid at which the other grid has index 0: the offset of a crop.
 
         Raises:
           ValueError: the strides differ, or the grids lie a fraction of a step apart.
@@ -56,13 +56,13 @@ class Grid:
 
 
 class FeatureMap(NamedTuple):
-    """A map (N, h, w, C) together with its grid. Under jit the grid is static."""
+    """A map (N, h, w, C) with its grid. Under jit the grid is static."""
 
     values: jax.Array
     grid: Grid = Grid()
 
     def apply(self, function: Callable[[jax.Array], jax.Array]) -> "FeatureMap":
-        """Maps the values by a function that moves nothing."""
+        """Applies a function that leaves every pixel where it is."""
         return FeatureMap(function(self.values), self.grid)
 
     def add(self, other: "FeatureMap") -> "FeatureMap":
@@ -87,28 +87,28 @@ class FeatureMap(NamedTuple):
         return FeatureMap(layer(self.values), self.grid.deconv(layer.kernel.shape[0], layer.stride))
 
     def max_pool(self, window: int, stride: int) -> "FeatureMap":
-        """Pools by the maximum, sizes rounded up."""
+        """Takes the maximum over windows; sizes are rounded up."""
         return FeatureMap(max_pool(self.values, window, stride), self.grid.conv(window, stride))
 
     def crop_to(self, other: "FeatureMap") -> "FeatureMap":
-        """Cuts out the part that lies on another map: from the computed offset, to the size of the other.
+        """Cuts out the part that lies under another map.
 
         Raises:
-          ValueError: the grids do not meet, or the other map reaches outside.
+          ValueError: the grids do not align, or the other map reaches outside.
         """
         return self.cut(other.grid, image_size(other.values))
 
     def cut(self, grid: Grid, size: tuple[int, int]) -> "FeatureMap":
-        """Cuts out a part of this size, from where another grid has its index 0.
+        """Cuts out a part of size (H, W) that starts at index 0 of another grid.
 
         Raises:
-          ValueError: the grids do not meet, or the part reaches outside.
+          ValueError: the grids do not align, or the part reaches outside.
         """
         return FeatureMap(crop(self.values, self.grid.index_of(grid), size), grid)
 
 
 def crop(x: jax.Array, offset: int, size: tuple[int, int]) -> jax.Array:
-    """Keeps rows offset .. offset + H - 1, and columns alike: not a centre crop.
+    """Keeps rows offset .. offset + H - 1, and columns offset .. offset + W - 1; not a centre crop.
 
     Args:
       x: (N, h, w, C).

@@ -1,4 +1,4 @@
-"""The head that turns backbone features into logits of the classes.
+"""The head that computes class logits from backbone features.
 
 Source: `torchvision.models.segmentation.fcn.FCNHead`.
 """

@@ -1,6 +1,6 @@
 """The layers shared by the models: convolution and batch normalization with PyTorch's arithmetic.
 
-Padding is spelled out in whole pixels because "SAME" pads an even-sized input unevenly at stride 2.
+Padding is given in pixels because "SAME" pads an even-sized input unevenly at stride 2.
 """
 
 import math
@@ -15,14 +15,14 @@ from fcn_jax.errors import ArrayError
 
 # torchvision's ResNet: normal with variance 2 / (out_channels * height * width).
 KAIMING_FAN_OUT = jax.nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-# torch.nn.Conv2d's own: uniform within 1 / sqrt(in_channels * height * width), here as a variance.
+# torch.nn.Conv2d's default: uniform within 1 / sqrt(in_channels * height * width), here as a variance.
 TORCH_CONV = jax.nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 class Fixed(nnx.Variable):
     """A weight that is saved and loaded like a parameter but never trained.
 
-    It is no `nnx.Param`, so it gets neither a gradient nor weight decay.
+    It is not an `nnx.Param`, so it gets neither a gradient nor weight decay.
     """
 
 
@@ -32,7 +32,7 @@ def at_least_float32(x: jax.Array) -> jax.Array:
 
 
 def torch_conv_bias(fan_in: int) -> jax.nn.initializers.Initializer:
-    """Gives torch.nn.Conv2d's bias initializer: uniform within 1 / sqrt(fan_in)."""
+    """Returns torch.nn.Conv2d's bias initializer: uniform within 1 / sqrt(fan_in)."""
     bound = 1 / math.sqrt(fan_in)
 
     def uniform(
@@ -56,9 +56,10 @@ def conv(
     bias_init: jax.nn.initializers.Initializer | None = None,
     **dtypes_and_rngs: Any,
 ) -> nnx.Conv:
-    """Makes a square 2-D convolution on (N, H, W, C), `padding` pixels a side; biased if `bias_init`.
+    """Makes a 2-D convolution on (N, H, W, C) with a square kernel; it has a bias if `bias_init` is given.
 
-    With groups the g-th contiguous part of the outputs reads the g-th part of the inputs.
+    Padding is in pixels on each side. With groups, the g-th contiguous part of the outputs reads the g-th
+    part of the inputs.
     """
     return nnx.Conv(
         in_channels,
@@ -76,13 +77,13 @@ def conv(
 
 
 def geometry(layer: nnx.Conv) -> tuple[int, int, int, int]:
-    """Tells side of the kernel, stride, padding and dilation of a layer that `conv` made."""
-    made: Any = layer  # nnx.Conv keeps what it is given, of several forms; `conv` gives one of them
+    """Returns kernel side, stride, padding and dilation of a layer made by `conv`."""
+    made: Any = layer  # nnx.Conv accepts settings in several forms; `conv` always passes these
     return made.kernel_size[0], made.strides[0], made.padding[0][0], made.kernel_dilation[0]
 
 
 class Normalized(nnx.Module):
-    """A module of convolutions, each followed by a batch norm of its own.
+    """A module whose convolutions are each followed by a batch norm.
 
     Attributes:
       batch_norms: {name of the batch norm: name of the convolution before it}.
@@ -94,19 +95,19 @@ class Normalized(nnx.Module):
 class BatchNorm(nnx.BatchNorm):
     """Batch normalization as torch.nn.BatchNorm2d computes it.
 
-    It differs from `nnx.BatchNorm` in what it stores and how it rounds: the running variance is the unbiased
-    one (n / (n - 1)), the batch variance is the mean squared deviation rather than E[x²] - E[x]², and
-    statistics and normalization are at least float32, also when the model computes in bfloat16. In a jitted
-    step over a sharded batch the statistics are those of the global batch (torch: SyncBatchNorm).
+    It differs from `nnx.BatchNorm` in three points. The running variance is unbiased (n / (n - 1)). The batch
+    variance is the mean squared deviation rather than E[x²] - E[x]². Statistics and normalization are at
+    least float32, also when the model computes in bfloat16. A jitted step over a sharded batch computes the
+    statistics of the global batch (torch: SyncBatchNorm).
 
     Raises:
-      ArrayError: in training, when a channel has a single value: its variance is undefined.
+      ArrayError: in training, a channel has only one value, so its variance is undefined.
     """
 
     def __init__(self, features: int, *, dtype: Any = None, param_dtype: Any = jnp.float32, rngs: nnx.Rngs):
         super().__init__(
             features,
-            momentum=0.9,  # of the old value; torch's 0.1 is of the new one
+            momentum=0.9,  # the weight of the old value; torch's 0.1 is that of the new one
             epsilon=1e-5,
             dtype=dtype,
             param_dtype=param_dtype,
@@ -120,12 +121,11 @@ class BatchNorm(nnx.BatchNorm):
     def __call__(
         self, x: jax.Array, use_running_average: bool | None = None, *, mask: jax.Array | None = None
     ) -> jax.Array:
-        """Normalizes (N, H, W, C) over all axes but the last; the result has `dtype`, else the input's.
+        """Normalizes (N, H, W, C) over all axes but the last; returns `dtype`, or else the dtype of `x`.
 
         Args:
           x: maps.
-          use_running_average, mask: taken for the signature of `nnx.BatchNorm`; None, as the mode of the
-            model decides.
+          use_running_average, mask: must be None; they exist because `nnx.BatchNorm` has them.
         """
         assert use_running_average is None, "set by model.eval() and model.train()"
         assert mask is None, "not needed here"

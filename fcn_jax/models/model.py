@@ -1,4 +1,4 @@
-"""What every network here has: a spec, a record of its weights, and logits in two steps.
+"""The base class of all networks: a spec, metadata of the weights, and logits in two steps.
 
 coarse = model.coarse_logits(images)             # at the stride of the network
 logits = model.upsample(coarse, (height, width)) # at the size of the images
@@ -19,17 +19,17 @@ from weights_converter import ModelSpec
 
 
 class SegmentationModel(nnx.Module):
-    """Scores every pixel of an image for every class.
+    """Computes a logit for every pixel and class.
 
     Attributes:
-      spec: what the network is.
-      meta: what its weights know of their data; set by the builders and by loading.
-      backbone: the trunk, an nnx.Module; each network knows of which class.
+      spec: name, classes and widths of the network.
+      meta: transforms, categories and palette that belong to the weights; set by builders and by loading.
+      backbone: an nnx.Module; its class depends on the network.
       border: rows and columns of zeros that the network adds on every side of an image.
-      tileable: whether a pixel's logits depend on pixels near it alone, the same everywhere, so that an image
-        can go through the network tile by tile.
-      class_layers: beginnings of the names of what depends on the classes; a head of other classes leaves
-        these out.
+      tileable: whether an image can go through the network tile by tile: a pixel's logits depend only on
+        pixels near it, in the same way everywhere.
+      class_layers: name prefixes of the layers that depend on the classes; `head="replace"` does not load
+        weights into them.
     """
 
     border: ClassVar[int] = 0
@@ -43,89 +43,89 @@ class SegmentationModel(nnx.Module):
     def __call__(self, images: jax.Array) -> dict[str, jax.Array]:
         """Computes logits at the size of the images.
 
-        A jitted caller that uses only "out" does not pay for "aux": the compiler drops what nobody reads.
+        A jitted caller that uses only "out" does not pay for "aux": the compiler drops unused results.
 
         Args:
           images: (N, H, W, in_channels) float, normalized by the weights' transforms; any H, W of at least 1.
 
         Returns:
-          {"out": (N, H, W, num_classes)} logits, at least float32; also "aux", alike, if the model has that
-          head.
+          {"out": (N, H, W, num_classes)} logits, at least float32; also "aux", of the same shape, if the
+          model has that head.
 
         Raises:
-          ArrayError: images of another rank, channel count or dtype.
-          WrongTypeError: they are no array.
+          ArrayError: the images have another rank, channel count or dtype.
+          WrongTypeError: `images` is not an array.
         """
         return self.upsample(self.coarse_logits(images), image_size(images))
 
     def coarse_logits(self, images: jax.Array) -> dict[str, Any]:
-        """Computes what the last upsampling reads, by head."""
+        """Computes low-resolution logits, the input of the last upsampling, by head."""
         raise NotImplementedError
 
     def upsample(self, coarse: dict[str, Any], size: tuple[int, int]) -> dict[str, jax.Array]:
-        """Brings coarse logits to images of size (H, W)."""
+        """Upsamples coarse logits to images of size (H, W)."""
         raise NotImplementedError
 
     def upsampler(self) -> Upsampler:
-        """Gives a value that upsamples as `upsample` does, for one head, some rows at a time."""
+        """Returns an object that upsamples like `upsample`, but one head, and any range of rows."""
         raise NotImplementedError
 
     def drop_aux(self) -> None:
-        """Takes the auxiliary head off, if there is one."""
+        """Removes the auxiliary head, if there is one."""
 
     @staticmethod
     def default_transforms(preset: str | None) -> Preset:
-        """Gives what pictures go through, by the images that the weights expect.
+        """Returns the transforms that fit the weights.
 
         Args:
-          preset: "caffe" or "torchvision"; None for random weights.
+          preset: how the weights expect images, "caffe" or "torchvision"; None for random weights.
         """
         raise NotImplementedError
 
     @property
     def backbone_spec(self) -> ModelSpec:
-        """The spec of a classifier whose layers make the backbone."""
+        """The spec of the ImageNet classifier that the backbone comes from."""
         raise NotImplementedError
 
     @property
     def coarser(self) -> str | None:
-        """The network whose weights start the training of this one; None where it starts by itself."""
+        """Name of the network from whose weights training starts; None for a network that needs none."""
         return None
 
     @property
     def new_layers(self) -> tuple[str, ...]:
-        """Beginnings of the names of what the coarser network lacks."""
+        """Name prefixes of the layers that the coarser network lacks."""
         return ()
 
     def start_new_layers(self) -> None:
-        """Sets the variables of `new_layers` to how training starts them."""
+        """Sets the variables of `new_layers` to their initial values."""
 
     def use_remat(self) -> None:
-        """Has training keep only the outputs of blocks for the backward pass, and compute the rest again.
+        """Makes training store only the outputs of blocks, and recompute the rest in the backward pass.
 
         Raises:
-          SettingError: a trunk without blocks.
+          SettingError: the backbone has no blocks.
         """
         raise SettingError(
-            f"{self.spec.name} cannot compute its blocks again", subject="remat", hint="leave it out"
+            f"{self.spec.name} has no blocks to recompute", subject="remat", hint="leave it out"
         )
 
     @property
     def transforms(self) -> Preset | None:
-        """Prepares a picture for these weights: `meta.transforms`."""
+        """The preset that prepares a picture for these weights: `meta.transforms`."""
         return self.meta.transforms
 
     @property
     def categories(self) -> tuple[str, ...] | None:
-        """Names of the classes, where they are known: `meta.categories`."""
+        """Names of the classes, or None if unknown: `meta.categories`."""
         return self.meta.categories
 
-    def update_meta(self, **known: Any) -> None:
+    def update_meta(self, **fields: Any) -> None:
         """Replaces fields of `meta`: model.update_meta(categories=("road", "sky")).
 
         Raises:
-          SettingError: more or fewer names or colours than classes.
+          SettingError: the number of names or colours is not the number of classes.
         """
-        meta = dataclasses.replace(self.meta, **known)
+        meta = dataclasses.replace(self.meta, **fields)
         meta.check(self.spec.num_classes)
         self.meta = meta

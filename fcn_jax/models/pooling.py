@@ -1,4 +1,4 @@
-"""The pooling and normalization of Caffe's classifiers, which the paper's networks are made of.
+"""Pooling and local response normalization as in Caffe, for the paper's networks.
 
 Source: Caffe's `PoolingLayer` and `LRNLayer`; `torch.nn.MaxPool2d(ceil_mode=True)` and
 `torch.nn.LocalResponseNorm` compute the same.
@@ -20,22 +20,22 @@ def padded_max_pool(
     strides: tuple[int, int],
     padding: Sequence[tuple[int, int]],
 ) -> jax.Array:
-    """Takes the maximum over windows; `padding`, in pixels (low, high) for each axis, never wins."""
-    # nnx.max_pool takes pairs of numbers, though its annotation says str.
+    """Takes the maximum over windows; `padding`, (low, high) pixels for each axis, is never the maximum."""
+    # nnx.max_pool accepts pairs of numbers, though its annotation says str.
     return nnx.max_pool(x, window, strides, cast(Any, padding))
 
 
 def max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
-    """Takes the maximum over square windows, sizes rounded up: out = ceil((n - window) / stride) + 1.
+    """Takes the maximum over square windows; the size is rounded up: ceil((n - window) / stride) + 1.
 
-    The last window may hang over the high end; what it misses never wins.
+    The last window may reach beyond the end of the map.
 
     Args:
       x: (N, h, w, C).
-      window: its side, at least the stride.
+      window: side of the windows, at least the stride.
 
     Raises:
-      ValueError: a window below the stride, or a map so small that no window starts in it.
+      ValueError: the window is smaller than the stride, or the map is too small for any window.
     """
     sizes = [-((window - n) // stride) + 1 for n in x.shape[1:3]]
     if window < stride or min(sizes) < 1:
@@ -52,8 +52,8 @@ def local_response_norm(
 ) -> jax.Array:
     """Divides by (k + alpha / size * sum of squares over the `size` channels centred on each) ** beta.
 
-    Channels beyond the ends count as zero. Alpha is divided by the window size, as Caffe and PyTorch do and
-    Krizhevsky et al. (2012) do not. Half precision is squared and summed in float32.
+    Channels beyond the ends count as zero. Alpha is divided by the window size, as in Caffe and PyTorch but
+    not in Krizhevsky et al. (2012). Half precision is squared and summed in float32.
 
     Args:
       x: (N, h, w, C).

@@ -1,8 +1,8 @@
-"""The dilated ResNet trunk of torchvision's FCN: bottleneck blocks, output stride 8.
+"""The dilated ResNet of torchvision's FCN: bottleneck blocks, output stride 8.
 
 Source: He, Zhang, Ren, Sun, "Deep residual learning for image recognition" (2015), in the form of
 `torchvision.models.resnet.ResNet` with `replace_stride_with_dilation=[False, True, True]`: the stride sits on
-the 3x3 convolution, and the first block of a dilated stage still uses the dilation of the stage before.
+the 3x3 convolution, and the first block of a dilated stage still has the previous stage's dilation.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ EXPANSION = 4
 
 
 class Stage(NamedTuple):
-    """One of the four stages: bottleneck width, its first block's stride, and the dilations."""
+    """One of the four stages: bottleneck width, stride of the first block, and dilations."""
 
     width: int
     stride: int
@@ -36,7 +36,7 @@ STAGES = (
 
 
 class Downsample(Normalized):
-    """The projection on the shortcut of a stage's first block."""
+    """The projection on the shortcut of the first block of a stage."""
 
     batch_norms: ClassVar = {"bn": "conv"}
 
@@ -54,7 +54,7 @@ def add_rectified(x: jax.Array, shortcut: jax.Array) -> jax.Array:
 
 
 class Bottleneck(Normalized):
-    """1x1 to `width`, 3x3 with the stride and the dilation, 1x1 to four times `width`; plus the shortcut."""
+    """1x1 to `width`, 3x3 with stride and dilation, 1x1 to four times `width`; then the shortcut is added."""
 
     batch_norms: ClassVar = {"bn1": "conv1", "bn2": "conv2", "bn3": "conv3"}
 
@@ -89,22 +89,22 @@ class Bottleneck(Normalized):
 
 
 class MaxPool(nnx.Module):
-    """Halves a map, rounded up, by maxima of 3x3 windows: `torch.nn.MaxPool2d(3, stride=2, padding=1)`."""
+    """Halves a map, rounding up; as `torch.nn.MaxPool2d(3, stride=2, padding=1)`."""
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return padded_max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
 
 
 class ResNet(Normalized):
-    """Stem and four stages; gives the maps that an FCN reads, by name.
+    """Stem and four stages; returns the maps that an FCN reads, by name.
 
     Args:
-      blocks: how many bottlenecks each stage has, see `BLOCKS`.
-      in_channels: of the images.
-      settings: `rngs`, `dtype` (of the computation), `param_dtype`, handed to every layer.
+      blocks: number of bottlenecks in each stage, see `BLOCKS`.
+      in_channels: channels of the images.
+      settings: `rngs`, `dtype` (of the computation) and `param_dtype` of every layer.
 
     Attributes:
-      remat: in training keep only the outputs of blocks for the backward pass, and compute the rest again.
+      remat: in training, store only the outputs of blocks and recompute the rest in the backward pass.
     """
 
     batch_norms: ClassVar = {"bn1": "conv1"}
@@ -122,7 +122,7 @@ class ResNet(Normalized):
     def __call__(self, images: jax.Array) -> dict[str, jax.Array]:
         """Maps (N, H, W, in_channels) to "layer3" (N, ceil(H/8), ceil(W/8), 1024), "layer4" (..., 2048)."""
         run = nnx.remat(Bottleneck.__call__) if self.remat else Bottleneck.__call__
-        x = jax.nn.relu(self.bn1(self.conv1(images)))  # (N, H/2, W/2, 64), rounded up like all that follow
+        x = jax.nn.relu(self.bn1(self.conv1(images)))  # (N, H/2, W/2, 64), rounded up, as below
         x = self.maxpool(x)  # (N, H/4, W/4, 64)
         for block in self.layer1:  # (N, H/4, W/4, 256)
             x = run(block, x)

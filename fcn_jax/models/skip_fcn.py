@@ -1,13 +1,12 @@
-"""The paper's own networks: logits of coarse maps, upsampled and added to those of finer ones.
+"""The paper's networks: logits of coarse maps are upsampled and added to logits of finer maps.
 
-The logits of fc7 are upsampled by a transposed convolution, laid on the logits of the next finer map, cropped
-to their size, and added; the sum goes on to the next skip. One last upsampling brings them to the image.
-FCN-32s, FCN-16s and FCN-8s are no skips, one and two. Every crop follows from the grids of the two maps.
+A transposed convolution upsamples the logits of fc7. The logits of the next finer map are cropped to that
+size and added; the sum goes on to the next skip. A last upsampling leads to the size of the image. FCN-32s,
+FCN-16s and FCN-8s have no, one and two skips. Every crop is computed from the grids of the two maps.
 
 Source: Long, Shelhamer, Darrell, "Fully convolutional networks for semantic segmentation" (2015), and
-Shelhamer, Long, Darrell (2016), in the form of the authors' released nets; "as in the CVPR text" the
-intermediate upsamplings learn, "as released" none does, which the authors report to make no significant
-difference.
+Shelhamer, Long, Darrell (2016), in the form of the authors' released nets. There no upsampling learns; in
+the CVPR text the intermediate upsamplings do. The authors report no significant difference.
 """
 
 import dataclasses
@@ -34,7 +33,7 @@ from weights_converter.spec import PUBLISHED_WIDTHS, ModelSpec
 
 @dataclass(frozen=True)
 class Upsampling:
-    """A transposed convolution by its name."""
+    """Name, kernel side and stride of a transposed convolution."""
 
     name: str
     kernel: int
@@ -43,12 +42,12 @@ class Upsampling:
 
 @dataclass(frozen=True)
 class Skip:
-    """One step to a finer map: upsample what there is, then add the map's own logits.
+    """One step to a finer map: upsample the logits so far, then add the logits of the map.
 
     Attributes:
-      upsampling: brings the logits so far to the stride of the map.
-      source: the trunk's map.
-      scale: multiplies the map before its score layer; the at-once net's constants.
+      upsampling: leads from the stride so far to the stride of the map.
+      source: name of the backbone's map.
+      scale: the map is multiplied by this before its score layer; not 1 only in the at-once net.
     """
 
     upsampling: Upsampling
@@ -57,27 +56,27 @@ class Skip:
 
     @property
     def score(self) -> str:
-        """Names the score layer."""
+        """Name of the score layer, the 1x1 convolution from the map to logits."""
         return f"score_{self.source}"
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What tells one network of the paper from another.
+    """The settings in which the paper's networks differ.
 
     Attributes:
-      coarser: the network whose weights start the training of this one.
+      coarser: name of the network from whose weights training starts, or None.
     """
 
     name: str
-    trunk: type[VGG16] | type[AlexNet]
+    backbone: type[VGG16] | type[AlexNet]
     skips: tuple[Skip, ...]
     last: Upsampling
     coarser: str | None = None
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Names the score layers and the upsamplings."""
+        """Names of the score layers and the upsamplings."""
         skips = (layer for skip in self.skips for layer in (skip.score, skip.upsampling.name))
         return ("score_fr", *skips, self.last.name)
 
@@ -116,16 +115,15 @@ VARIANTS = {
 
 
 class SkipFCN(SegmentationModel):
-    """A network of the paper; folds over the skips of its variant. See `SegmentationModel`.
+    """A network of the paper; see `SegmentationModel`.
 
-    Score layers start at zero, so a new network finds all classes alike; upsamplings start bilinear. A fixed
-    one is a `Fixed` variable: saved and loaded, without gradient or weight decay, and kept in at least
-    float32.
+    Score layers start at zero, so a new network finds all classes equally likely; upsamplings start bilinear.
+    The kernel of an upsampling that does not learn is a `Fixed` variable, at least float32.
 
     Args:
-      spec: what the network is; its name chooses the variant. With `learn_upsampling` "none", as released,
-        all upsamplings are fixed; with "intermediate", as in the CVPR text, all but the last learn.
-      backbone: the variant's trunk.
+      spec: its name chooses the variant. With `learn_upsampling` "none", as in the released nets, no
+        upsampling learns; with "intermediate", as in the CVPR text, all but the last learn.
+      backbone: of the variant's class.
       dtype: of the computation; score layers and upsamplings compute in at least float32.
     """
 
@@ -178,7 +176,7 @@ class SkipFCN(SegmentationModel):
         setattr(self, variant.last.name, upsampling(variant.last, learns=False))
 
     def coarse_logits(self, images: jax.Array) -> dict[str, FeatureMap]:
-        """Computes what the last upsampling reads: logits at the stride of the finest skip."""
+        """Computes logits at the stride of the finest map that is used."""
         check_images(images, self.spec.in_channels)
         maps = {name: x.apply(at_least_float32) for name, x in self.backbone(images).items()}
         coarse = maps["fc7"].conv(self.score_fr)  # stride 32
@@ -189,30 +187,30 @@ class SkipFCN(SegmentationModel):
         return {"out": coarse}
 
     def upsample(self, coarse: dict[str, FeatureMap], size: tuple[int, int]) -> dict[str, jax.Array]:
-        """Brings coarse logits to images of size (H, W)."""
+        """Upsamples coarse logits to images of size (H, W)."""
         return {"out": self.upsampler().rows(coarse["out"], size, 0, size[0])}
 
     def upsampler(self) -> TransposedUpsampler:
-        """Gives the last transposed convolution."""
+        """Returns the last transposed convolution."""
         layer = getattr(self, self.variant.last.name)
         kernel = layer.kernel[...]
         return TransposedUpsampler(kernel.astype(layer.dtype or kernel.dtype), layer.stride)
 
     @property
     def coarser(self) -> str | None:
-        """The network whose weights start the training of this one."""
+        """See `SegmentationModel`."""
         return self.variant.coarser
 
     @property
     def new_layers(self) -> tuple[str, ...]:
-        """Score layers and upsamplings that the coarser network lacks."""
+        """Name prefixes of the score layers and upsamplings that the coarser network lacks."""
         if self.variant.coarser is None:
             return ()
         coarser = VARIANTS[self.variant.coarser].layers
         return tuple(f"{layer}." for layer in self.variant.layers if layer not in coarser)
 
     def start_new_layers(self) -> None:
-        """Sets new score layers to zero, so that a new skip adds nothing yet, and upsamplings to bilinear."""
+        """Sets new score layers to zero, so that new skips add nothing, and new upsamplings to bilinear."""
         for name, variable in named_variables(self).items():
             if name.startswith(self.new_layers):
                 shape, dtype = variable.shape, variable.dtype
@@ -227,33 +225,33 @@ class SkipFCN(SegmentationModel):
 
     @staticmethod
     def default_transforms(preset: str | None) -> Preset:
-        """Gives Caffe's preparation, as the paper's; or torchvision's for weights that grew from its trunk.
+        """Returns the paper's preset, Caffe's; or torchvision's for weights trained from its backbone.
 
-        Either leaves pictures at their own size.
+        Neither resizes pictures.
         """
         return SemanticSegmentation(resize_size=None) if preset == "torchvision" else CaffeSegmentation()
 
     @property
     def backbone_spec(self) -> ModelSpec:
-        """The spec of the ImageNet classifier that the trunk comes from."""
-        name = "vgg16" if self.variant.trunk is VGG16 else "caffenet"
+        """The spec of the ImageNet classifier that the backbone comes from."""
+        name = "vgg16" if self.variant.backbone is VGG16 else "caffenet"
         return dataclasses.replace(self.spec, name=name, num_classes=0, learn_upsampling="none")
 
 
 def create(spec: ModelSpec, *, rngs: nnx.Rngs, dtype: Any = None, param_dtype: Any = jnp.float32) -> SkipFCN:
-    """Makes a network of the paper with a random trunk, in training mode.
+    """Makes a network of the paper with a random backbone, in training mode.
 
     Args:
-      spec: named as one of `VARIANTS`; widths that it leaves open are the published ones.
-      dtype: of the computation; the parameters' and the input's if not given.
+      spec: its name is one of `VARIANTS`; widths that are None become the published ones.
+      dtype: of the computation; by default promoted from the parameters and the input.
 
     Raises:
-      SettingError: widths that the trunk cannot have.
+      SettingError: the backbone cannot have these widths.
     """
     variant = VARIANTS[spec.name]
-    features, fc_features = PUBLISHED_WIDTHS["vgg16" if variant.trunk is VGG16 else "caffenet"]
+    features, fc_features = PUBLISHED_WIDTHS["vgg16" if variant.backbone is VGG16 else "caffenet"]
     features, fc_features = spec.features or features, spec.fc_features or fc_features
     spec = dataclasses.replace(spec, features=features, fc_features=fc_features)
     settings = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
-    backbone = variant.trunk(features, fc_features, spec.in_channels, **settings)
+    backbone = variant.backbone(features, fc_features, spec.in_channels, **settings)
     return SkipFCN(spec, backbone, **settings)

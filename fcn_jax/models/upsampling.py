@@ -1,16 +1,15 @@
-"""From coarse logits to logits at the size of the images: every sampler there is, and why there are four.
+"""From coarse logits to logits at the size of the images, in four ways.
 
-- `resize_bilinear`, two matrix products, is for training: unlike a gather it has a gradient without
-  scatter-add, which is as quick as the forward pass and the same in every run on a GPU.
-- `bilinear_rows` picks and mixes rows and columns, for inference: a third of the time of the matrix products,
-  and it makes only the rows that are asked for.
-- `resize_transposed` does so with the classes in the middle, for resizing on to the size of a picture: on a
-  CPU softmax then runs along vectors of pixels, four times as fast as with the classes last.
-- `TransposedUpsampler` convolves, transposed, as the paper's networks do.
+- `resize_bilinear` is for training. It is two matrix products, so its gradient needs no scatter-add: it is as
+  fast as the forward pass and the same in every run on a GPU.
+- `bilinear_rows` is for inference. It mixes rows and columns directly, in a third of the time of the matrix
+  products, and computes only the rows that are needed.
+- `resize_transposed` resizes to the size of the picture. It puts the classes on the middle axis, so that
+  softmax on a CPU runs along vectors of pixels, four times as fast as with the classes last.
+- `TransposedUpsampler` is the transposed convolution of the paper's networks.
 
-The bilinear ones have half-pixel centres: an output row o looks at the input coordinate
-(o + 0.5) * in / out - 0.5, clamped at the border, and mixes the two rows around it. Nothing is averaged when
-shrinking.
+The bilinear ways have half-pixel centres: output row o lies at input coordinate (o + 0.5) * in / out - 0.5,
+clamped at the border, and mixes the two rows around it. Shrinking does not average.
 
 Source: `torch.nn.functional.interpolate(..., "bilinear", align_corners=False, antialias=False)`, used by
 torchvision's `_SimpleSegmentationModel`.
@@ -27,27 +26,27 @@ from fcn_jax.models.deconvolution import conv_transpose
 from fcn_jax.models.grid import FeatureMap, Grid
 
 Taps = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Of each output row: the first input row, the second, and the share of the second."""
+"""For each output row: its first input row, its second input row, and the weight of the second."""
 
 
 class Upsampler(Protocol):
-    """Makes logits of a model's coarse logits, as many rows at a time as are wanted.
+    """Upsamples coarse logits to logits, any range of rows at a time.
 
-    It is a value: a pytree of arrays, if it needs any, that can be pickled and passed to jitted functions.
+    An immutable pytree: it can be pickled and passed to jitted functions.
     """
 
     def size(self, coarse: Any, images: tuple[int, int]) -> tuple[int, int]:
-        """Tells the size (H, W) of the logits that images of a size get."""
+        """Returns the size (H, W) of the logits of images of size `images`."""
         ...
 
     def rows(self, coarse: Any, size: tuple[int, int], start: jax.Array | int, count: int) -> jax.Array:
         """Computes rows start .. start + count - 1 of the logits.
 
         Args:
-          coarse: the coarse logits of a head.
+          coarse: coarse logits of one head.
           size: (H, W) of the logits.
-          start: from 0 to H - count; traced or not.
-          count: how many.
+          start: from 0 to H - count; may be traced.
+          count: number of rows.
 
         Returns:
           (N, count, W, C), at least float32.
@@ -56,11 +55,11 @@ class Upsampler(Protocol):
 
 
 def bilinear_taps(in_size: int, out_size: int) -> Taps:
-    """Says which two input rows each output row mixes, and how.
+    """Computes which two input rows each output row mixes, and their weights.
 
     Returns:
-      low: (out_size,) int32, the first row; high: (out_size,) int32, the second, the same row at the border;
-      weight: (out_size,) float64 in [0, 1], the share of `high`.
+      low: (out_size,) int32, the first row; high: (out_size,) int32, the second, at the border the same row;
+      weight: (out_size,) float64 in [0, 1], the weight of `high`.
     """
     if in_size < 1 or out_size < 1:
         raise ValueError(f"expected sizes of at least 1, got input {in_size} and output {out_size}")
@@ -110,7 +109,7 @@ def bilinear_rows(x: jax.Array, size: tuple[int, int], start: jax.Array | int, c
 
 
 def resize_transposed(x: jax.Array, rows: Taps, columns: Taps) -> jax.Array:
-    """Resizes one map (h, w, C) to (W, C, H) by the taps of its rows and columns."""
+    """Resizes one map (h, w, C) to (W, C, H), with taps from `bilinear_taps` for rows and columns."""
     low, high, weight = rows
     weight = weight[:, None, None]
     x = x[low] * (1 - weight) + x[high] * weight
@@ -123,7 +122,7 @@ def resize_transposed(x: jax.Array, rows: Taps, columns: Taps) -> jax.Array:
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class BilinearUpsampler:
-    """Coarse logits (N, h, w, C), resized bilinearly to the size of the images."""
+    """Resizes coarse logits (N, h, w, C) bilinearly to the size of the images."""
 
     def size(self, coarse: jax.Array, images: tuple[int, int]) -> tuple[int, int]:
         """See `Upsampler`."""
@@ -137,10 +136,10 @@ class BilinearUpsampler:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TransposedUpsampler:
-    """Coarse logits upsampled by a transposed convolution, and cropped to where the images lie.
+    """Upsamples coarse logits by a transposed convolution, and crops them to the images.
 
     Attributes:
-      kernel: (k, k, C, C), of the dtype that it computes in, unless that of the coarse logits is wider.
+      kernel: (k, k, C, C); kernel and coarse logits are promoted to one dtype.
       stride: of the transposed convolution.
     """
 
@@ -159,11 +158,11 @@ class TransposedUpsampler:
         grid = coarse.grid.deconv(kernel, stride)
         if count == size[0]:
             return FeatureMap(self._upsample(coarse.values), grid).cut(Grid(), size).values
-        offset = grid.index_of(Grid())  # of the image in the upsampled map
-        reading = (count + kernel) // stride + 2  # coarse rows that these rows see, and no fewer
+        offset = grid.index_of(Grid())  # of the images in the upsampled map
+        needed = (count + kernel) // stride + 2  # coarse rows that these rows depend on, or a few more
         first = (start + offset - kernel + 1) // stride
-        x = jnp.pad(coarse.values, [(0, 0), (reading, reading), (0, 0), (0, 0)])  # zeros add nothing
-        x = self._upsample(jax.lax.dynamic_slice_in_dim(x, first + reading, reading, axis=1))
+        x = jnp.pad(coarse.values, [(0, 0), (needed, needed), (0, 0), (0, 0)])  # zeros add nothing
+        x = self._upsample(jax.lax.dynamic_slice_in_dim(x, first + needed, needed, axis=1))
         x = jax.lax.dynamic_slice_in_dim(x, start + offset - first * stride, count, axis=1)
         return x[:, :, offset : offset + size[1]]
 

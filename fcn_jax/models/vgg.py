@@ -1,8 +1,8 @@
-"""The VGG16 trunk of the paper's networks: thirteen 3x3 convolutions, fc6 and fc7 as convolutions, stride 32.
+"""VGG16, the backbone of the paper's networks: 3x3 convolutions, then fc6 and fc7 as convolutions; stride 32.
 
-Source: Simonyan and Zisserman, "Very deep convolutional networks" (2015), as made convolutional in the
-authors' `voc-fcn32s/net.py`: the first convolution pads by 100, so that fc6 (7x7, unpadded) finds a place in
-any image, and the pools round sizes up.
+Source: Simonyan and Zisserman, "Very deep convolutional networks" (2015), made convolutional as in the
+authors' `voc-fcn32s/net.py`: the first convolution pads by 100, so that fc6 (7x7, unpadded) fits into any
+image, and the pools round sizes up.
 """
 
 from typing import Any
@@ -30,20 +30,20 @@ FC_NORMAL = jax.nn.initializers.normal(0.01)
 class VGG16(nnx.Module):
     """Five blocks of convolutions, each pooled to half the size, then fc6 and fc7 with dropout 0.5.
 
-    Random weights follow torchvision's `vgg16`: kaiming normal over the outputs, fc6 and fc7 normal with
-    deviation 0.01, biases zero.
+    Random weights follow torchvision's `vgg16`: kaiming normal by fan-out; fc6 and fc7 normal with standard
+    deviation 0.01; biases zero.
 
     Args:
-      features: the widths of the five blocks.
-      fc_features: the width of fc6 and fc7.
-      in_channels: of the images.
-      settings: `rngs`, `dtype` (of the computation), `param_dtype`, handed to every layer.
+      features: output channels of the five blocks.
+      fc_features: output channels of fc6 and fc7.
+      in_channels: channels of the images.
+      settings: `rngs`, `dtype` (of the computation) and `param_dtype` of every layer.
 
     Attributes:
-      remat: in training keep only the outputs of blocks for the backward pass, and compute the rest again.
+      remat: in training, store only the outputs of blocks and recompute the rest in the backward pass.
 
     Raises:
-      SettingError: not five widths.
+      SettingError: there are not five widths.
     """
 
     remat: bool = False
@@ -71,12 +71,12 @@ class VGG16(nnx.Module):
         self.dropout = nnx.Dropout(0.5, rngs=settings["rngs"])
 
     def channels(self, name: str) -> int:
-        """Gives the width of a map by its name."""
+        """Returns the number of channels of a named map."""
         last = {f"pool{number}": names[-1] for number, names in enumerate(BLOCKS, 1)}
         return getattr(self, last.get(name, name)).out_features
 
     def block(self, x: FeatureMap, names: tuple[str, ...]) -> FeatureMap:
-        """Applies the convolutions of these names, each with ReLU, and halves the size."""
+        """Applies the named convolutions, each with ReLU, and halves the size."""
         for name in names:
             x = x.conv(getattr(self, name)).apply(jax.nn.relu)
         return x.max_pool(2, 2)

@@ -1,4 +1,4 @@
-"""Small modules with weights drawn by NumPy: to let JAX draw each shape would take seconds to compile."""
+"""Small modules with random weights from NumPy: JAX would compile a generator for each shape, for seconds."""
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from fcn_jax.models.layers import Fixed
 
 
 def drawn(build: Callable[[], nnx.Module], as_created: tuple[str, ...] = ()) -> nnx.Module:
-    """Makes the module with random weights and statistics, in evaluation mode, alike for alike shapes.
+    """Makes the module with random weights and statistics, in evaluation mode; equal shapes, equal values.
 
     Args:
       as_created: prefixes of paths whose variables keep the values that `build` gives them.

@@ -1,4 +1,4 @@
-"""The CaffeNet trunk: published sizes, coordinates and the order of its layers; grouped convolution."""
+"""The CaffeNet backbone: published sizes, coordinates and order of layers; grouped convolution."""
 
 from fractions import Fraction
 

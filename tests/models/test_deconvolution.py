@@ -32,7 +32,7 @@ CASES = [
     ((4, 4), 2, 3, 2),
     ((3, 5), 3, 2, 2),
     ((7, 7), 2, 2, 4),
-    ((2, 2), 2, 1, 3),  # gaps between the pixels that a kernel below the stride leaves
+    ((2, 2), 2, 1, 3),  # a kernel smaller than the stride leaves gaps
     ((3, 3), 2, 3, 1),
 ]
 
@@ -61,7 +61,7 @@ def test_is_the_transpose_of_a_convolution():
     np.testing.assert_allclose(jnp.vdot(conv_transpose(x, kernel, stride=2), y), expected, rtol=1e-13)
 
 
-def test_says_what_it_wants():
+def test_other_shapes_are_refused():
     x, kernel = jnp.ones((1, 2, 2, 4)), jnp.ones((3, 3, 2, 4))
     for bad in (x[0], x[..., :3]):
         with pytest.raises(ValueError, match=r"expected maps \(N, h, w, C\) and a kernel"):
@@ -91,7 +91,7 @@ def test_bilinear_kernels_follow_caffes_formula(size):
     np.testing.assert_allclose(bilinear_kernel(size), expected, rtol=1e-14)
 
 
-def test_a_kernel_has_a_side():
+def test_a_kernel_without_a_side_is_refused():
     with pytest.raises(ValueError, match="side of at least 1, got 0"):
         bilinear_kernel(0)
 

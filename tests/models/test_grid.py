@@ -1,4 +1,4 @@
-"""Grids composed by hand, to the published coordinates; and crops."""
+"""Grids composed by hand give the published coordinates; crops."""
 
 from fractions import Fraction
 
@@ -70,7 +70,7 @@ def test_a_convolution_reads_around_the_coordinate_that_the_grid_says():
     np.testing.assert_allclose(mean, [float(after.stride * t + after.offset) for t in range(len(mean))])
 
 
-def test_grids_of_two_strides_do_not_meet():
+def test_grids_of_two_strides_do_not_align():
     with pytest.raises(ValueError, match="expected grids of one stride, got 8 and 16"):
         grid(8, 0).index_of(grid(16, 0))
 

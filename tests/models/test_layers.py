@@ -1,4 +1,4 @@
-"""Batch normalization against its definition in NumPy, and the distributions that weights are drawn from."""
+"""Batch normalization against its definition in NumPy; the distributions of random weights."""
 
 import jax
 import jax.numpy as jnp

@@ -19,7 +19,7 @@ def pool_by_definition(x: np.ndarray, window: int, stride: int) -> np.ndarray:
 @pytest.mark.parametrize(("window", "stride"), [(2, 2), (3, 2), (3, 1), (5, 3)])
 @pytest.mark.parametrize("size", [(5, 6), (6, 5), (9, 8), (7, 7), (12, 47)])
 def test_max_pooling_equals_the_definition(window, stride, size):
-    x = np.random.RandomState(0).standard_normal((2, *size, 3)).astype(np.float32) - 9  # zeros would win
+    x = np.random.RandomState(0).standard_normal((2, *size, 3)).astype(np.float32) - 9  # below zero padding
     np.testing.assert_array_equal(
         max_pool(jnp.asarray(x), window, stride), pool_by_definition(x, window, stride)
     )
@@ -40,7 +40,7 @@ def test_the_last_window_may_be_one_row_and_column():
 
 
 @pytest.mark.parametrize(("window", "stride", "size"), [(2, 3, 9), (3, 2, 1)])
-def test_pooling_says_what_it_wants(window, stride, size):
+def test_unfit_windows_are_refused(window, stride, size):
     with pytest.raises(ValueError, match=f"got window {window}, stride {stride}, map"):
         max_pool(jnp.ones((1, size, size, 1)), window, stride)
 
@@ -76,6 +76,6 @@ def test_half_precision_is_squared_in_float32():
     assert float(normalized[0, 0, 0, 2]) == pytest.approx(300 / 10**0.75, rel=1e-3)
 
 
-def test_the_window_has_a_centre():
+def test_a_window_without_a_centre_is_refused():
     with pytest.raises(ValueError, match="expected an odd size, got 4"):
         local_response_norm(jnp.ones((1, 1, 1, 5)), size=4)

@@ -1,4 +1,4 @@
-"""The trunk's geometry: what no shape in a checkpoint can tell."""
+"""The geometry of the ResNet: strides and dilations, which no shape in a checkpoint shows."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The paper's networks: published counts, sizes and crops; what learns; how a new network begins."""
+"""The paper's networks: published counts, sizes and crops; which layers learn; initial values."""
 
 import functools
 import math
@@ -39,7 +39,7 @@ def random(name: str) -> SkipFCN:
 
 
 def new(name: str, **settings) -> SkipFCN:
-    """Makes a network as it begins, but for the trunk's numbers."""
+    """Makes a network with its initial values, except in the backbone."""
     return drawn(lambda: narrow(name, **settings), as_created=("score", "upscore"))
 
 
@@ -125,7 +125,7 @@ def test_crops_and_the_sizes_they_cut_are_the_published_ones(crops, name, publis
     ],
 )
 def test_crops_stay_inside_for_every_size_from_1_to_96(monkeypatch, name, left_over):
-    """What is left over repeats every 32 pixels, the coarsest stride."""
+    """The part outside the crops repeats every 32 pixels, the coarsest stride."""
     left = []
     cut = grid.crop
 
@@ -156,7 +156,7 @@ EIGHT = (["score_fr", "score_pool4", "score_pool3"], ["upscore2", "upscore_pool4
 
 
 @pytest.mark.parametrize(
-    ("name", "trunk", "scores", "intermediate", "last"),
+    ("name", "backbone", "score_layers", "intermediate", "last"),
     [
         ("fcn32s_vgg16", VGG_LAYERS, ["score_fr"], [], "upscore"),
         ("fcn16s_vgg16", VGG_LAYERS, ["score_fr", "score_pool4"], ["upscore2"], "upscore16"),
@@ -165,8 +165,10 @@ EIGHT = (["score_fr", "score_pool4", "score_pool3"], ["upscore2", "upscore_pool4
         ("fcn32s_alexnet", ALEXNET_LAYERS, ["score_fr"], [], "upscore"),
     ],
 )
-def test_names_are_the_papers_and_the_presets_say_what_learns(name, trunk, scores, intermediate, last):
-    learned = {f"{layer}.{leaf}" for layer in trunk + scores for leaf in ("kernel", "bias")}
+def test_names_are_the_papers_and_learn_upsampling_says_what_learns(
+    name, backbone, score_layers, intermediate, last
+):
+    learned = {f"{layer}.{leaf}" for layer in backbone + score_layers for leaf in ("kernel", "bias")}
     upsamplings = {f"{layer}.kernel" for layer in intermediate}
     released = abstract(name)
     assert set(paths(released, nnx.Param)) == learned
@@ -184,7 +186,7 @@ def test_fixed_upsamplings_have_no_gradient_and_the_rest_has():
     assert all(jnp.any(found[f"{layer}.kernel"][...]) for layer in ("score_pool3", "score_pool4", "score_fr"))
 
 
-def test_a_new_network_scores_all_classes_zero_and_upsamples_bilinearly():
+def test_a_new_network_has_logits_of_zero_and_upsamples_bilinearly():
     model = new("fcn8s_vgg16")
     assert not jnp.any(forward(model, jnp.asarray(seeded_images(1, 9, 8), jnp.float32))["out"])
     for name, size in (("upscore2", 4), ("upscore_pool4", 4), ("upscore8", 16)):
@@ -194,13 +196,13 @@ def test_a_new_network_scores_all_classes_zero_and_upsamples_bilinearly():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_scores_of_all_maps_add_up_in_full(name):
+def test_logits_of_all_maps_add_up_in_full(name):
     model = new(name)
-    scores = [layer for layer in ("score_fr", "score_pool4", "score_pool3") if hasattr(model, layer)]
-    for power, layer in enumerate(scores):
+    layers = [layer for layer in ("score_fr", "score_pool4", "score_pool3") if hasattr(model, layer)]
+    for power, layer in enumerate(layers):
         getattr(model, layer).bias.set_value(10.0**power * jnp.arange(1.0, 6.0))
     logits = forward(model, jnp.zeros((1, 100, 140, 3)))["out"]
-    total = sum(10.0**power for power in range(len(scores)))
+    total = sum(10.0**power for power in range(len(layers)))
     # Away from the border, where bilinear upsampling fades out, constants are kept.
     np.testing.assert_allclose(
         logits[:, 40:60, 40:100], np.broadcast_to(total * np.arange(1.0, 6.0), (1, 20, 60, 5)), rtol=1e-5
@@ -219,7 +221,7 @@ def test_the_at_once_network_is_fcn8s_with_scaled_skips():
 
 
 @pytest.mark.parametrize("name", ["fcn8s_vgg16", "fcn32s_alexnet"])
-def test_bfloat16_trunks_answer_in_float32(name):
+def test_bfloat16_networks_return_float32(name):
     plain = random(name)
     half = drawn(lambda: narrow(name, dtype=jnp.bfloat16))
     images = jnp.asarray(seeded_images(1, 33, 47), jnp.float32)
@@ -247,7 +249,7 @@ def test_bfloat16_parameters_leave_fixed_kernels_exact_and_logits_in_float32():
         ({"features": (2, 3)}, r"widths of 5 blocks, got \(2, 3\)"),
     ],
 )
-def test_says_what_it_wants(settings, message):
+def test_unfit_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         nnx.eval_shape(lambda: narrow("fcn8s_vgg16", **settings))
 

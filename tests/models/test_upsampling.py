@@ -68,7 +68,7 @@ KERNELS = [  # kernel, stride, and the offset of the coarse logits, as the paper
 
 @pytest.mark.parametrize(("kernel", "stride", "offset"), KERNELS)
 @pytest.mark.usefixtures("float64")
-def test_rows_of_a_transposed_convolution_are_those_of_the_whole(kernel, stride, offset):
+def test_rows_of_a_transposed_convolution_equal_rows_of_the_whole(kernel, stride, offset):
     random, size = np.random.RandomState(0), (41, 67)
     grid = Grid(Fraction(stride), Fraction(offset))
     crop = grid.deconv(kernel, stride).index_of(Grid())
@@ -91,7 +91,7 @@ def test_rows_of_a_transposed_convolution_are_those_of_the_whole(kernel, stride,
 
 
 @pytest.mark.usefixtures("float64")
-def test_rows_of_bilinear_resizing_are_those_of_the_whole():
+def test_rows_of_bilinear_resizing_equal_rows_of_the_whole():
     coarse, size = jnp.asarray(np.random.RandomState(0).standard_normal((2, 6, 9, 3))), (41, 67)
     expected = resize_bilinear(coarse, size)
     rows = jax.jit(BilinearUpsampler.rows, static_argnums=(2, 4))
@@ -101,7 +101,7 @@ def test_rows_of_bilinear_resizing_are_those_of_the_whole():
         )
 
 
-def test_upsamplers_are_values():
+def test_upsamplers_can_be_pickled():
     assert pickle.loads(pickle.dumps(BilinearUpsampler())) == BilinearUpsampler()
     upsampler = TransposedUpsampler(jnp.arange(16.0).reshape(2, 2, 2, 2), 2)
     again = pickle.loads(pickle.dumps(upsampler))
@@ -140,7 +140,7 @@ def test_the_taps_stay_inside(size_in, size_out):
     assert ((weight >= 0) & (weight <= 1)).all()
 
 
-def test_says_what_it_wants():
+def test_unfit_maps_and_sizes_are_refused():
     with pytest.raises(ValueError, match=r"expected maps \(N, h, w, C\), got shape \(4, 5, 3\)"):
         resize_bilinear(jnp.ones((4, 5, 3)), (8, 10))
     with pytest.raises(ValueError, match="sizes of at least 1, got input 4 and output 0"):

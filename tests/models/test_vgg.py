@@ -1,4 +1,4 @@
-"""The VGG16 trunk: published sizes, coordinates and distributions."""
+"""The VGG16 backbone: published sizes, coordinates and distributions."""
 
 import math
 from fractions import Fraction
