@@ -1,8 +1,9 @@
 """Random augmentation for training, as in torchvision's recipe; and fixed preparation for scoring.
 
-Training: a short side drawn from 0.5 to 2 times 520, a mirror image half the time, a crop of 480 x 480 at any
-place. Beyond the picture the crop is black and its labels are 255. Pillow resizes, bilinear and antialiased
-for the picture, nearest for its labels; given the same draws the result is torchvision's to the last bit.
+For training: a shorter edge from 0.5 to 2 times 520, a mirror image half the time, a crop of 480 x 480 at a
+random place. Outside the picture the crop is black and its labels are 255. Pillow resizes: bilinear and
+antialiased for the picture, nearest for labels. For the same random numbers the result equals torchvision's
+to the last bit.
 
 Source: `references/segmentation/presets.py` and `transforms.py` of torchvision, their first form (v1).
 """
@@ -19,15 +20,17 @@ from fcn_jax.transforms import SemanticSegmentation
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Jitter:
-    """Changes of light and colour, in an order drawn anew: torchvision's `ColorJitter` without the hue.
+    """Random changes of light and colour in random order: torchvision's `ColorJitter` without the hue.
 
-    (Its hue goes through 8-bit HSV, which is slow and loses levels; no recipe for segmentation asks for it.)
+    (torchvision changes the hue in 8-bit HSV, which is slow and loses levels. No segmentation recipe uses
+    it.)
+
+    For each value above 0 a factor is drawn from [max(0, 1 - value), 1 + value]. Factor 1 changes nothing.
 
     Attributes:
-      brightness: each factor is drawn from [max(0, 1 - value), 1 + value]; 0 leaves it alone. The factor 0
-        is black, 1 the picture itself.
-      contrast: likewise; 0 is the mean grey.
-      saturation: likewise; 0 is a grey picture.
+      brightness: factor 0 is black.
+      contrast: factor 0 is the mean grey.
+      saturation: factor 0 is a grey picture.
     """
 
     brightness: float = 0.0
@@ -41,7 +44,7 @@ class Jitter:
                 raise _wrong(field.name, "a number of at least 0", value)
 
     def __call__(self, image: Image.Image, random: np.random.Generator) -> Image.Image:
-        """Changes an RGB picture; `random` is drawn from twice for each value above 0."""
+        """Changes an RGB picture; draws two random numbers for each value above 0."""
         steps = [
             (random.random(), enhance, _uniform(random, max(0.0, 1 - value), 1 + value))
             for enhance, value in (
@@ -58,18 +61,18 @@ class Jitter:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Resize, mirror, crop; then jitter, if any, and a frame where the picture is smaller than the crop.
+    """Resizes, mirrors, crops and jitters a picture; pads it if it is smaller than the crop.
 
     Attributes:
-      base_size: the length that `scale` multiplies. None takes each picture's own shorter edge.
-      crop_size: edge of the square that comes out, or (H, W).
-      scale: the shorter edge becomes a whole number from int(low * base_size) to int(high * base_size), each
-        as likely; the longer one becomes int(short * long / shorter).
-      flip: how likely a mirror image is.
-      jitter: changes of light and colour; the recipe has none.
+      base_size: the length that `scale` multiplies; None is each picture's own shorter edge.
+      crop_size: edge of the resulting square, or (H, W).
+      scale: (low, high). The shorter edge becomes a random integer from int(low * base_size) to
+        int(high * base_size), the longer one int(new shorter * longer / shorter).
+      flip: the probability of a mirror image.
+      jitter: changes of light and colour; None in torchvision's recipe.
 
     Raises:
-      SettingError: a setting that makes no sense.
+      SettingError: a setting is out of its range.
     """
 
     base_size: int | None = 520
@@ -90,9 +93,10 @@ class Augmentation:
             raise _wrong("flip", "a probability from 0 to 1", self.flip)
 
     def __call__(self, image: np.ndarray, labels: np.ndarray, random: np.random.Generator) -> Sample:
-        """Makes one picture of `crop_size` and its labels.
+        """Makes a picture of `crop_size` and its labels.
 
-        All chance comes from `random.random()`, in this order: short side, mirror, top, left, jitter.
+        All random numbers come from `random.random()`, in this order: shorter edge, mirror, top, left,
+        jitter.
 
         Args:
           image: (H, W, 3) uint8, RGB.
@@ -100,10 +104,10 @@ class Augmentation:
           random: the generator to draw from.
 
         Returns:
-          The picture and its labels, new arrays; black and `IGNORE_LABEL` beyond the right and lower border.
+          The picture and its labels as new arrays, padded to the right and below with black and 255.
 
         Raises:
-          ArrayError: other shapes or dtypes.
+          ArrayError: shapes or dtypes are wrong.
         """
         check_sample(image, labels)
         base = self.base_size or min(labels.shape)
@@ -124,7 +128,7 @@ class Augmentation:
 
 
 def pad_sample(sample: Sample, size: tuple[int, int]) -> Sample:
-    """Extends a picture to the right and downwards: black, and `IGNORE_LABEL` for the labels.
+    """Pads a picture to the right and below with black, and its labels with 255.
 
     Args:
       sample: the picture and its labels, no larger than `size`.
@@ -139,11 +143,11 @@ def pad_sample(sample: Sample, size: tuple[int, int]) -> Sample:
 
 
 def resize_sample(sample: Sample, short: int) -> Sample:
-    """Resizes a picture and its labels, the labels to the nearest, until the shorter edge is `short`.
+    """Resizes a picture (bilinear) and its labels (nearest) so that the shorter edge is `short`.
 
     Raises:
-      SettingError: a length below 1.
-      ArrayError: a picture or labels of another shape or dtype.
+      SettingError: `short` is below 1.
+      ArrayError: the picture or its labels have a wrong shape or dtype.
     """
     if not _is_length(short):
         raise SettingError(expected="a length of at least 1 for the shorter edge", got=repr(short))
@@ -153,15 +157,15 @@ def resize_sample(sample: Sample, short: int) -> Sample:
 
 
 def evaluation_sample(sample: Sample, preparation: str) -> Sample:
-    """Prepares a picture and its labels to be scored.
+    """Prepares a picture and its labels for scoring.
 
     Args:
       sample: the picture and its labels.
-      preparation: "torchvision" makes the shorter edge of both 520, as its published scores have it;
-        "original" leaves them as they are, as the benchmarks ask.
+      preparation: "torchvision" resizes the shorter edge to 520, as for torchvision's published scores;
+        "original" keeps the size, as the benchmarks ask.
 
     Raises:
-      SettingError: another word.
+      SettingError: `preparation` is neither of the two.
     """
     if preparation == "torchvision":
         return resize_sample(sample, 520)
@@ -179,7 +183,7 @@ def _resize(image: Image.Image, labels: Image.Image, short: int) -> tuple[Image.
 
 
 def check_sample(image: np.ndarray, labels: np.ndarray) -> None:
-    """Raises ArrayError unless these are a picture and its labels, by shape and dtype."""
+    """Raises ArrayError unless shapes and dtypes are those of a picture and its labels."""
     same_size = image.shape == (*labels.shape, 3) and labels.size > 0
     if not same_size or image.dtype != np.uint8 or labels.dtype != np.uint8:
         raise ArrayError(
@@ -201,5 +205,5 @@ def _uniform(random: np.random.Generator, low: float, high: float) -> float:
 
 
 def _integer(random: np.random.Generator, low: int, high: int) -> int:
-    """Draws a whole number from low to high, both included."""
+    """Draws an integer from low to high, both included."""
     return low + int(random.random() * (high - low + 1))

@@ -1,13 +1,13 @@
-"""Which pictures make up which batch: the whole input of a training run as a function of the step.
+"""Batches of pictures: the whole input of a training run as a function of the step.
 
-Pictures are numbered through the run: number p = step * batch_size + i. Epoch e = p // len(dataset) goes
-through the dataset in an order drawn from (seed, e); the augmentation of number p is drawn from (seed, p).
-Nothing else enters: not the threads or processes that prepare the batches, not the number of hosts, not
-where a run was broken off. To go on with a run its step is enough.
+Picture i of a step has the number p = step * batch_size + i in the run. Epoch e = p // len(dataset) reads the
+dataset in an order drawn from (seed, e); the augmentation of number p is drawn from (seed, p). Nothing else
+matters: not the threads or processes that prepare batches, not the number of hosts, not where a run stopped.
+To resume a run its step is enough.
 
 NumPy promises that `SeedSequence` and the raw output of `PCG64` stay the same in all versions, but not the
-methods of `Generator`. So an order is the sorting of raw output, and augmentations use `random()` alone,
-which is (raw >> 11) / 2^53; the tests hold it to that.
+methods of `Generator`. So an order comes from sorting raw output, and augmentations use only `random()`,
+which is (raw >> 11) / 2^53; tests check that.
 """
 
 import functools
@@ -19,29 +19,29 @@ from fcn_jax.datasets.dataset import DatasetError, Sample, SegmentationDataset
 from fcn_jax.datasets.stream import BatchStream
 from fcn_jax.errors import ArrayError, SettingError
 
-ORDER, AUGMENTATION = 0, 1  # what random numbers are for: each use has streams of its own
-
+ORDER, AUGMENTATION = 0, 1  # uses of random numbers, each with its own stream
 
 Batch = dict[str, np.ndarray]
-"""images: (N, H, W, 3) uint8, RGB; labels: (N, H, W) uint8, classes or 255."""
+"""{"images": (N, H, W, 3) uint8, RGB; "labels": (N, H, W) uint8, class indices or 255}."""
 
 
 class Batches:
-    """The batches of a training run, by step, from 0 without end.
+    """The batches of a training run, by step from 0, without end.
 
     Args:
-      dataset: where the pictures come from.
-      batch_size: pictures a step, over all hosts.
-      seed: decides the orders and the augmentations; at least 0.
-      augmentation: what becomes of each picture. Without, pictures keep their sizes and are extended to the
-        right and downwards to the largest of their batch, with black and 255.
-      with_replacement: draws each picture from the whole dataset, as the paper did. Otherwise every epoch has
-        every picture once; the batch that an epoch ends in goes on with the next epoch.
-      share: (process_index, process_count) of this host. A host prepares its own stretch of each batch; those
-        of all hosts, in order, are the batch of one host alone.
+      dataset: the pictures.
+      batch_size: pictures in a step, over all hosts.
+      seed: of the orders and the augmentations; at least 0.
+      augmentation: changes each picture. None keeps sizes, and pads pictures to the right and below to the
+        largest of their batch, with black and 255.
+      with_replacement: draws each picture from the whole dataset, as the paper did. Otherwise an epoch has
+        every picture once, and its last batch continues with the next epoch.
+      share: (process_index, process_count) of this host. Each host prepares its part of a batch; the parts in
+        order are the batch of a single host.
 
     Raises:
-      SettingError: an empty dataset, a batch that cannot be shared evenly, or an argument out of its range.
+      SettingError: the dataset is empty, the hosts cannot share a batch evenly, or an argument is out of its
+        range.
     """
 
     def __init__(
@@ -74,10 +74,10 @@ class Batches:
         self.share = share
 
     def indices(self, step: int) -> np.ndarray:
-        """Tells which pictures of the dataset this host's share of a batch has, in order.
+        """Returns the dataset indices of this host's share of a batch, in order.
 
         Raises:
-          SettingError: a step below 0.
+          SettingError: the step is below 0.
         """
         return np.array([self._index(number) for number in self._numbers(step)])
 
@@ -86,7 +86,7 @@ class Batches:
 
         Raises:
           DatasetError: a picture cannot be read, or is not as expected; the message names it.
-          SettingError: a step below 0.
+          SettingError: the step is below 0.
         """
         samples = [self._sample(number) for number in self._numbers(step)]
         sizes = [sample.labels.shape for sample in samples]
@@ -100,23 +100,23 @@ class Batches:
     def stream(
         self, first_step: int, last_step: int, *, workers: int = 0, threads: int | None = None
     ) -> BatchStream:
-        """Gives the batches from `first_step` up to, but not with, `last_step`, prepared ahead.
+        """Returns a stream of the batches from `first_step` up to, but without, `last_step`, prepared ahead.
 
-        They are those of `batch`, whatever the numbers of workers and threads. Close the stream, or use it in
-        a `with` statement, where it may not run to its end.
+        They equal those of `batch`, for any number of workers and threads. Close the stream, or use it in a
+        `with` statement, if it may not run to its end.
 
         Args:
           first_step: at least 0.
           last_step: at least `first_step`.
-          workers: processes to prepare batches in; 0 uses threads of this one, which is enough as long as
-            the dataset and the augmentation leave Python's lock alone most of the time, as Pillow does.
-          threads: batches that this process prepares at a time where there are no workers; by default one for
-            each core of the machine, and 16 at most.
+          workers: processes that prepare batches; 0 uses threads of this process, which is enough if dataset
+            and augmentation release Python's lock most of the time, as Pillow does.
+          threads: batches that this process prepares at the same time without workers; by default one for
+            each core, at most 16.
 
         Raises:
-          SettingError: a number out of its range.
+          SettingError: a number is out of its range.
           DatasetError: while iterating, see `batch`.
-          WorkerError: while iterating, a worker has ended.
+          WorkerError: while iterating, a worker ended.
         """
         return BatchStream(self.batch, first_step, last_step, workers=workers, threads=threads)
 

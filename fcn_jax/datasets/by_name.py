@@ -1,4 +1,4 @@
-"""Datasets by name, for the command line."""
+"""Opens datasets by name, for the command line."""
 
 import difflib
 import os
@@ -19,7 +19,7 @@ IN_FOLDERS: dict[str, Callable[..., SegmentationDataset]] = {
     "camvid": open_camvid,
     "folder": open_folder,
 }
-SCENES = {"train": (400, 0), "val": (100, 1)}  # how many there are, and the seed that draws them
+SCENES = {"train": (400, 0), "val": (100, 1)}  # {split: (number of scenes, seed)}
 
 
 def list_datasets() -> list[str]:
@@ -35,12 +35,12 @@ def open_dataset(
     Args:
       name: "voc", "sbd", "coco", "camvid" or "folder", see `open_voc` and so on; or "scenes", which are
         generated (400 for training, 100 for validation, 128 x 128).
-      folder: where its files lie; None for scenes.
-      split: "train", "val" or what else the dataset has.
+      folder: the folder with its files; None for scenes.
+      split: "train", "val" or another split of the dataset.
 
     Raises:
-      DatasetError: no dataset has this name (the message lists those there are), the folder is missing, or
-        what the dataset itself finds wrong.
+      DatasetError: no dataset has this name (the message lists all names), the folder is missing, or the
+        dataset finds an error.
       MissingPackageError: the dataset needs a package that is not installed.
     """
     if name == "scenes":

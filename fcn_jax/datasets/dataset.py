@@ -1,7 +1,7 @@
-"""What every dataset is: pictures with a label for each pixel, by number.
+"""The interface of all datasets: pictures by index, with a label for each pixel.
 
-Labels are class indices from 0, uint8, and 255 (`IGNORE_LABEL`) where no class is known, whatever value a
-dataset's own files use for that.
+Labels are uint8: class indices from 0, or 255 (`IGNORE_LABEL`) where no class is known, whatever value the
+dataset's own files use.
 """
 
 import hashlib
@@ -13,11 +13,11 @@ import numpy as np
 from fcn_jax.errors import FCNError
 
 IGNORE_LABEL = 255
-"""The label of pixels that neither the loss nor the scores count."""
+"""The label of pixels that losses and scores ignore."""
 
 
 class DatasetError(FCNError, ValueError):
-    """A dataset is not as expected."""
+    """A dataset is missing, damaged or not as expected."""
 
 
 class Sample(NamedTuple):
@@ -33,16 +33,15 @@ class Sample(NamedTuple):
 
 
 class SegmentationDataset(Protocol):
-    """Pictures with labels, by number.
+    """Pictures with labels, by index.
 
-    `dataset[i]` depends on i alone, for i in [0, len(dataset)); IndexError outside. It can be called from
-    threads, and the dataset can be pickled for worker processes. The arrays may be read-only: copy before
-    writing into them.
+    `dataset[i]` depends on i alone; i outside [0, len(dataset)) is an IndexError. Threads may call it, and
+    the dataset can be pickled for worker processes. The arrays may be read-only: copy them before writing.
 
     Attributes:
       categories: names of the classes by index.
       ignore_label: always `IGNORE_LABEL`, 255.
-      palette: (256, 3) uint8 colours by label, that of 255 included.
+      palette: (256, 3) uint8 colours by label, including 255.
     """
 
     categories: tuple[str, ...]
@@ -54,12 +53,12 @@ class SegmentationDataset(Protocol):
     def __getitem__(self, index: int) -> Sample: ...
 
     def name(self, index: int) -> str:
-        """Names a picture, for captions and messages: the stem of its file."""
+        """Returns a picture's name for captions and messages: the stem of its file."""
         ...
 
 
 def fingerprint(dataset: SegmentationDataset) -> str:
-    """Tells a dataset from another by the names of its pictures, in their order: a SHA-256."""
+    """Computes the SHA-256 of the pictures' names in order, which tells datasets apart."""
     digest = hashlib.sha256()
     for index in range(len(dataset)):
         digest.update(dataset.name(index).encode("utf-8", "surrogateescape") + b"\0")
@@ -67,13 +66,13 @@ def fingerprint(dataset: SegmentationDataset) -> str:
 
 
 def check_index(index: int, length: int) -> int:
-    """Gives the number of a picture as an int.
+    """Returns a picture's index as an int.
 
     Raises:
-      IndexError: it is not in [0, length). Counting from the end, -1, is not for datasets.
-      TypeError: it is no integer.
+      IndexError: it is not in [0, length). Negative indices are not supported.
+      TypeError: it is not an integer.
     """
-    number = operator.index(index)
-    if not 0 <= number < length:
-        raise IndexError(f"expected the number of a picture, 0 to {length - 1}, got {number}")
-    return number
+    index = operator.index(index)
+    if not 0 <= index < length:
+        raise IndexError(f"expected a picture's index from 0 to {length - 1}, got {index}")
+    return index

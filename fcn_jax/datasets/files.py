@@ -1,7 +1,7 @@
-"""Datasets in files: reading a picture, reading its labels, and a dataset of such pairs.
+"""Reads pictures and labels from files, and makes a dataset of such pairs.
 
-Pictures are read as they are stored, as torchvision's datasets do, `Image.open(path).convert("RGB")`:
-without the turn that EXIF may ask for, since published labels belong to the stored pixels.
+Pictures are read as stored, as in torchvision's datasets: `Image.open(path).convert("RGB")`. An EXIF
+orientation is ignored, because published labels belong to the stored pixels.
 """
 
 import contextlib
@@ -22,11 +22,11 @@ _INDEX_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 
 @contextlib.contextmanager
 def errors_name_the_file(path: Path, expected: str) -> Iterator[None]:
-    """Turns whatever goes wrong while a file is read into a DatasetError that names it.
+    """Turns any error of the block into a DatasetError that names the file.
 
     Args:
       path: the file.
-      expected: what it should hold.
+      expected: what it should hold, for the message.
     """
     try:
         yield
@@ -34,32 +34,32 @@ def errors_name_the_file(path: Path, expected: str) -> Iterator[None]:
         raise error.about(path) from error.__cause__
     except FileNotFoundError as error:
         raise DatasetError(f"expected {expected}, there is no such file", path) from error
-    except Exception as error:  # on damaged files decoders raise almost anything
+    except Exception as error:  # on damaged files decoders raise many kinds of errors
         said = str(error) if isinstance(error, FCNError) else f"{type(error).__name__}: {error}"
         raise DatasetError(f"cannot be read as {expected}: {said}", path) from error
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Reads a picture as it is stored.
+    """Reads a picture as stored.
 
     Returns:
       (H, W, 3) uint8, RGB.
 
     Raises:
-      DatasetError: missing or damaged.
+      DatasetError: the file is missing or damaged.
     """
     with errors_name_the_file(path, "a picture"), Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
 
 
 def read_label_image(path: Path) -> np.ndarray:
-    """Reads a label map as it is: a grey or a palette image whose values are class indices.
+    """Reads a label image: a grey or palette image whose values are class indices.
 
     Returns:
       (H, W) uint8, or wider integers if the file has more than 8 bits; a palette's indices, not its colours.
 
     Raises:
-      DatasetError: missing, damaged, a picture in colours where indices were expected, or a JPEG.
+      DatasetError: the file is missing or damaged, holds colours instead of indices, or is a JPEG.
     """
     with errors_name_the_file(path, "a label image"), Image.open(path) as image:
         if image.format == "JPEG":
@@ -82,13 +82,11 @@ def read_palette(path: Path) -> np.ndarray | None:
     """Reads the colours of a label image.
 
     Returns:
-      (256, 3) uint8 by label, PASCAL VOC's where the file has fewer; None if the image has no palette, or one
-      of nothing but grey, or cannot be read.
+      (256, 3) uint8 by label, PASCAL VOC's for labels that the file has no colour for; None if the image has
+      no palette, has only grey, or cannot be read.
     """
-    with (
-        contextlib.suppress(Exception),
-        Image.open(path) as image,
-    ):  # whoever reads the labels tells what is wrong
+    # No error here: reading the labels raises it.
+    with contextlib.suppress(Exception), Image.open(path) as image:
         if image.mode == "P" and image.palette is not None:
             found = np.frombuffer(image.palette.tobytes(), np.uint8).reshape(-1, len(image.palette.mode))
             if (found[:, :1] != found[:, :3]).any():
@@ -99,19 +97,19 @@ def read_palette(path: Path) -> np.ndarray | None:
 
 
 class FileDataset:
-    """Pairs of an image file and a label file.
+    """A dataset of pairs: an image file and a label file.
 
     Args:
       pairs: (image, labels) paths, in order.
       categories: names of the classes by index.
-      void: label values of the files that mean "no class"; they become 255. 255 itself always does.
+      void: label values that mean "no class" in the files, besides 255; they become 255.
       palette: (256, 3) uint8; PASCAL VOC's if not given.
       read_image: reads a picture as (H, W, 3) uint8.
       read_labels: reads a label file as (H, W) integers.
 
     Raises:
-      DatasetError: no pairs, files that are missing, more than 255 classes; or, when asked for a sample, a
-        damaged file, labels of another size than the picture, a label beyond the classes.
+      DatasetError: there are no pairs, files are missing, or there are more than 255 classes; or, for a
+        sample, a file is damaged, the labels have another size, or a label is beyond the classes.
     """
 
     ignore_label = IGNORE_LABEL
@@ -141,14 +139,14 @@ class FileDataset:
         return len(self.pairs)
 
     def name(self, index: int) -> str:
-        """Names a picture: the stem of its file."""
+        """Returns a picture's name, the stem of its file."""
         return self.pairs[check_index(index, len(self))][0].stem
 
     def __getitem__(self, index: int) -> Sample:
         """Reads a picture and its labels.
 
         Raises:
-          IndexError: no such number.
+          IndexError: no picture has this index.
           DatasetError: see the class.
         """
         image_path, label_path = self.pairs[check_index(index, len(self))]
@@ -176,23 +174,23 @@ class FileDataset:
 
 
 def shown(things: Iterable, most: int) -> str:
-    """Lists the first `most` things for a message; "..." where there are more."""
+    """Lists the first `most` things for a message, and "..." if there are more."""
     things = list(things)
     return ", ".join(map(str, things[:most])) + (", ..." if len(things) > most else "")
 
 
 def check_files_exist(paths: Iterable[Path]) -> None:
-    """Checks that all files exist, so that a missing one is found at once, not in the middle of an epoch.
+    """Checks that all files exist, so that a missing one is found now, not in the middle of an epoch.
 
     Raises:
-      DatasetError: the first few of them, and how many there are.
+      DatasetError: files are missing; the message counts them and names the first few.
     """
     wanted = [(*os.path.split(path), path) for path in paths]
-    listings: dict[str, set[str]] = defaultdict(set)  # a folder is listed once, however many files it holds
+    listings: dict[str, set[str]] = defaultdict(set)  # lists each folder once
     for folder in {folder for folder, _, _ in wanted}:
         with contextlib.suppress(OSError):
             listings[folder] = set(os.listdir(folder or "."))
-    # A name that is spelled otherwise may still open, where upper and lower case are the same.
+    # A file system may ignore upper and lower case, so a name that is not listed may still exist.
     missing = [path for folder, name, path in wanted if name not in listings[folder] and not path.is_file()]
     if missing:
         share = f"{len(missing):,} of the {len(wanted):,} files of this split"

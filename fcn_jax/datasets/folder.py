@@ -1,12 +1,12 @@
 """Your own pictures and labels, in folders.
 
-    DIR/images/street1.jpg   DIR/labels/street1.png      one pair for each picture, by the name before the dot
+    DIR/images/street1.jpg   DIR/labels/street1.png      pairs have the same name before the dot
     DIR/classes.txt                                      the names of the classes, one a line, index 0 first
 
-A label image is grey or has a palette; its values are class indices, and 255 where no class is known. The
-palette of the first label image, if it has one, gives the colours to draw the classes in. One picture in ten
-is for validation, chosen by its name. Where DIR holds subfolders with `images` and `labels` instead (train,
-val, ...), these are the splits.
+A label image is grey or has a palette; its values are class indices, or 255 where no class is known. The
+palette of the first label image, if any, has the colours of the classes. One picture in ten is for
+validation, chosen by its name. If DIR holds subfolders with `images` and `labels` instead (train, val, ...),
+these are the splits.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from fcn_jax.datasets.files import FileDataset, errors_name_the_file, read_label
 from fcn_jax.datasets.split_lists import data_folder, unknown_split
 from fcn_jax.images import ImageError, open_image
 
-VALIDATION_SHARE = 10  # one in so many
+VALIDATION_SHARE = 10  # one picture in ten
 CLASSES = "classes.txt"
 _EXIF_ORIENTATION = 0x0112
 
@@ -37,17 +37,17 @@ def open_folder(
     Args:
       folder: see the module.
       split: "train" or "val", or the name of a subfolder.
-      categories: names of the classes by index; by default those in classes.txt. If there is no such file
-        either, the labels of all splits are read once to count the classes, then named class_0, class_1, ...
+      categories: names of the classes by index; by default those in classes.txt. Without this file, all label
+        images are read once to count the classes, which are named class_0, class_1, ...
 
     Raises:
-      DatasetError: no such folder or split; files without a partner; two files of one name; labels that
-        leave open what the classes are; see `FileDataset`. Pictures that EXIF asks to turn are refused, as
-        nobody can tell whether their labels are turned.
+      DatasetError: folder or split do not exist; a file has no partner; two files have the same name; the
+        labels do not show the classes; see `FileDataset`. A picture with an EXIF orientation is refused,
+        because its labels may belong to either orientation.
     """
     root = data_folder(folder)
     parts = _parts(root)
-    splits = _shared_out(parts[""], root) if "" in parts else parts
+    splits = _split_by_hash(parts[""], root) if "" in parts else parts
     if split not in splits:
         raise unknown_split(split, splits)
     if categories is None and (root / CLASSES).is_file():
@@ -59,7 +59,7 @@ def open_folder(
 
 
 def _parts(root: Path) -> dict[str, Pairs]:
-    """Pairs by subfolder, or all of them under ""."""
+    """Finds the pairs of each subfolder, or those of the folder itself as ""."""
     subfolders = [
         path for path in sorted(root.iterdir()) if (path / "images").is_dir() and (path / "labels").is_dir()
     ]
@@ -101,7 +101,7 @@ def _pairs(folder: Path) -> Pairs:
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
-    """Pictures by the name before the suffix, in that order; other files and hidden ones are passed over."""
+    """Finds pictures by the name before the suffix, in order; skips hidden and other files."""
     if not folder.is_dir():
         raise DatasetError("expected a folder of pictures, there is none", folder)
     readable = {suffix for suffix, form in Image.registered_extensions().items() if form in Image.OPEN}
@@ -110,13 +110,13 @@ def _by_stem(folder: Path) -> dict[str, Path]:
         if path.suffix.lower() not in readable or path.name.startswith("."):
             continue
         if path.stem in found:
-            raise DatasetError(f"expected one file of this name, there is {found[path.stem].name} too", path)
+            raise DatasetError(f"expected one file with this name, found {found[path.stem].name} too", path)
         found[path.stem] = path
     return found
 
 
-def _shared_out(pairs: Pairs, root: Path) -> dict[str, Pairs]:
-    """Splits by the hash of each name, so that a picture keeps its split wherever the folder lies."""
+def _split_by_hash(pairs: Pairs, root: Path) -> dict[str, Pairs]:
+    """Splits by the hash of each name, so that a picture keeps its split when the folder moves."""
     if len(pairs) < 2:
         raise DatasetError(path=root, expected="at least two pictures, one of them for validation", got="one")
     drawn = sorted(pairs, key=lambda pair: hashlib.sha256(pair[0].stem.encode()).digest())
@@ -148,7 +148,7 @@ def _count_classes(root: Path, label_paths: list[Path]) -> list[str]:
             expected=f"{CLASSES} with the names of the classes, one a line, "
             f"or labels 0, 1, 2, ... that leave none out",
             got=f"no such file and the labels {shown(found, most=8)}",
-            hint="in a mask of 0 and 255 write 1 in place of 255" if found == [0, IGNORE_LABEL] else None,
+            hint="if 255 marks a class, write 1 instead of 255" if found == [0, IGNORE_LABEL] else None,
         )
     return [f"class_{value}" for value in classes]
 
@@ -160,8 +160,8 @@ def _read_upright(path: Path) -> np.ndarray:
             raise DatasetError(
                 expected="a picture that is stored upright",
                 got=f"one that EXIF asks to turn (orientation {orientation})",
-                hint="its labels may be drawn on either: turn the pixels, remove the tag "
-                "(PIL.ImageOps.exif_transpose) and see that the labels fit",
+                hint="its labels may fit either orientation: turn the pixels, remove the tag "
+                "(PIL.ImageOps.exif_transpose) and check that the labels fit",
             )
         try:
             return np.asarray(open_image(image))

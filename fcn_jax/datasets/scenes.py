@@ -1,8 +1,9 @@
-"""Generated scenes: textured discs, squares, triangles, rings and bars in a heap, each pixel labelled.
+"""Generated scenes: textured discs, squares, triangles, rings and bars, with a label for each pixel.
 
-For the demo and for tests: no files, no download, something to see, and learned within a minute. A scene
-depends on the seed and its number alone: the random numbers come from `np.random.RandomState`, whose streams
-NumPy keeps as they are. (Another processor's sine may round otherwise, and shift a value by one.)
+For the demo and for tests: scenes need no files and no download, and a network learns them within a minute. A
+scene depends only on the seed and its index, because NumPy keeps the random numbers of
+`np.random.RandomState` fixed. (On another processor the sine may round differently and change a value by
+one.)
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from PIL import Image, ImageFilter
 
 from fcn_jax.datasets.dataset import IGNORE_LABEL, DatasetError, Sample, check_index
 
-COLOURS = {  # of the things, give or take; the first is the ground
+COLOURS = {  # mean colours of the background and the things
     "background": (140, 140, 140),
     "disc": (214, 92, 72),
     "square": (96, 176, 92),
@@ -22,9 +23,9 @@ COLOURS = {  # of the things, give or take; the first is the ground
 }
 SCENE_CATEGORIES = tuple(COLOURS)
 THINGS = SCENE_CATEGORIES[1:]
-SHOWN = 4  # kinds of things in a scene
+THINGS_PER_SCENE = 4  # each of another kind
 
-# Where a thing is, in its own coordinates (x, y), by its radius and, if it is thin, half its width.
+# Whether a point (x, y) of a thing's own coordinates is inside it; half_width is for rings and bars.
 _INSIDE: dict[str, Callable[..., np.ndarray]] = {
     "disc": lambda x, y, radius, half_width: np.hypot(x, y) < radius,
     "square": lambda x, y, radius, half_width: np.maximum(abs(x), abs(y)) < 0.9 * radius,
@@ -35,15 +36,15 @@ _INSIDE: dict[str, Callable[..., np.ndarray]] = {
 
 
 class Scenes:
-    """Scenes by number, each with four things of different kinds, some in part behind others.
+    """A dataset of scenes, each with four things of different kinds, which may overlap.
 
     Args:
-      count: how many there are.
+      count: the number of scenes.
       size: (H, W); the things grow with the shorter edge.
       seed: in [0, 2**32); another seed gives other scenes.
 
     Raises:
-      DatasetError: count or size below 1, or a seed outside its range.
+      DatasetError: count or size is below 1, or the seed is out of its range.
     """
 
     categories = SCENE_CATEGORIES
@@ -62,21 +63,21 @@ class Scenes:
         return self.count
 
     def name(self, index: int) -> str:
-        """Names a scene: scene_0, scene_1, ..."""
+        """Returns a scene's name: scene_0, scene_1, ..."""
         return f"scene_{check_index(index, len(self))}"
 
     def __getitem__(self, index: int) -> Sample:
         """Draws a scene.
 
         Raises:
-          IndexError: no such number.
+          IndexError: no scene has this index.
         """
         random = np.random.RandomState([self.seed, check_index(index, len(self))])
         edge = min(self.size)
         return draw_scene(
             random,
             self.size,
-            things=random.permutation(THINGS)[:SHOWN].tolist(),
+            things=random.permutation(THINGS)[:THINGS_PER_SCENE].tolist(),
             radius=(0.19 * edge, 0.28 * edge),
             half_width=(0.075 * edge, 0.1 * edge),
             margin=0.15 * edge,
@@ -92,15 +93,15 @@ def draw_scene(
     half_width: tuple[float, float],
     margin: float,
 ) -> Sample:
-    """Draws things on a textured ground, in random order, each hiding what lies below it.
+    """Draws things on a textured background, in random order; later things hide earlier ones.
 
     Args:
-      random: where all random numbers come from.
+      random: the source of all random numbers.
       size: (H, W).
-      things: names of `SCENE_CATEGORIES` to draw, as often as they occur.
-      radius: shortest and longest of a thing, in pixels; a bar is four times as long.
-      half_width: thinnest and thickest half of a ring's or bar's line, in pixels.
-      margin: how far from the picture's edge the middle of a thing lies at least, in pixels.
+      things: names from `SCENE_CATEGORIES`, one for each thing to draw.
+      radius: (shortest, longest) radius of a thing in pixels; a bar is four times as long.
+      half_width: (smallest, largest) half width of a ring's or bar's line in pixels.
+      margin: the least distance in pixels from a thing's centre to the picture's edge.
     """
     height, width = size
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
@@ -125,7 +126,7 @@ def draw_scene(
 
 
 def _palette() -> np.ndarray:
-    """Gives the things their own colours, on black; label 255 has PASCAL VOC's colour."""
+    """Returns the things' own colours, black for the background, and PASCAL VOC's colour for label 255."""
     colours = np.zeros((256, 3), np.uint8)
     colours[1 : len(COLOURS)] = list(COLOURS.values())[1:]
     colours[IGNORE_LABEL] = (224, 224, 192)

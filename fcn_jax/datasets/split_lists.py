@@ -1,4 +1,4 @@
-"""Which pictures belong to a split: text files with a picture on each line."""
+"""Reads the lists of splits: text files with a picture on each line."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -9,10 +9,10 @@ from fcn_jax.datasets.files import errors_name_the_file
 
 
 def data_folder(folder: str | os.PathLike) -> Path:
-    """Gives the folder as a path, ~ expanded.
+    """Returns the folder as a path, with ~ expanded.
 
     Raises:
-      DatasetError: there is no such folder.
+      DatasetError: the folder does not exist.
     """
     path = Path(folder).expanduser()
     if not path.is_dir():
@@ -24,12 +24,12 @@ def read_list(split: str | os.PathLike, lists: Mapping[str, Path], note: str = "
     """Reads the lines of a split's list, without the empty ones.
 
     Args:
-      split: the name of one of `lists`, or the path of another list of the same form.
+      split: a name in `lists`, or the path of another list in the same form.
       lists: the dataset's own lists by name.
       note: added to the error for an unknown split.
 
     Raises:
-      DatasetError: neither a name nor a file, or a list that cannot be read or is empty.
+      DatasetError: the split is neither a name nor a file, or the list cannot be read or is empty.
     """
     path = lists.get(os.fspath(split), Path(split).expanduser())
     if os.fspath(split) not in lists and not path.is_file():
@@ -42,6 +42,6 @@ def read_list(split: str | os.PathLike, lists: Mapping[str, Path], note: str = "
 
 
 def unknown_split(split: str | os.PathLike, splits: Iterable[str], also: str = "") -> DatasetError:
-    """Makes the error for a split that a dataset does not have; it lists those there are."""
+    """Makes the error for a split that the dataset does not have; it lists all splits."""
     known = ", ".join(splits) or "none found"
     return DatasetError(expected=f"a split ({known}){also}", got=repr(os.fspath(split)))

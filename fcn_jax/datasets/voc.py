@@ -1,9 +1,9 @@
 """PASCAL VOC 2012, and the Semantic Boundaries Dataset (SBD), which labels more of VOC's pictures.
 
-VOC labels 1,464 pictures for training and 1,449 for validation; pixels along the borders of things are 255.
-SBD labels 11,355, without such borders, in a split of its own: some of its training pictures are in VOC's
-validation. The paper trained on SBD's train (8,498) and scored on seg11valid, VOC 2011's validation pictures
-that are not in SBD's train. Later work trains on `train_aug`: VOC's train and all of SBD but for VOC's val.
+VOC labels 1,464 pictures for training and 1,449 for validation; pixels along the borders of objects are 255.
+SBD labels 11,355 without such borders, in its own splits: some of its training pictures are in VOC's val. The
+paper trained on SBD's train (8,498) and scored on seg11valid, VOC 2011's validation pictures that are not in
+SBD's train. Later work trains on `train_aug`: VOC's train and all of SBD, except for VOC's val.
 
 Sources: Everingham et al., the VOC 2012 development kit; Hariharan et al. (2011), "Semantic contours from
 inverse detectors". Layouts as in `torchvision.datasets`, `VOCSegmentation` and `SBDataset`.
@@ -25,12 +25,12 @@ def open_voc(folder: str | os.PathLike, split: str | os.PathLike = "train") -> F
     """Opens VOC 2012's pictures with segmentation: 21 classes, the background first.
 
     Args:
-      folder: the one that holds VOCdevkit/VOC2012, or VOC2012 itself.
-      split: "train", "val", "trainval", another list in ImageSets/Segmentation, or the path of a list file,
-        one picture's name a line, such as the paper's seg11valid.txt.
+      folder: VOC2012, or the folder that holds VOCdevkit/VOC2012.
+      split: "train", "val", "trainval", another list in ImageSets/Segmentation, or the path of a list file
+        with one picture's name a line, such as the paper's seg11valid.txt.
 
     Raises:
-      DatasetError: no such folder, split or files; see `FileDataset`.
+      DatasetError: folder, split or files do not exist; see `FileDataset`.
     """
     root = _voc_root(data_folder(folder))
     names = read_list(split, _voc_lists(root), note="; train_aug belongs to the dataset sbd")
@@ -41,15 +41,15 @@ def open_sbd(folder: str | os.PathLike, split: str | os.PathLike = "train") -> F
     """Opens SBD's pictures with VOC's 21 classes. Needs the extra `sbd` (SciPy), for labels in .mat files.
 
     Args:
-      folder: the one into which SBD was unpacked (benchmark_RELEASE/dataset), or the one that holds `img`,
-        `cls`, `train.txt` and `val.txt` itself.
+      folder: the folder that holds benchmark_RELEASE/dataset, or the one that holds `img`, `cls`, `train.txt`
+        and `val.txt`.
       split: SBD's own "train" (8,498 pictures) or "val" (2,857); another list beside them, or the path of a
         list file, such as torchvision's train_noval.txt; or "train_aug" (10,582): VOC's train with VOC's
-        labels, then SBD's train and val with SBD's, none of VOC's val. For it VOC must lie in the same
-        folder, as `open_voc` finds it.
+        labels, then SBD's train and val with SBD's, without VOC's val. "train_aug" also needs VOC in
+        `folder`, where `open_voc` finds it.
 
     Raises:
-      DatasetError: no such folder, split or files; see `FileDataset`.
+      DatasetError: folder, split or files do not exist; see `FileDataset`.
       MissingPackageError: SciPy is not installed.
     """
     _loadmat()

@@ -1,4 +1,4 @@
-"""Pictures of results: label image, overlay, heat map, figure, sheet, confusion matrix."""
+"""Draws pictures of results: label image, overlay, heat map, figure, sheet, confusion matrix."""
 
 from fcn_jax.visualization.confusion import confusion_picture
 from fcn_jax.visualization.pictures import figure, heatmap, label_image, overlay

@@ -1,4 +1,4 @@
-"""A confusion matrix as a picture: rows truth, columns prediction, each row's shares adding to 100 %."""
+"""Draws a confusion matrix: rows are truth, columns prediction; the shares of each row add up to 100 %."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ def confusion_picture(counts: np.ndarray, categories: Sequence[str]) -> Image.Im
       A Pillow RGB image. A class that does not occur has a grey row.
 
     Raises:
-      ArrayError: the matrix is not square, or has not as many rows as there are names.
+      ArrayError: the matrix is not square, or its rows and the names differ in number.
     """
     counts = np.asarray(counts)
     if counts.shape != (len(categories),) * 2:
@@ -51,7 +51,7 @@ def confusion_picture(counts: np.ndarray, categories: Sequence[str]) -> Image.Im
             if share >= 0.005 and cell > 30:
                 ink = "white" if share > 0.45 else INK
                 draw.text((left + cell / 2 - 1, top + cell / 2 - 1), f"{share:.0%}", ink, small, anchor="mm")
-    caption = "rows: truth, in percent of its pixels; columns: prediction"
+    caption = "rows: truth, columns: prediction, in percent of the row's pixels"
     draw.text((page.width / 2, page.height - 20), caption, PALE, small, anchor="mm")
     return page
 

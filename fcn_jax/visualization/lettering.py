@@ -1,4 +1,4 @@
-"""What every picture with words on it shares: inks, fonts, the names of classes, and a legend in lines."""
+"""Text on pictures: ink colours, fonts, class names, and a legend in lines."""
 
 from collections.abc import Iterable, Sequence
 from typing import cast
@@ -7,31 +7,31 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 INK, PALE = (40, 40, 44), (110, 110, 116)
-"""Text on white, and text that stands back."""
+"""The colours of text on white, and of less important text."""
 
 Entry = tuple[int | None, str]
-"""A line of a legend: the label and its name, or None and how many more there are."""
+"""An entry of a legend: (label, name), or (None, "and N more")."""
 
 
 def font(size: float) -> ImageFont.FreeTypeFont:
-    """Gives Pillow's own font."""
-    return cast(ImageFont.FreeTypeFont, ImageFont.load_default(size))  # given a size it is never a bitmap
+    """Returns Pillow's own font."""
+    return cast(ImageFont.FreeTypeFont, ImageFont.load_default(size))  # with a size, never a bitmap
 
 
 def one_line(text: str) -> str:
-    """Replaces line breaks and tabs by spaces."""
+    """Replaces line breaks and tabs with spaces."""
     return " ".join(text.split())
 
 
 def class_name(index: int, categories: Sequence[str]) -> str:
-    """Names a label; one beyond the categories is called by its number, and 255 is called "void"."""
+    """Returns the name of a label; beyond the categories "class N", or "void" for 255."""
     if index < len(categories):
         return one_line(categories[index])
     return "void" if index == 255 else f"class {index}"
 
 
 def legend_entries(labels: Sequence[int], categories: Sequence[str], most: int) -> list[Entry]:
-    """Names the labels in their order; after the first `most`, one entry says how many more there are."""
+    """Makes an entry for each of the first `most` labels, and one that counts the others."""
     entries: list[Entry] = [(index, class_name(index, categories)) for index in labels[:most]]
     if len(labels) > most:
         entries.append((None, f"and {len(labels) - most} more"))
@@ -39,11 +39,11 @@ def legend_entries(labels: Sequence[int], categories: Sequence[str], most: int) 
 
 
 def shorten(text: str, typeface: ImageFont.FreeTypeFont, width: float) -> str:
-    """Cuts the middle out of a text that is wider than `width` pixels; its beginning and its end stay."""
+    """Replaces the middle of a text that is wider than `width` pixels with dots."""
     text = one_line(text)
     if typeface.getlength(text) <= width:
         return text
-    text = f"{text[:250]}{text[-250:]}" if len(text) > 500 else text  # one pixel a letter at least
+    text = f"{text[:250]}{text[-250:]}" if len(text) > 500 else text  # a letter is at least one pixel wide
     kept = len(text)
     while kept and typeface.getlength(_without_middle(text, kept)) > width:
         kept -= 1
@@ -58,13 +58,13 @@ def _without_middle(text: str, kept: int) -> str:
 def legend_lines(
     entries: Iterable[Entry], colours: np.ndarray, typeface: ImageFont.FreeTypeFont, width: int
 ) -> Image.Image:
-    """Draws squares of colour, each with a name, one after the other on white, in as many lines as needed.
+    """Draws colour squares with names on white, in as many lines as needed.
 
     Args:
-      entries: what `legend_entries` gives.
+      entries: from `legend_entries`.
       colours: (N, 3) uint8 by label.
-      typeface: for the names; squares and lines grow with it.
-      width: in pixels, of a line at most, unless a single name is longer.
+      typeface: for the names; squares and lines grow with its size.
+      width: of a line in pixels, at most, unless a single name is longer.
 
     Returns:
       An RGB image, as wide as its longest line.

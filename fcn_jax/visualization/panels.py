@@ -1,4 +1,4 @@
-"""What is written on and around pictures: legend, colour bar, captions. Pillow draws, with its own font."""
+"""Legend, colour bar and captions, on or beside pictures. Pillow draws them with its own font."""
 
 from collections.abc import Sequence
 
@@ -23,10 +23,10 @@ def legend(
 
     Args:
       labels: (H, W) uint8.
-      categories: names by index; an index beyond them is called by its number, 255 "void".
+      categories: names by index; labels beyond them are named "class N", or "void" for 255.
       colours: (256, 3) uint8.
       background: the class left out, or None.
-      picture_size: (W, H) in pixels of what the legend will lie on.
+      picture_size: (W, H) in pixels of the picture that the legend lies on.
 
     Returns:
       An RGBA image, or None if nothing was found.
@@ -65,12 +65,12 @@ def legend(
 
 
 def colour_bar(colours: np.ndarray, name: str, picture_size: tuple[int, int]) -> Image.Image:
-    """Draws a scale from 0 % to 100 %, the name above it.
+    """Draws a colour scale from 0 % to 100 %, with a name above it.
 
     Args:
-      colours: (256, 3) uint8, from the colour of 0 to the colour of 1.
+      colours: (256, 3) uint8, from the colour for 0 to the colour for 1.
       name: what is measured, or "".
-      picture_size: (W, H) in pixels of what the bar will lie on.
+      picture_size: (W, H) in pixels of the picture that the bar lies on.
 
     Returns:
       An RGBA image.
@@ -93,12 +93,12 @@ def colour_bar(colours: np.ndarray, name: str, picture_size: tuple[int, int]) ->
 
 
 def place_panel(image: Image.Image, panel: Image.Image | None, busy: np.ndarray) -> None:
-    """Lays a panel on a picture, in the corner where `busy` sums to least.
+    """Puts a panel on a picture, in the corner where the sum of `busy` is smallest.
 
-    Left out if the panel is None, or longer than 3/4 or wider than 3/5 of the picture.
+    Does nothing if the panel is None, or higher than 3/4 or wider than 3/5 of the picture.
 
     Args:
-      image: RGB, drawn upon.
+      image: RGB; it is changed.
       panel: RGBA.
       busy: (H, W) bool or float, of the picture's size.
     """

@@ -1,7 +1,7 @@
-"""Pictures of a result: label image, overlay, heat map, and the three side by side.
+"""Draws a result: as label image, overlay or heat map, or several side by side.
 
 Text and lines grow with the picture. Legend and colour bar lie in the corner where they hide least, and are
-left out where they would not fit.
+left out if they do not fit.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _INFERNO = "0000041b0c414a0c6b781c6da52c60cf4446ed6925fb9b06f7d13dfcffa4"
 
 
 def label_image(labels: np.ndarray, *, colours: np.ndarray | None = None) -> Image.Image:
-    """Makes a palette image of labels; a PNG of it keeps the indices and shows the colours.
+    """Makes a label image: a palette image whose PNG file keeps the indices and shows the colours.
 
     Args:
       labels: (H, W) uint8.
@@ -29,7 +29,7 @@ def label_image(labels: np.ndarray, *, colours: np.ndarray | None = None) -> Ima
       A Pillow image of mode P with 256 colours.
 
     Raises:
-      ArrayError: labels or colours of another dtype or shape.
+      ArrayError: labels or colours have another dtype or shape.
     """
     if labels.dtype != np.uint8 or labels.ndim != 2:
         raise ArrayError(expected="uint8 labels (H, W)", got=f"{labels.dtype} {labels.shape}")
@@ -52,9 +52,9 @@ def overlay(
     Args:
       image: what `fcn_jax.images.open_image` takes.
       labels: (H, W) uint8, of the picture's size.
-      categories: names by index, for a legend of the classes found, the largest first; none without names.
+      categories: names by index, for a legend of the classes found, largest first; () draws no legend.
       alpha: opacity of the paint, in [0, 1].
-      background: the class left unpainted, or None.
+      background: the class that is not painted, or None.
       colours: (256, 3) uint8 by label; PASCAL VOC's if not given.
 
     Returns:
@@ -76,12 +76,12 @@ def overlay(
 
 
 def heatmap(image, probability: np.ndarray, name: str = "") -> Image.Image:
-    """Lays a probability over a picture in grey: dark where it is 0, bright yellow where it is 1.
+    """Draws a probability over a grey picture: dark for 0, bright yellow for 1.
 
     Args:
       image: what `fcn_jax.images.open_image` takes.
       probability: (H, W) float in [0, 1], of the picture's size.
-      name: of the class, written above the colour bar.
+      name: the class, written above the colour bar.
 
     Returns:
       A Pillow RGB image of the picture's size.
@@ -119,7 +119,7 @@ def figure(
       heat: (H, W) float in [0, 1], of the picture's size; None leaves the third picture out.
       heat_name: the class that `heat` belongs to.
       title: caption of the picture.
-      background: the class left unpainted, or None.
+      background: the class that is not painted, or None.
       colours: (256, 3) uint8 by label; PASCAL VOC's if not given.
 
     Returns:
@@ -146,7 +146,7 @@ def figure(
 
 
 def _inferno() -> np.ndarray:
-    """(256, 3) uint8."""
+    """Returns the colour map as (256, 3) uint8."""
     anchors = np.frombuffer(bytes.fromhex(_INFERNO), np.uint8).reshape(-1, 3)
     steps = np.linspace(0, 255, len(anchors))
     channels = [np.interp(np.arange(256), steps, channel) for channel in anchors.T]
@@ -164,7 +164,7 @@ def _checked_colours(colours: np.ndarray | None) -> np.ndarray:
 def _check_size(image: Image.Image, values: np.ndarray) -> None:
     if values.shape != (image.height, image.width):
         size = image.height, image.width
-        raise ArrayError(expected=f"values (H, W) of the picture's {size}", got=str(values.shape))
+        raise ArrayError(expected=f"values of the picture's size {size}", got=str(values.shape))
 
 
 def _mask(chosen: np.ndarray) -> Image.Image:
@@ -172,7 +172,7 @@ def _mask(chosen: np.ndarray) -> Image.Image:
 
 
 def _boundaries(labels: np.ndarray, thickness: int) -> np.ndarray:
-    """Marks a line, `thickness` wide, where labels that far apart differ."""
+    """Marks the boundaries between labels with lines of `thickness` pixels."""
     edges = np.zeros(labels.shape, bool)
     height, width = (edge - thickness for edge in labels.shape)
     half = thickness // 2

@@ -1,4 +1,4 @@
-"""A sheet of pictures: picture, truth and prediction side by side, with the colours of the classes."""
+"""Draws a sheet: each row has a picture, truth and prediction; a legend stands below."""
 
 import dataclasses
 import os
@@ -17,14 +17,14 @@ MOST_CLASSES = 24
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SheetRow:
-    """A picture of the sheet.
+    """A row of the sheet.
 
     Attributes:
-      name: of the picture; it stands below.
+      name: of the picture, written below it.
       image: (H, W, 3) uint8.
       truth: (H, W) uint8 labels.
       prediction: (H, W) uint8 labels.
-      note: a few words after the name, such as a score.
+      note: a few words written after the name, such as a score.
     """
 
     name: str
@@ -37,7 +37,7 @@ class SheetRow:
         if not self.image.shape[:2] == self.truth.shape == self.prediction.shape:
             raise ArrayError(
                 subject=self.name,
-                expected=f"truth and prediction of the picture's {self.image.shape[:2]}",
+                expected=f"truth and prediction of the picture's size {self.image.shape[:2]}",
                 got=f"{self.truth.shape} and {self.prediction.shape}",
             )
 
@@ -54,7 +54,7 @@ def draw_sheet(
       path: the file to write.
 
     Raises:
-      SettingError: no row.
+      SettingError: there are no rows.
       OSError: the file cannot be written.
     """
     if not rows:
@@ -85,7 +85,7 @@ def draw_sheet(
 
 
 def sheet_entries(rows: Sequence[SheetRow], categories: Sequence[str]) -> list[tuple[int | None, str]]:
-    """Gives the legend: the labels that occur in truths or predictions, and their names."""
+    """Returns the entries of the legend: the labels in truths or predictions, with names."""
     found = np.unique(
         np.concatenate([np.unique(each) for row in rows for each in (row.truth, row.prediction)])
     )
@@ -93,7 +93,7 @@ def sheet_entries(rows: Sequence[SheetRow], categories: Sequence[str]) -> list[t
 
 
 def _pane_size(image: np.ndarray) -> tuple[int, int]:
-    """(W, H): as wide as the column, or narrower where it would be more than twice as high as wide."""
+    """Returns (W, H): as wide as the column, but never higher than twice the column's width."""
     height, width = image.shape[:2]
     scale = min(WIDTH / width, 2 * WIDTH / height)
     return max(1, round(width * scale)), max(1, round(height * scale))

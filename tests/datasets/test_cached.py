@@ -91,5 +91,5 @@ def test_threads_may_share_it(asked, kept):
 
 def test_an_index_outside_is_an_error():
     for index in (-1, 2):
-        with pytest.raises(IndexError, match="the number of a picture"):
+        with pytest.raises(IndexError, match="a picture's index"):
             Cached(Scenes(2, SIZE))[index]

@@ -53,7 +53,7 @@ def test_it_can_be_pickled(pair):
 @pytest.mark.parametrize("index", [-1, 1, 10**12])
 def test_an_index_outside_is_an_error(pair, index):
     for call in (opened(pair).__getitem__, opened(pair).name):
-        with pytest.raises(IndexError, match=f"expected the number of a picture, 0 to 0, got {index}"):
+        with pytest.raises(IndexError, match=f"expected a picture's index from 0 to 0, got {index}"):
             call(index)
 
 

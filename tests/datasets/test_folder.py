@@ -137,7 +137,7 @@ def test_classes_are_counted_over_all_splits(tmp_path):
     [
         ([0, 2, 255], r"got no such file and the labels 0, 2, 255$"),
         ([1, 2], r"the labels 1, 2$"),
-        ([0, 255], r"the labels 0, 255; in a mask of 0 and 255 write 1 in place of 255"),
+        ([0, 255], r"the labels 0, 255; if 255 marks a class, write 1 instead of 255"),
         ([0], r"the labels 0$"),
         (list(range(0, 100, 5)), r"the labels 0, 5, 10, 15, 20, 25, 30, 35, \.\.\.$"),
     ],
@@ -163,7 +163,7 @@ def test_two_files_of_one_name(tmp_path):
     write_folder(tmp_path)
     write(tmp_path / "images" / "b.bmp", random_image(0))
     with pytest.raises(
-        DatasetError, match=r"images/b.png: expected one file of this name, there is b.bmp too"
+        DatasetError, match=r"images/b.png: expected one file with this name, found b.bmp too"
     ):
         open_folder(tmp_path)
 

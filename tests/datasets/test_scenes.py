@@ -104,5 +104,5 @@ def test_numbers_and_names():
     assert scenes[1].image.shape == (1, 1, 3)
     assert [scenes.name(0), scenes.name(1), len(scenes)] == ["scene_0", "scene_1", 2]
     for call in (scenes.__getitem__, scenes.name):
-        with pytest.raises(IndexError, match="the number of a picture, 0 to 1, got 2"):
+        with pytest.raises(IndexError, match="a picture's index from 0 to 1, got 2"):
             call(2)

@@ -142,7 +142,7 @@ def test_the_heat_map_brightens_evenly_and_keeps_the_pictures_detail():
 def test_sizes_must_agree():
     image = np.zeros((4, 6, 3), np.uint8)
     for draw in (overlay, heatmap, figure):
-        with pytest.raises(ArrayError, match=r"\(H, W\) of the picture's \(4, 6\), got \(6, 4\)"):
+        with pytest.raises(ArrayError, match=r"values of the picture's size \(4, 6\), got \(6, 4\)"):
             draw(image, np.zeros((6, 4), np.uint8))
 
 
