@@ -1,1 +1,1 @@
-"""How layers are computed: other ways to the same function, faster on one platform or another."""
+"""Faster algorithms for some layers on some platforms. They compute the same function."""

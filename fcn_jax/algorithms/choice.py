@@ -1,21 +1,21 @@
-"""Which algorithm computes a layer, where, and why. A choice changes rounding, never the function.
+"""Chooses the algorithm of each layer. A choice changes rounding, never the function.
 
-| layer, on a CPU                                   | inference                    | training       |
-|---------------------------------------------------|------------------------------|----------------|
-| 3x3, stride 1, same size, 256 or more inputs      | Winograd, dilated by phases  | XLA            |
-| larger than 3x3, stride 1, unpadded: fc6          | a product for each row       | XLA            |
-| 1x1, unpadded                                     | one matrix product           | matrix product |
-| ResNet's pooling                                  | columns, then rows           | XLA            |
-| sums of blocks                                    | a form computed once         | XLA            |
+| layer, on a CPU                                   | inference                      | training       |
+|---------------------------------------------------|--------------------------------|----------------|
+| 3x3, stride 1, same size, 256 or more inputs      | Winograd, dilation as phases   | XLA            |
+| larger than 3x3, stride 1, unpadded: fc6          | a matrix product per row       | XLA            |
+| 1x1, unpadded                                     | one matrix product             | matrix product |
+| ResNet's pooling                                  | columns, then rows             | XLA            |
+| ReLU of sums in ResNet blocks                     | a form that XLA computes once  | XLA            |
 
-- Winograd: with fewer than 256 channels its additions cost what its multiplications save.
-- Products by rows run at two to five times the rate of the convolution.
-- 1x1: XLA's gradient by the kernel takes two to four times as long as the product's.
+- Winograd: below 256 channels its additions cost as much as its multiplications save.
+- A product per kernel row runs at two to five times the rate of the convolution.
+- 1x1: XLA's gradient with respect to the kernel takes two to four times as long as that of the product.
 - Pooling in two directions takes 0.1 to 0.8 of the time.
 
-On a GPU or TPU everything stays with XLA, whose libraries choose their own algorithms: on an H100
-fcn_resnet50 takes 9.6 ms with 1x1 convolutions and 10.9 with products. So do, on a CPU, Winograd's and the
-rows' convolutions in half precision, which these sums would not bear.
+On a GPU or TPU XLA computes everything: on an H100 fcn_resnet50 takes 9.6 ms with 1x1 convolutions and
+10.9 ms with products. On a CPU XLA also computes half-precision convolutions larger than 1x1, since the
+algorithms here would add up too many rounding errors.
 """
 
 import jax.numpy as jnp
@@ -30,15 +30,16 @@ from fcn_jax.algorithms.layers import (
 )
 from fcn_jax.models.resnet import Bottleneck, MaxPool
 
-CHANNELS = 256
+WINOGRAD_CHANNELS = 256
+"""Fewest input channels for which Winograd is faster."""
 
 
 def choose_for_inference(model: nnx.Module, platform: str) -> None:
-    """Changes a model's layers to what is fastest for inference, once and for all: kernels are transformed.
+    """Gives a model's layers the fastest algorithms for inference, in place.
 
     Args:
-      model: it is changed; afterwards it is neither trained nor saved.
-      platform: "cpu", "gpu" or "tpu", whatever JAX computes on here.
+      model: do not train or save it afterwards, because some kernels are transformed.
+      platform: "cpu", "gpu" or "tpu".
     """
     if platform != "cpu":
         return
@@ -59,11 +60,11 @@ def choose_for_inference(model: nnx.Module, platform: str) -> None:
 
 
 def choose_for_training(model: nnx.Module, platform: str) -> None:
-    """Changes how a model's layers are computed to what is fastest in training; its variables stay.
+    """Gives a model's layers the fastest algorithms for training, in place; its variables stay.
 
     Args:
-      model: it is changed.
-      platform: "cpu", "gpu" or "tpu", whatever JAX computes on here.
+      model: changed in place.
+      platform: "cpu", "gpu" or "tpu".
     """
     if platform != "cpu":
         return
@@ -80,7 +81,7 @@ def _suits_winograd(conv: nnx.Conv) -> bool:
         and isinstance(dilation, tuple)
         and len(set(dilation)) == 1
         and conv.padding == tuple((pixels, pixels) for pixels in dilation)
-        and conv.kernel.shape[2] >= CHANNELS
+        and conv.kernel.shape[2] >= WINOGRAD_CHANNELS
     )
 
 

@@ -1,8 +1,8 @@
-"""A dilated 3x3 convolution as an ordinary one: lines that see each other are put side by side.
+"""Turns a dilated 3x3 convolution into a plain one, by reordering the rows and columns of its input.
 
-With dilation d a line sees those d above and below it, so lines fall into d phases that never meet. Laid out
-phase after phase, with a line of zeros between two, they are a picture for a plain convolution: exactly,
-since the zeros are the padding that each phase has at its ends.
+With dilation d, row i depends on rows i - d, i and i + d. So the rows form d phases that are independent. A
+plain convolution computes all phases when they lie one after another with a row of zeros between them: that
+row is the padding at the end of a phase. Columns are treated in the same way. The result is exact.
 """
 
 import jax
@@ -10,12 +10,12 @@ import jax.numpy as jnp
 
 
 def phases(length: int, dilation: int) -> list[range]:
-    """Lists the lines of each phase that has any."""
+    """Lists the rows (or columns) of each phase; phases without rows are left out."""
     return [range(start, length, dilation) for start in range(min(length, dilation))]
 
 
 def separate(x: jax.Array, dilation: int, axis: int) -> jax.Array:
-    """Lays out the phases along an axis one after another, zeros between."""
+    """Reorders an axis by phases, with a row of zeros between two phases."""
     zeros = jnp.zeros_like(jax.lax.slice_in_dim(x, 0, 1, axis=axis))
     parts = []
     for lines in phases(x.shape[axis], dilation):
@@ -24,7 +24,7 @@ def separate(x: jax.Array, dilation: int, axis: int) -> jax.Array:
 
 
 def join(x: jax.Array, dilation: int, axis: int, length: int) -> jax.Array:
-    """Puts `length` lines back in order."""
+    """Undoes `separate` for an axis of `length` rows."""
     parts, begin = [], 0
     longest = -(-length // dilation)
     for lines in phases(length, dilation):

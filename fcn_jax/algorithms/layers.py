@@ -1,4 +1,4 @@
-"""Layers computed another way: the same function, rounded differently. `choice` says which is used where."""
+"""The algorithms that `choice` chooses from: the same functions as the layers, rounded differently."""
 
 import functools
 
@@ -13,12 +13,12 @@ from fcn_jax.models.pooling import padded_max_pool
 
 
 def convolve_by_product(x, kernel, strides, padding, *, precision, **settings) -> jax.Array:
-    """Convolves by a 1x1 kernel, unpadded, as one matrix product."""
+    """Computes an unpadded 1x1 convolution as one matrix product."""
     return jnp.matmul(x[:, :: strides[0], :: strides[1]], kernel[0, 0], precision=precision)
 
 
 def convolve_by_rows(x, kernel, strides, padding, *, precision, **settings) -> jax.Array:
-    """Convolves, unpadded and at stride 1, by a matrix product for each row of the kernel."""
+    """Computes an unpadded convolution of stride 1 as one matrix product for each row of the kernel."""
     height, width, channels, features = kernel.shape
     rows, columns = x.shape[1] - height + 1, x.shape[2] - width + 1
     x = jnp.concatenate([x[:, :, i : i + columns] for i in range(width)], axis=-1)
@@ -28,7 +28,7 @@ def convolve_by_rows(x, kernel, strides, padding, *, precision, **settings) -> j
 
 
 def convolve_by_winograd(x, kernel, strides, padding, *, rhs_dilation, **settings) -> jax.Array:
-    """Convolves at stride 1 and to the same size by a 3x3 kernel, given as `transform_kernel` makes it."""
+    """Computes a 3x3 convolution of stride 1 to the same size; the kernel comes from `transform_kernel`."""
     dilation = rhs_dilation[0]
     height, width = x.shape[1:3]
     if dilation == 1:
@@ -39,23 +39,23 @@ def convolve_by_winograd(x, kernel, strides, padding, *, rhs_dilation, **setting
 
 
 def use_winograd(conv: nnx.Conv) -> None:
-    """Has a 3x3 convolution computed by Winograd's algorithm, its kernel transformed once."""
+    """Makes a 3x3 convolution use Winograd's algorithm, and transforms its kernel."""
     conv.kernel = nnx.Param(jax.device_put(transform_kernel(np.asarray(conv.kernel[...]))))
     conv.conv_general_dilated = convolve_by_winograd
 
 
 def add_rectified_once(x: jax.Array, shortcut: jax.Array) -> jax.Array:
-    """Computes relu(x + shortcut), of finite numbers to the bit, in a form that XLA computes once.
+    """Computes relu(x + shortcut) in a form that XLA computes once; finite results are equal to the bit.
 
-    XLA's CPU compiler repeats a final relu, an operation on one array, for each of its readers. A block's
-    readers are the next block's convolution and its sum; the readers of that sum repeat both, and so on to
-    the last block.
+    XLA's CPU compiler repeats a final relu in every operation that reads its result. The result of a block is
+    read by the convolution and by the sum of the next block, whose readers repeat both, down to the last
+    block.
     """
     return jnp.maximum(x, -shortcut) + shortcut
 
 
 class SeparateMaxPool(nnx.Module):
-    """`MaxPool`, one direction after the other."""
+    """`MaxPool` along columns, then along rows."""
 
     def __call__(self, x: jax.Array) -> jax.Array:
         x = padded_max_pool(x, (1, 3), (1, 2), ((0, 0), (1, 1)))

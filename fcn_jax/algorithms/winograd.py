@@ -1,12 +1,12 @@
-"""3x3 convolution by Winograd's algorithm F(4x4, 3x3): 36 multiplications where the sum takes 144.
+"""3x3 convolution by Winograd's algorithm F(4x4, 3x3): 36 multiplications instead of 144.
 
-A tile of 6x6 pixels becomes 36 numbers, one for each pair of evaluation points. Convolving multiplies them by
-those of the kernel, and the products become 16 outputs. Transforming costs a few additions for each input and
-output channel, while multiplications are saved for each pair of them: it pays where channels are many. The
-points 0, 1, -1, 2, -1/2 and infinity keep rounding errors near those of the direct sum.
+A transform turns each input tile of 6x6 pixels into 36 values, and the 3x3 kernel too. Their 36 products are
+transformed into 4x4 outputs. A transform costs additions per channel, but multiplications are saved per pair
+of input and output channels, so many channels make it worthwhile. The evaluation points 0, 1, -1, 2, -1/2 and
+infinity keep rounding errors close to those of the direct sum.
 
 Source: Lavin and Gray, "Fast algorithms for convolutional neural networks" (2015); the matrices are
-constructed as by Toom and Cook: a product of polynomials from its values at points.
+constructed by the method of Toom and Cook, which multiplies polynomials by their values at points.
 """
 
 import math
@@ -19,16 +19,16 @@ import numpy as np
 POINTS = (Fraction(0), Fraction(1), Fraction(-1), Fraction(2), Fraction(-1, 2))  # and infinity
 OUTPUTS, TAPS = 4, 3
 INPUTS = OUTPUTS + TAPS - 1
-PIECE = 2**14  # taps of so many pairs of channels stay in a cache while they are transformed
+PIECE = 2**14  # pairs of channels whose taps fit into a CPU cache while they are transformed
 
 
 def _matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Constructs the one-dimensional algorithm: matrices that read inputs and taps, and one for the outputs.
+    """Constructs the matrices of the one-dimensional algorithm.
 
-    A product of two polynomials, of 4 and of 3 coefficients, is a full convolution of the coefficients. It
-    can be computed from the values of both at 6 points: evaluate, multiply, interpolate. The transpose of
-    that is the correlation of 6 inputs with 3 taps. The transposed interpolation reads the inputs, and the
-    transposed evaluation of the 4 coefficients gives the outputs.
+    The product of a polynomial with 4 coefficients and one with 3 is a full convolution of the coefficients.
+    It can be computed at 6 points: evaluate, multiply, interpolate. The transpose of this linear map
+    correlates 6 inputs with 3 taps: the transposed interpolation is applied to the inputs, and the transposed
+    evaluation of the 4 coefficients gives the outputs.
 
     Returns:
       from inputs (6, 6), from taps (6, 3), to outputs (4, 6); float64.
@@ -44,7 +44,7 @@ def _matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     for index, point in enumerate(POINTS):
         others = [other for other in POINTS if other != point]
         interpolate.append([*_product([[-other, Fraction(1)] for other in others]), Fraction(0)])
-        # What makes it 1 at that one goes to the taps, which are transformed once.
+        # The factor that makes it 1 at that point goes to the taps, because they are transformed only once.
         scale = Fraction(1) / math.prod(point - other for other in others)
         from_taps[index] = [value * scale for value in from_taps[index]]
     interpolate.append(_product([[-point, Fraction(1)] for point in POINTS]))
@@ -70,7 +70,7 @@ FROM_INPUTS, FROM_TAPS, TO_OUTPUTS = _matrices()
 
 
 def transform_kernel(kernel: np.ndarray) -> np.ndarray:
-    """Transforms (3, 3, in, out) to (36, in, out), in float64; a piece at a time, to save memory."""
+    """Transforms (3, 3, in, out) to (36, in, out), in float64, piece by piece to save memory."""
     kernel = np.asarray(kernel)
     both = np.kron(FROM_TAPS, FROM_TAPS)  # (6 of columns and 6 of rows, 3 of columns and 3 of rows)
     taps = kernel.swapaxes(0, 1).reshape(TAPS**2, -1)
@@ -82,7 +82,7 @@ def transform_kernel(kernel: np.ndarray) -> np.ndarray:
 
 
 def winograd_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Convolves by a 3x3 kernel with stride 1, to the same size.
+    """Computes a 3x3 convolution of stride 1 to the same size.
 
     Args:
       x: (N, H, W, in).
@@ -95,7 +95,7 @@ def winograd_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     rows, columns = -(-height // OUTPUTS), -(-width // OUTPUTS)
     below, right = rows * OUTPUTS + 1 - height, columns * OUTPUTS + 1 - width
     x = jnp.pad(x, [(0, 0), (1, below), (1, right), (0, 0)])
-    # Rows, then columns; as whole stacks, since the compiler's time grows with the number of arrays.
+    # Rows, then columns; stacked, because compile time grows with the number of arrays.
     x = _combine(FROM_INPUTS, [x[:, i : i + 4 * rows - 3 : 4] for i in range(INPUTS)])  # (6, N, rows, ...)
     x = _combine(FROM_INPUTS, [x[:, :, :, i : i + 4 * columns - 3 : 4] for i in range(INPUTS)])
     x = x.reshape(INPUTS**2, batch * rows * columns, channels)
@@ -108,7 +108,7 @@ def winograd_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _combine(matrix: np.ndarray, parts: list[jax.Array]) -> jax.Array:
-    """Multiplies a list of arrays by a constant matrix, without the zeros, and stacks the results."""
+    """Multiplies a list of arrays by a constant matrix, skipping zeros, and stacks the results."""
     return jnp.stack(
         [
             sum(float(factor) * part for factor, part in zip(row, parts, strict=True) if factor)

@@ -1,4 +1,4 @@
-"""A model's predictions over a dataset, counted and scored."""
+"""Scores of a model on a dataset."""
 
 from fcn_jax.evaluation.evaluator import Evaluator, check_categories
 from fcn_jax.evaluation.metrics import ConfusionMatrix, Scores, format_scores

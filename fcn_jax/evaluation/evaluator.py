@@ -1,8 +1,7 @@
-"""A model's predictions over a dataset, counted into one confusion matrix.
+"""Counts a model's predictions on a dataset in one confusion matrix.
 
-At size "original" a picture goes through `Segmenter`, and its labels are scored at their own size. At size
-"torchvision", that of its published scores, picture and labels are first resized to a shorter edge of 520
-pixels and scored at that size.
+At size "original" predictions are scored at the size of the picture. At size "torchvision", which
+torchvision's published scores use, picture and labels are first resized to a shorter edge of 520 pixels.
 
 Source: torchvision's `references/segmentation/train.py` (`evaluate`).
 """
@@ -29,14 +28,14 @@ class Evaluator:
     """Scores a model on datasets.
 
     Args:
-      model: as it is now, in evaluation mode; its `transforms` prepare pictures.
+      model: copied now, in evaluation mode; its `transforms` prepare pictures.
       size: at which predictions are scored, see the module.
-      scales: of the pictures that the model sees, against those of its transforms; softmax probabilities are
-        averaged over them, as published protocols do.
-      flip: also looks at the mirror image of each.
+      scales: sizes at which the model sees a picture, relative to the output of its transforms; softmax
+        probabilities are averaged over them, as in published protocols.
+      flip: average over the mirror image too.
 
     Raises:
-      SettingError: an unknown size, or a scale that is not above 0.
+      SettingError: the size is unknown, or a scale is not above 0.
       WrongTypeError, ArrayError: see `Segmenter`.
     """
 
@@ -50,26 +49,26 @@ class Evaluator:
     ):
         if size not in ("original", "torchvision"):
             raise SettingError(subject="size", expected='"original" or "torchvision"', got=repr(size))
-        known = as_segmentation_model(model)
+        network = as_segmentation_model(model)
         self.size: EvaluationSize = size
-        self.categories = known.categories
-        self._num_classes = known.spec.num_classes
-        transforms = known.transforms
+        self.categories = network.categories
+        self._num_classes = network.spec.num_classes
+        transforms = network.transforms
         if size == "torchvision" and isinstance(transforms, Preset):
             transforms = transforms.with_resize(None)
-        self._segmenter = Segmenter(known, transforms, scales=scales, flip=flip)
+        self._segmenter = Segmenter(network, transforms, scales=scales, flip=flip)
 
     @property
     def compilations(self) -> int:
-        """How many programs were compiled for the model, so far."""
+        """Number of programs compiled for the model so far."""
         return self._segmenter.compilations
 
     def update(self, model: nnx.Module) -> None:
-        """Takes the weights that the model has now, without compiling again."""
+        """Replaces the weights by the model's present ones, without compiling again."""
         self._segmenter.update(model)
 
     def labels(self, image: np.ndarray) -> np.ndarray:
-        """Finds the class of every pixel: (H, W, 3) uint8 to (H, W) uint8."""
+        """Predicts the class of every pixel: (H, W, 3) uint8 to (H, W) uint8."""
         return self._segmenter(image).labels
 
     def run(
@@ -82,12 +81,12 @@ class Evaluator:
         """Counts the predictions for a dataset.
 
         Args:
-          dataset: of the classes that the model has, in the same order.
-          indices: of the pictures to look at; all if not given.
-          on_progress: called after each picture with the number of pictures done and the number of all.
+          dataset: has the model's classes in the same order.
+          indices: which pictures to use; by default all.
+          on_progress: called after each picture as on_progress(pictures done, pictures in total).
 
         Raises:
-          DatasetError: other classes, or a picture that cannot be read.
+          DatasetError: the classes differ, or a picture cannot be read.
         """
         check_categories(dataset.categories, self._num_classes, self.categories)
         confusion = ConfusionMatrix(self._num_classes)
@@ -99,19 +98,19 @@ class Evaluator:
         return confusion
 
     def scored(self, sample: Sample) -> Sample:
-        """Gives a sample at the size at which it is scored."""
+        """Returns a sample at the size at which it is scored."""
         return evaluation_sample(sample, self.size)
 
 
 def check_categories(dataset: Sequence[str], num_classes: int, model: Sequence[str] | None) -> None:
-    """Sees that a dataset has the classes of a model. A class may have another name, but not another place.
+    """Checks that a dataset has the classes of a model. Names may differ, but a shared name needs one index.
 
     Raises:
-      DatasetError: it has more or fewer classes, or has one of them at another index.
+      DatasetError: the numbers of classes differ, or a class has another index in the model.
     """
     if len(dataset) != num_classes:
         raise DatasetError(
-            expected=f"a dataset of {num_classes} classes, as the model has",
+            expected=f"a dataset with the model's {num_classes} classes",
             got=f"{len(dataset)}: {', '.join(dataset)}",
             hint="choose another dataset or model",
         )
@@ -120,5 +119,5 @@ def check_categories(dataset: Sequence[str], num_classes: int, model: Sequence[s
             raise DatasetError(
                 f"expected the model's classes in their order, {', '.join(model)}; got {name!r} as class "
                 f"{index} of the dataset, which has {', '.join(dataset)}",
-                hint="list them as the model does",
+                hint="list them in the model's order",
             )

@@ -1,7 +1,7 @@
-"""Scores of a segmentation, from one confusion matrix over a whole set of pictures.
+"""Scores of a segmentation, from one confusion matrix over all pictures.
 
 Source: the paper's section 5 ("pixel accuracy", "mean accuracy", "mean IU", "frequency weighted IU") and its
-authors' `score.py`; classes that do not occur are left out of the means, as there.
+authors' `score.py`. As there, classes that do not occur are left out of the means.
 """
 
 import dataclasses
@@ -15,15 +15,15 @@ from fcn_jax.errors import ArrayError, SettingError
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """All between 0 and 1; NaN where nothing was counted.
+    """Evaluation scores, all in [0, 1]; NaN where nothing was counted.
 
     Attributes:
-      pixel_accuracy: share of the pixels whose class was found.
-      mean_accuracy: mean of `class_accuracy` over the classes that occur in the truth.
-      mean_iou: mean of `class_iou` over the classes that occur in the truth or the predictions.
-      frequency_weighted_iou: mean of `class_iou`, each class weighing as many pixels as it has.
-      class_accuracy: (C,) share of each class's pixels that were found; NaN for a class without any.
-      class_iou: (C,) intersection over union; NaN for a class in neither truth nor predictions.
+      pixel_accuracy: share of pixels that were classified correctly.
+      mean_accuracy: mean of `class_accuracy` over the classes that occur in the labels.
+      mean_iou: mean of `class_iou` over the classes that occur in the labels or the predictions.
+      frequency_weighted_iou: mean of `class_iou`, weighted by `class_share`.
+      class_accuracy: (C,) share of each class's pixels that were classified correctly; NaN without pixels.
+      class_iou: (C,) intersection over union; NaN for a class in neither labels nor predictions.
       class_share: (C,) share of each class in the counted pixels.
     """
 
@@ -36,7 +36,7 @@ class Scores:
     class_share: np.ndarray
 
     def to_dict(self, categories: Sequence[str] | None = None) -> dict:
-        """Gives the scores as JSON can hold them, NaN as None; per class if the classes' names are given."""
+        """Returns the scores for JSON, with None for NaN; also per class if `categories` are given."""
         means = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
         scores: dict[str, Any] = {name: _number(getattr(self, name)) for name in means}
         if categories is not None:
@@ -50,7 +50,7 @@ class Scores:
 
 
 class ConfusionMatrix:
-    """Counts how often pixels of each class were given each class. The counts are exact up to 2**63.
+    """Counts pixels by label and prediction. The counts are exact up to 2**63.
 
     Args:
       num_classes: C, from 1 to 256.
@@ -59,7 +59,7 @@ class ConfusionMatrix:
       counts: (C, C) int64; rows are labels, columns predictions.
 
     Raises:
-      SettingError: `num_classes` out of range.
+      SettingError: `num_classes` is out of range.
     """
 
     def __init__(self, num_classes: int):
@@ -69,14 +69,14 @@ class ConfusionMatrix:
         self.counts = np.zeros((num_classes, num_classes), np.int64)
 
     def update(self, labels: np.ndarray, predictions: np.ndarray) -> None:
-        """Counts pixels. Those whose label is no class, such as 255, are left out.
+        """Counts pixels. A pixel whose label is not a class, such as 255, is left out.
 
         Args:
           labels: integers of any shape.
           predictions: integers in [0, C), of the same shape.
 
         Raises:
-          ArrayError: the shapes differ, or a prediction is no class.
+          ArrayError: the shapes differ, or a prediction is not a class.
         """
         labels, predictions = np.asarray(labels), np.asarray(predictions)
         if labels.shape != predictions.shape:
@@ -93,7 +93,7 @@ class ConfusionMatrix:
         self.counts += np.bincount(pairs, minlength=self.num_classes**2).reshape(self.counts.shape)
 
     def __add__(self, other: "ConfusionMatrix") -> "ConfusionMatrix":
-        """Gives the matrix of both sets together.
+        """Returns the matrix of both sets together.
 
         Raises:
           SettingError: the numbers of classes differ.
@@ -105,7 +105,7 @@ class ConfusionMatrix:
         return total
 
     def summed_over_hosts(self) -> "ConfusionMatrix":
-        """Gives the sum of the matrices that all JAX processes hold; every process must call it."""
+        """Returns the sum over all JAX processes; every process must call this."""
         import jax
 
         if jax.process_count() == 1:
@@ -138,7 +138,7 @@ class ConfusionMatrix:
 
 
 def format_scores(scores: Scores, categories: Sequence[str]) -> str:
-    """Lays the scores out as a table: a line for each class, then the means, in percent."""
+    """Formats scores as a table in percent: a line for each class, then the means."""
     rows = [("class", "pixels", "accuracy", "IoU")]
     rows += [
         (name, *map(_percent, values))
@@ -161,12 +161,12 @@ def format_scores(scores: Scores, categories: Sequence[str]) -> str:
 
 
 def split_counts(counts: np.ndarray) -> np.ndarray:
-    """Splits int64 counts of at least 0 into (2, ...) uint32, since JAX would halve an int64 silently."""
+    """Splits int64 counts of at least 0 into (2, ...) uint32, since JAX would silently truncate an int64."""
     return np.stack([counts >> 32, counts & 0xFFFFFFFF]).astype(np.uint32)
 
 
 def join_counts(halves: np.ndarray) -> np.ndarray:
-    """Joins what `split_counts` split."""
+    """Undoes `split_counts`."""
     high, low = np.asarray(halves).astype(np.int64)
     return (high << 32) | low
 

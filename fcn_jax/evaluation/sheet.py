@@ -1,4 +1,4 @@
-"""A sheet of pictures of a dataset: what they are labelled, and what a model finds in them."""
+"""A sheet that shows pictures of a dataset with their labels and a model's predictions."""
 
 import os
 from collections.abc import Iterable
@@ -14,12 +14,12 @@ from fcn_jax.visualization.sheet import SheetRow, draw_sheet
 def write_sheet(
     evaluator: Evaluator, dataset: SegmentationDataset, indices: Iterable[int], path: str | os.PathLike
 ) -> None:
-    """Draws pictures, truths and predictions, each with its own mean IoU, in the colours of the dataset.
+    """Draws pictures, labels and predictions with the mean IoU of each, in the dataset's colours.
 
     Args:
-      evaluator: finds the labels.
-      dataset: of the classes that the evaluator's model has.
-      indices: of the pictures to show; at least one.
+      evaluator: makes the predictions.
+      dataset: has the classes of the evaluator's model.
+      indices: which pictures to show; at least one.
       path: the PNG file to write, whole or not at all.
     """
     rows = []

@@ -1,4 +1,4 @@
-"""The algorithms against the layers they stand for, and the rule that chooses them."""
+"""The algorithms against the layers that they replace, and the rules that choose them."""
 
 import itertools
 
@@ -33,7 +33,7 @@ def test_rectified_sums_are_the_same_bits():
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 3), (8, 8), (13, 6), (30, 31)])
 def test_pooling_in_two_directions_is_the_same(size):
-    x = np.random.default_rng(0).standard_normal((2, *size, 3), np.float32) - 3  # padding must not win
+    x = np.random.default_rng(0).standard_normal((2, *size, 3), np.float32) - 3  # below zero padding
     np.testing.assert_array_equal(jax.jit(SeparateMaxPool())(x), jax.jit(MaxPool())(x))
 
 
@@ -64,7 +64,7 @@ def test_the_rules(dtype):
         model = nnx.eval_shape(
             lambda: fcn_jax.fcn8s_vgg16(num_classes=2, features=(4, 4, 4, 4, 256), fc_features=4, dtype=dtype)
         )
-        for layer in (model.backbone.conv5_2, model.backbone.conv5_3):  # which are transformed
+        for layer in (model.backbone.conv5_2, model.backbone.conv5_3):  # their kernels are transformed
             layer.kernel.set_value(np.zeros((3, 3, 256, 256), np.float32))
         layers = {name: x for name, x in vars(model.backbone).items() if isinstance(x, nnx.Conv)}
         plain = {name: layer.conv_general_dilated for name, layer in layers.items()}

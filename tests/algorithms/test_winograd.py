@@ -1,4 +1,4 @@
-"""Winograd's algorithm and the dilation phases against the sum they stand for, in float64."""
+"""Winograd's algorithm and the dilation phases against the direct sum, in float64."""
 
 import jax
 import jax.numpy as jnp

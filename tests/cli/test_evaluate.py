@@ -61,7 +61,7 @@ def test_mistakes(cli, weights, tmp_path, arguments, expected):
 def test_other_classes_than_the_datasets(cli, port, tmp_path):
     status, _, err = cli("evaluate", "--dataset", "scenes", "--weights", port, "--output", tmp_path)
     assert status == 1
-    assert "expected a dataset of 5 classes, as the model has, got 6: background, disc" in err
+    assert "expected a dataset with the model's 5 classes, got 6: background, disc" in err
 
 
 def test_a_dataset_without_its_folder(cli, weights, tmp_path):

@@ -16,7 +16,7 @@ CLASSES = 4
 
 
 class Tiny(nnx.Module):
-    """Stride 2, with a dropout that must be off and statistics that must be those stored."""
+    """Stride 2; dropout must be off, and batch norm must use the stored statistics."""
 
     def __init__(self):
         rngs = nnx.Rngs(3)
@@ -85,7 +85,7 @@ def test_at_the_original_size(model):
     assert len(np.unique(np.nonzero(found.counts)[1])) > 1
 
 
-def test_at_the_recipes_size(model):
+def test_at_torchvisions_size(model):
     image, labels = Pictures()[1]
     size = (int(520 * 40 / 31), 520)
     picture = Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR)
@@ -155,9 +155,7 @@ def test_errors(model):
     class Others(Pictures):
         categories = ("a", "b", "c")
 
-    with pytest.raises(
-        DatasetError, match="expected a dataset of 4 classes, as the model has, got 3: a, b, c"
-    ):
+    with pytest.raises(DatasetError, match="expected a dataset with the model's 4 classes, got 3: a, b, c"):
         Evaluator(model).run(Others())
 
 

@@ -22,7 +22,7 @@ def counted(labels, predictions, num_classes):
     return matrix
 
 
-def test_counts_and_scores_are_those_of_a_plain_loop():
+def test_counts_and_scores_equal_a_plain_loop():
     labels, predictions = drawn()
     counts = [[0] * 5 for _ in range(5)]
     for label, prediction in zip(labels.ravel().tolist(), predictions.ravel().tolist(), strict=True):
@@ -72,7 +72,7 @@ def test_counts_beyond_2_to_the_31_are_exact():
     total = matrix + counted(*drawn(1), 5)
     assert total.counts[1, 2] == 2**40 + 1 + counted(*drawn(1), 5).counts[1, 2]
     np.testing.assert_array_equal(join_counts(split_counts(total.counts)), total.counts)
-    assert split_counts(total.counts).dtype == np.uint32  # what JAX does not halve
+    assert split_counts(total.counts).dtype == np.uint32  # JAX keeps these 32 bits
     np.testing.assert_array_equal(total.summed_over_hosts().counts, total.counts)
 
 
