@@ -1,10 +1,10 @@
-"""The command `fcn-jax` from its first moment on: Ctrl-C is a word even while JAX is being imported."""
+"""The entry point of `fcn-jax`: it handles Ctrl-C also while JAX is being imported."""
 
 import sys
 
 
 def main() -> int:
-    """Runs the command line; gives the exit status, see `fcn_jax.cli.main`."""
+    """Runs the command line; returns the exit status, see `fcn_jax.cli.main`."""
     try:
         from fcn_jax.cli import main as run
 

@@ -1,4 +1,4 @@
-"""The command `fcn-jax`: one module for each subcommand."""
+"""The command `fcn-jax`; each subcommand has a module."""
 
 from fcn_jax.cli.main import main
 

@@ -1,4 +1,4 @@
-"""Names of classes in a text file."""
+"""Reads names of classes from a text file."""
 
 import os
 from pathlib import Path
@@ -10,8 +10,8 @@ def read_categories(path: str | os.PathLike, num_classes: int) -> tuple[str, ...
     """Reads the names of classes, one on each line; empty lines do not count.
 
     Raises:
-      SettingError: the file is not text, or has not as many names as the weights have classes.
-      OSError: it cannot be read.
+      SettingError: the file is not text, or does not have `num_classes` names.
+      OSError: the file cannot be read.
     """
     expected = f"{num_classes} names, a class on each line"
     try:
@@ -21,6 +21,6 @@ def read_categories(path: str | os.PathLike, num_classes: int) -> tuple[str, ...
     names = tuple(line.strip() for line in lines if line.strip())
     if len(names) != num_classes:
         one_short = len(names) == num_classes - 1
-        hint = "the background counts too, as the first" if one_short else None
+        hint = "the background is a class too, the first" if one_short else None
         raise SettingError(path=path, expected=expected, got=str(len(names)), hint=hint)
     return names

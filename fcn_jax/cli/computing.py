@@ -1,4 +1,4 @@
-"""JAX for the commands that compute: a platform that starts, and compiled programs kept on disk."""
+"""Starts JAX for the commands that compute, with a compilation cache on disk."""
 
 import os
 from typing import Any
@@ -10,23 +10,23 @@ from fcn_jax.weights.download.cache import cache_folder
 
 
 def start_computing() -> None:
-    """Starts JAX, and turns its persistent compilation cache on.
+    """Starts JAX and its persistent compilation cache.
 
     Raises:
-      BackendError: the platform cannot be started.
+      BackendError: the platform cannot start.
     """
     start_backend()
     keep_compiled()
 
 
 def keep_compiled() -> None:
-    """Turns on JAX's persistent compilation cache, in `compiled` of the folder of the weights.
+    """Turns on JAX's persistent compilation cache, in the subfolder `compiled` of the weights' cache.
 
-    The second start of a command then does not compile again. `FCN_JAX_COMPILATION_CACHE=0` leaves the cache
-    off; where JAX already has a folder for it, that stays.
+    So a command compiles only at its first start. `FCN_JAX_COMPILATION_CACHE=0` leaves the cache off. A
+    folder that JAX already has for it stays.
     """
-    config: Any = jax.config  # which declares its settings at run time only
+    config: Any = jax.config  # it declares its settings only at run time
     if os.environ.get("FCN_JAX_COMPILATION_CACHE") == "0" or config.jax_compilation_cache_dir:
         return
     config.update("jax_compilation_cache_dir", os.fspath(cache_folder() / "compiled"))
-    config.update("jax_persistent_cache_min_compile_time_secs", 0)  # many small programs take seconds too
+    config.update("jax_persistent_cache_min_compile_time_secs", 0)  # many small ones take seconds too

@@ -1,4 +1,4 @@
-"""fcn-jax convert: brings a checkpoint into our format (.safetensors), or back into PyTorch's (.pth).
+"""fcn-jax convert: converts a checkpoint to our format (.safetensors), or back to PyTorch's (.pth).
 
 fcn-jax convert fcn_resnet50_coco-1167a1af.pth fcn_resnet50.safetensors
 fcn-jax convert trained.safetensors trained.pth
@@ -24,58 +24,57 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--categories",
         metavar="FILE",
-        help="text file with the name of a class on each line, for a .safetensors file; "
-        "21 classes get PASCAL VOC's names by default",
+        help="text file with one class name a line, stored in a .safetensors file; "
+        "by default 21 classes get PASCAL VOC's names",
     )
     parser.add_argument(
         "--model",
         choices=list_models(),
         metavar="NAME",
-        help="the model, where the file does not tell: fcn8s_atonce_vgg16 for the PyTorch port's file",
+        help="the model, if the file does not say which: fcn8s_atonce_vgg16 for the PyTorch port's file",
     )
     parser.add_argument(
         "--preset",
         choices=("caffe", "torchvision"),
-        help="the images that the weights expect, where the file misleads: caffe for vgg16_from_caffe.pth",
+        help="the images that the weights expect, if the names mislead: caffe for vgg16_from_caffe.pth",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Converts one file and says what became of its tensors."""
+    """Converts a file and prints what happened to its tensors."""
     source, target = Path(options.source), Path(options.target)
     ours = check_suffix(target) == SAFETENSORS_SUFFIX
     if options.categories and not ours:
         raise SettingError(
-            f"only a .safetensors file holds names of classes, not {target}", subject="--categories"
+            f"only a .safetensors file can hold names of classes, not {target}", subject="--categories"
         )
     conversion = load_model_file(source, preset=options.preset).of(options.model)
-    # PyTorch's files hold tensors only.
     metadata = metadata_for(conversion, options.preset, options.categories) if ours else {}
     save_conversion(conversion, target, metadata)
     print(f"{target}: {conversion.spec}, {len(conversion.params)} arrays")
     if not ours and {"categories", "transforms"} & conversion.metadata.keys():
-        print("  left behind: names of classes and transforms, since PyTorch's files hold tensors only;")
-        print("  --model, --preset and --categories say them again when this file is converted back")
+        print("  dropped names of classes and transforms: PyTorch's files hold only tensors;")
+        print("  to convert this file back, give them with --model, --preset and --categories")
     for name, why in conversion.dropped.items():
         print(f"  dropped {name}: {why}")
     return 0
 
 
 def metadata_for(conversion: Conversion, preset: str | None, categories: str | None) -> dict[str, str]:
-    """Gives the metadata of the new file: names and colours of classes, and how to prepare pictures.
+    """Returns the new file's metadata: names and colours of classes, and the transforms preset.
 
     Args:
-      conversion: the tensors, and what their file says of itself.
-      preset: the preset that the caller names, or None.
+      conversion: the tensors and the metadata of their file.
+      preset: the option --preset, or None.
       categories: the file with the names of the classes, or None.
 
     Raises:
-      SettingError: names for a classifier, or see `read_categories`.
+      SettingError: names are given for a classifier, or see `read_categories`.
     """
     spec = conversion.spec
     if spec.is_classifier:
         if categories:
-            raise SettingError(f"{spec} keeps no classes to name", subject="--categories")
+            raise SettingError(f"{spec} has no classes here to name", subject="--categories")
         return {}
     meta = read_meta(conversion)
     if preset or meta.transforms is None:

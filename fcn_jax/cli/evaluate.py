@@ -24,29 +24,29 @@ from weights_converter.files import replacing
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command line."""
-    parser.add_argument("--dataset", required=True, choices=list_datasets(), help="what to evaluate on")
-    parser.add_argument("--data-dir", metavar="DIR", help="the folder with the files of the dataset")
+    parser.add_argument("--dataset", required=True, choices=list_datasets(), help="the dataset to score on")
+    parser.add_argument("--data-dir", metavar="DIR", help="the folder with the dataset's files")
     parser.add_argument("--split", default="val", help="the part of the dataset to score (val)")
     add_weights_arguments(parser)
     parser.add_argument(
         "--size",
         choices=("original", "torchvision"),
         default="original",
-        help="score at the labels' own size (original), or the shorter edge at 520, as torchvision does",
+        help="score at the labels' own size (original), or with a shorter edge of 520 (torchvision)",
     )
     parser.add_argument(
         "--scales",
         default="1",
         metavar="A,B",
-        help="average over these scales of the picture, such as 0.75,1,1.25",
+        help="average over the picture at these scales, such as 0.75,1,1.25",
     )
     parser.add_argument("--flip", action="store_true", help="average over the mirror image too")
-    parser.add_argument("--limit", type=int, metavar="N", help="the first N pictures only, to try things out")
+    parser.add_argument("--limit", type=int, metavar="N", help="score only the first N pictures")
     parser.add_argument("--output", default="evaluated", metavar="DIR", help="folder to write to (evaluated)")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prints a table; writes scores.json and confusion.png. A picture that cannot be read ends it."""
+    """Prints a table; writes scores.json and confusion.png. Stops at a picture that cannot be read."""
     scales = _scales(options.scales)
     if options.limit is not None and options.limit < 1:
         raise SettingError(

@@ -26,18 +26,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kind",
         default="labels",
         choices=("labels", "probabilities", "logits"),
-        help="what the function gives (labels)",
+        help="what the exported function returns (labels)",
     )
     parser.add_argument(
         "--platforms",
         default="",
         metavar="A,B",
-        help="where it will run, some of cpu, cuda, rocm and tpu; by default what this machine computes on",
+        help="the platforms to run on: some of cpu, cuda, rocm and tpu; by default that of this machine",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Writes the file, and says what is in it."""
+    """Writes the file, and prints its contents in a line."""
     height, separator, width = options.size.partition("x")
     if not (separator and height.isdecimal() and width.isdecimal()):
         raise SettingError(

@@ -1,7 +1,7 @@
-"""The command `fcn-jax`: its subcommands, and how errors end it.
+"""The command `fcn-jax`: its subcommands, and what it prints after an error.
 
-Exit status: 0 all done; 1 something failed, said on standard error in words; 2 the command line itself is
-wrong; 130 interrupted; 141 nobody reads the output any more. A traceback is a bug of ours.
+Exit status: 0 all done; 1 something failed, explained on standard error; 2 wrong command line; 130
+interrupted; 141 nobody reads the output any more. A traceback means a bug of ours.
 """
 
 import argparse
@@ -13,16 +13,16 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import NamedTuple
 
-from fcn_jax.cli.messages import in_words, library_reports_shown
+from fcn_jax.cli.messages import explain, library_messages_shown
 
 
 class Command(NamedTuple):
     """A subcommand.
 
     Attributes:
-      module: imported when the command is called. It has `add_arguments(parser)` and `run(options)`; or, if
-        it parses its arguments itself, `run_arguments(arguments)`. What runs gives the exit status.
-      summary: what it does, in a line.
+      module: imported when the command runs. It has `add_arguments(parser)` and `run(options)`; or, if it
+        parses its arguments itself, `run_arguments(arguments)`. Both run functions return the exit status.
+      summary: what it does, in one line.
       parses: whether it parses its arguments itself.
     """
 
@@ -37,31 +37,31 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "segment": Command(
-        "fcn_jax.cli.segment", "finds what is where in pictures; writes masks, overlays and heat maps"
+        "fcn_jax.cli.segment", "finds what is where in pictures; writes label images, overlays and heat maps"
     ),
     "evaluate": Command("fcn_jax.cli.evaluate", "scores weights on a dataset, class by class"),
     "train": Command("fcn_jax.cli.train", "trains a model on a dataset", parses=True),
     "convert": Command(
         "fcn_jax.cli.convert",
-        "brings a checkpoint into our format (.safetensors), or back into PyTorch's (.pth)",
+        "converts a checkpoint to our format (.safetensors), or back to PyTorch's (.pth)",
     ),
     "export": Command("fcn_jax.cli.export", "writes a model as one file that runs with JAX alone"),
     "models": Command("fcn_jax.cli.models", "lists the models and their published weights"),
     "demo": Command("fcn_jax.cli.demo", "trains a small FCN-8s on drawn scenes and segments some, offline"),
 }
 
-A_BUG = "this is a bug in fcn_jax: please report it, with the command that you gave and what follows"
+A_BUG = "this is a bug in fcn_jax: please report it with your command and the text below"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; gives the exit status.
+    """Runs the command line; returns the exit status.
 
     Args:
-      arguments: without the name of the program; by default those of the process.
+      arguments: without the program's name; by default those of the process.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
-    with library_reports_shown():
-        return _ended_well(lambda: _run(words))
+    with library_messages_shown():
+        return _explain_errors(lambda: _run(words))
 
 
 def _run(words: list[str]) -> int:
@@ -76,8 +76,8 @@ def build_parser(commands: Sequence[str] = tuple(COMMANDS)) -> argparse.Argument
     """Declares the command line.
 
     Args:
-      commands: the subcommands that are declared with their arguments, for which their modules are imported;
-        the others are named only.
+      commands: the subcommands to declare with arguments, which imports their modules; the others have only
+        a name and a summary.
     """
     parser = argparse.ArgumentParser(
         prog="fcn-jax", description="Semantic segmentation with fully convolutional networks, in JAX."
@@ -90,12 +90,12 @@ def build_parser(commands: Sequence[str] = tuple(COMMANDS)) -> argparse.Argument
     return parser
 
 
-def _ended_well(run: Callable[[], int]) -> int:
-    """Runs a command; says how it failed, if it did."""
+def _explain_errors(run: Callable[[], int]) -> int:
+    """Runs a command and returns the exit status; prints the reason if it fails."""
     try:
         status = run()
         try:
-            sys.stdout.flush()  # not only at the end of Python, where nobody would say that the disk is full
+            sys.stdout.flush()  # here, so that a full disk is reported; at exit Python would not
         except OSError as error:
             error.filename = error.filename or "standard output"
             raise
@@ -107,7 +107,7 @@ def _ended_well(run: Callable[[], int]) -> int:
         if isinstance(error, BrokenPipeError) and error.filename is None:
             _drop_output()
             return 141
-        text = in_words(error)
+        text = explain(error)
         if text is not None:
             print(f"fcn-jax: error: {text}", file=sys.stderr)
             return 1
@@ -117,6 +117,6 @@ def _ended_well(run: Callable[[], int]) -> int:
 
 
 def _drop_output() -> None:
-    """Sends what is still to be written nowhere, so that Python does not complain once more as it ends."""
+    """Sends buffered output to the null device, so that Python does not report a second error at exit."""
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""The command line's words for errors, and the library's messages on standard error."""
+"""Words errors for the command line, and shows the library's messages on standard error."""
 
 import contextlib
 import logging
@@ -30,11 +30,11 @@ NAMES = {
     "weights": "--weights",
     "workers": "--workers",
 }
-"""The library's arguments, and the options that give them."""
+"""{argument of the library: option of the command line}."""
 
 
-def in_words(error: BaseException) -> str | None:
-    """Says what went wrong, the file first and no Python; None if it is a bug."""
+def explain(error: BaseException) -> str | None:
+    """Explains an error in one message, the file first; None for a bug."""
     if isinstance(error, FCNError):
         return error.words(NAMES)
     full = isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error)  # JAX's word
@@ -50,7 +50,7 @@ def in_words(error: BaseException) -> str | None:
 
 
 class _StandardError(logging.Handler):
-    """Writes messages to the standard error of the moment, which a progress bar may have replaced."""
+    """Writes messages to the current `sys.stderr`, which a progress bar may have replaced."""
 
     def emit(self, record: logging.LogRecord) -> None:
         lead = f"fcn-jax: {record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
@@ -58,8 +58,8 @@ class _StandardError(logging.Handler):
 
 
 @contextlib.contextmanager
-def library_reports_shown() -> Iterator[None]:
-    """Prints the messages of the two packages, and hides Pillow's warnings about files, in the block."""
+def library_messages_shown() -> Iterator[None]:
+    """Inside the block, prints both packages' log messages and hides Pillow's warnings about files."""
     handler = _StandardError()
     loggers = [logging.getLogger(name) for name in ("fcn_jax", "weights_converter")]
     levels = [logger.level for logger in loggers]

@@ -7,7 +7,7 @@ from fcn_jax.zoo import MODELS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command line: there is nothing to choose."""
+    """Declares the command line, which has no arguments."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -21,7 +21,7 @@ def run(options: argparse.Namespace) -> int:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    print(f"\n{', '.join(map(_backbone_name, backbones))} fill a backbone only.")
+    print(f"\n{', '.join(map(_backbone_name, backbones))} fill only a backbone.")
     print(f"Cache: {cache_folder()} (set FCN_JAX_CACHE to choose another).")
     return 0
 

@@ -1,4 +1,4 @@
-"""The pictures that a command is given, and the names of what is written for them."""
+"""Finds the pictures on a command line, and names the output files."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from fcn_jax.images import ImageError
 
 
 def find_pictures(arguments: list[str]) -> list[Path]:
-    """Lists the pictures, those of a folder by name.
+    """Lists the pictures; those of a folder are sorted by name.
 
-    A path that leads nowhere is left for its own error, unless there is nothing else: then nothing need be
-    loaded to say so.
+    A missing file is listed too, and fails later by itself. If no path exists, the error comes now, before a
+    model is loaded.
 
     Raises:
-      ImageError: a folder without pictures, or nothing that exists.
+      ImageError: a folder has no pictures, or no path exists.
     """
     Image.init()
     readable = {suffix for suffix, format in Image.EXTENSION.items() if format in Image.OPEN}
@@ -39,11 +39,11 @@ def find_pictures(arguments: list[str]) -> list[Path]:
 
 
 def output_stems(sources: list[Path]) -> list[str]:
-    """Names the output of each picture; of two pictures of one name, the second's is numbered."""
+    """Returns a unique stem for each picture's output; a repeated name gets a number."""
     stems, taken = [], set()
     for source in sources:
         stem, number = source.stem, 1
-        while stem.casefold() in taken:  # some file systems take a.png and A.png for one
+        while stem.casefold() in taken:  # some file systems do not distinguish a.png and A.png
             number += 1
             stem = f"{source.stem}-{number}"
         taken.add(stem.casefold())
@@ -52,10 +52,10 @@ def output_stems(sources: list[Path]) -> list[str]:
 
 
 def check_output(sources: list[Path], stems: list[str], output: Path) -> None:
-    """Refuses an output folder that cannot be made, or in which a picture that was given could be lost.
+    """Checks that the output folder can be created, and that no given picture would be overwritten.
 
     Raises:
-      SettingError: choose another.
+      SettingError: the folder cannot be used.
     """
     nearest = next(path for path in (output, *output.parents) if path.exists())
     if not nearest.is_dir():

@@ -1,15 +1,15 @@
-"""A progress bar for commands that go through pictures."""
+"""A console and a progress bar for commands that process pictures."""
 
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 
 def plain_console(*, stderr: bool = False) -> Console:
-    """Gives a console that prints text as it is, in whole lines."""
+    """Makes a console that prints text unchanged, without wrapping lines."""
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def progress_on(console: Console) -> Progress:
-    """Gives a bar with a count and the time that is left; nothing where the console is no terminal."""
+    """Makes a bar with a count and the remaining time; hidden if the console is not a terminal."""
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, disable=not console.is_terminal)

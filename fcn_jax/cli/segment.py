@@ -1,4 +1,4 @@
-"""fcn-jax segment: finds what is where in pictures; writes masks, overlays and heat maps.
+"""fcn-jax segment: finds what is where in pictures; writes label images, overlays and heat maps.
 
 fcn-jax segment dog.jpg
 fcn-jax segment photos/ --weights fcn_resnet50.pth --classes dog,person --output masks
@@ -18,7 +18,7 @@ from rich.progress import Progress
 
 from fcn_jax.cli.categories import read_categories
 from fcn_jax.cli.computing import start_computing
-from fcn_jax.cli.messages import in_words
+from fcn_jax.cli.messages import explain
 from fcn_jax.cli.pictures import check_output, find_pictures, output_stems
 from fcn_jax.cli.progress import plain_console, progress_on
 from fcn_jax.cli.weights import add_weights_arguments, load_chosen
@@ -29,7 +29,7 @@ from fcn_jax.transforms import SemanticSegmentation
 from weights_converter.files import replacing
 
 TTA_SCALES = (0.75, 1.0, 1.25)
-MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # Pillow warns above half as many, and refuses more
+MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # Pillow refuses more, and warns above half of it
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,45 +43,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help="also write heat maps of these classes, by name or index",
     )
-    parser.add_argument(
-        "--categories", metavar="FILE", help="text file with the name of a class on each line"
-    )
+    parser.add_argument("--categories", metavar="FILE", help="text file with one class name a line")
     parser.add_argument(
         "--resize",
         type=int,
         metavar="N",
-        help="length of the shorter edge that the model sees, 0 for the picture's own; by default the length "
-        "that the weights were trained with",
+        help="resize the picture's shorter edge to this length, 0 to keep its size; by default as the "
+        "weights expect",
     )
     parser.add_argument(
         "--tile",
         default="auto",
         metavar="N",
-        help="cut pictures into tiles of this side, in pixels; the result is the same as for the whole "
+        help="cut pictures into square tiles with this side in pixels; the result equals that of the whole "
         "picture. auto (the default) cuts only pictures that are too large for the model",
     )
     parser.add_argument(
         "--max-pixels",
         type=int,
         metavar="N",
-        help=f"refuse pictures of more pixels, which may be made to fill the memory ({MAX_PIXELS:,})",
+        help=f"refuse pictures with more pixels, which could fill the memory ({MAX_PIXELS:,})",
     )
     parser.add_argument(
         "--halo",
         type=int,
         metavar="N",
-        help="pixels around a tile that the model also sees; by default all that the result depends on. "
-        "Fewer are quicker, and the result is an approximation",
+        help="pixels around each tile that the model also reads; by default all that the result depends on. "
+        "Fewer pixels are faster, but the result is approximate",
     )
     parser.add_argument(
         "--tta",
         action="store_true",
-        help="average over scales 0.75, 1, 1.25 and mirror images: slower, better",
+        help="average over scales 0.75, 1, 1.25 and mirror images: slower, but better",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Segments every picture; one that fails is reported by name, and the others are done."""
+    """Segments every picture; reports those that fail, and continues with the others."""
     output = Path(options.output)
     with pixel_limit(options.max_pixels):
         sources = find_pictures(options.images)
@@ -109,20 +107,20 @@ def run(options: argparse.Namespace) -> int:
                         console.print(printable(format_table(summary), console.encoding))
             finally:  # also when interrupted
                 _write_summary(output / "summary.json", facts | {"images": done, "failed": failed})
-    said = f"{len(done)} of {len(sources)} segmented, into {output}{os.sep}"
-    console.print(printable(said, console.encoding))
+    summary = f"{len(done)} of {len(sources)} segmented, into {output}{os.sep}"
+    console.print(printable(summary, console.encoding))
     return 1 if failed else 0
 
 
 def _segment(
     segmenter: Segmenter, source: Path, stem: str, output: Path, classes: Iterable[int]
 ) -> tuple[dict | None, str]:
-    """Segments one picture and writes its files; gives its summary, or None and what went wrong."""
+    """Segments a picture and writes its files; returns its summary, or None and the error message."""
     try:
         result = segmenter(source)
         return result.to_dict(result.save(output, classes=classes, stem=stem)), ""
     except Exception as error:
-        text = in_words(error)
+        text = explain(error)
         if text is None:
             raise
         return None, text if str(source) in text else f"{source}: {text}"
@@ -130,16 +128,16 @@ def _segment(
 
 @contextlib.contextmanager
 def pixel_limit(most: int | None) -> Iterator[None]:
-    """Lets Pillow open files of up to `most` pixels while the block lasts; None leaves its own limit.
+    """Inside the block, lets Pillow open pictures of up to `most` pixels; None keeps its own limit.
 
     Raises:
-      SettingError: a limit below 1.
+      SettingError: `most` is below 1.
     """
     if most is not None and most < 1:
         raise SettingError(subject="--max-pixels", expected="at least 1", got=str(most))
     before = Image.MAX_IMAGE_PIXELS
     if most is not None:
-        Image.MAX_IMAGE_PIXELS = cast(int, most / 2)  # Pillow compares with twice this, so a float will do
+        Image.MAX_IMAGE_PIXELS = cast(int, most / 2)  # Pillow compares with twice this value; a float works
     try:
         yield
     finally:
@@ -147,7 +145,7 @@ def pixel_limit(most: int | None) -> Iterator[None]:
 
 
 class TileProgress:
-    """A second bar, for the tiles of the picture at hand."""
+    """A second bar, for the tiles of the current picture."""
 
     progress: Progress
 
@@ -160,7 +158,7 @@ class TileProgress:
 
 
 def format_table(summary: dict) -> str:
-    """Lays out the classes found in one picture: index, name, share of the pixels, mean confidence."""
+    """Formats the classes found in a picture: index, name, share of pixels, mean confidence."""
     rows = [("index", "class", "pixels", "confidence")]
     rows += [
         (str(c["index"]), c["name"], f"{c['share']:.2%}", f"{c['confidence']:.2%}")
@@ -176,10 +174,10 @@ def format_table(summary: dict) -> str:
 
 
 def class_indices(names: str, categories: Sequence[str]) -> list[int]:
-    """Finds the classes of "dog,15".
+    """Returns the class indices for text such as "dog,15".
 
     Raises:
-      SettingError: no such class; the message lists those that exist.
+      SettingError: there is no such class; the message lists all classes.
     """
     try:
         return [
@@ -192,7 +190,7 @@ def class_indices(names: str, categories: Sequence[str]) -> list[int]:
 
 
 def build_segmenter(options: argparse.Namespace, on_tile: TileProgress) -> tuple[Segmenter, dict]:
-    """Builds the segmenter that the options ask for, and gives the facts for the summary."""
+    """Builds the segmenter for the options; also returns facts for the summary."""
     model, path = load_chosen(options)
     transforms = model.transforms or SemanticSegmentation()
     if options.resize is not None:
@@ -224,7 +222,7 @@ def build_segmenter(options: argparse.Namespace, on_tile: TileProgress) -> tuple
 
 
 def printable(text: str, encoding: str) -> str:
-    """Escapes what the terminal's encoding lacks, such as the undecodable bytes of a file name."""
+    """Escapes characters that the terminal cannot show, such as undecodable bytes of a file name."""
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 

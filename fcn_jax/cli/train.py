@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from fcn_jax.cli.messages import NAMES, library_reports_shown
+from fcn_jax.cli.messages import NAMES, library_messages_shown
 from fcn_jax.cli.orbax_noise import orbax_hushed
 from fcn_jax.errors import FCNError
 
@@ -60,7 +60,7 @@ def as_program(function: Callable[["Config"], int], program: str, description: s
       program: the name of the script.
       description: for `--help`.
     """
-    with library_reports_shown():
+    with library_messages_shown():
         return _run(function, sys.argv[1:], program, description or "")
 
 

@@ -1,4 +1,4 @@
-"""The arguments that name a model: its weights, where those are, and what it computes in."""
+"""The arguments that choose a model, its weights and its dtype."""
 
 import argparse
 from pathlib import Path
@@ -30,22 +30,22 @@ def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
         "--dtype",
         choices=("float32", "bfloat16"),
         default="float32",
-        help="the number format that the model computes in (float32); bfloat16 is for GPUs and TPUs",
+        help="the dtype that the model computes in (float32); bfloat16 is for GPUs and TPUs",
     )
-    parser.add_argument("--offline", action="store_true", help="never download (as FCN_JAX_OFFLINE=1)")
+    parser.add_argument("--offline", action="store_true", help="never download (like FCN_JAX_OFFLINE=1)")
 
 
 def load_chosen(options: argparse.Namespace) -> tuple[SegmentationModel, Path]:
-    """Builds the model that the arguments name; also gives the path of its checkpoint."""
+    """Builds the chosen model; also returns the path of its checkpoint."""
     path = find_weights(options.weights, options.model, options.offline)
     dtype = None if options.dtype == "float32" else jnp.bfloat16
     return load_model(path, model_name=options.model, dtype=dtype), path
 
 
 def find_weights(weights: str, model: str | None, offline: bool) -> Path:
-    """Finds the checkpoint: a file, or published weights, which are downloaded if need be.
+    """Finds the checkpoint: a file, or published weights, which are downloaded if necessary.
 
-    A bare name such as DEFAULT means the weights of the model asked for, or of the first in the list.
+    A bare name such as DEFAULT means weights of `model`, or of the first model in the list.
     """
     if Path(weights).exists():
         return Path(weights)

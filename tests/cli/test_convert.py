@@ -87,7 +87,7 @@ def test_at_once_is_the_callers_word_too(cli, tmp_path):
     assert cli("convert", port, ours, "--model", "fcn8s_atonce_vgg16").status == 0
     assert fcn_jax.load_model(ours).spec.name == "fcn8s_atonce_vgg16"
     out = cli("convert", ours, tmp_path / "back.pth").out
-    assert "left behind: names of classes and transforms" in out
+    assert "dropped names of classes and transforms" in out
 
 
 def test_a_classifier_says_what_it_drops(cli, classifier, tmp_path):
@@ -123,7 +123,7 @@ FAILURES = {
 NAMES_FAILURES = {
     "four": (
         ["port.pth", "a.safetensors", "--categories", "four.txt"],
-        "four.txt: expected 5 names, a class on each line, got 4; the background counts too",
+        "four.txt: expected 5 names, a class on each line, got 4; the background is a class too",
     ),
     "six": (["port.pth", "a.safetensors", "--categories", "six.txt"], "six.txt: expected 5 names"),
     "no_text": (
@@ -133,7 +133,7 @@ NAMES_FAILURES = {
     "no_names": (["port.pth", "a.safetensors", "--categories", "no.txt"], "no.txt: No such file"),
     "names_in_pth": (
         ["port.pth", "a.pth", "--categories", "six.txt"],
-        "--categories: only a .safetensors file holds names of classes, not a.pth",
+        "--categories: only a .safetensors file can hold names of classes, not a.pth",
     ),
 }
 
@@ -195,7 +195,7 @@ def test_a_classifier_has_no_classes_to_name(cli, classifier, folder):
     status, _, err = cli("convert", classifier, "a.safetensors", "--categories", "six.txt")
     assert status == 1
     assert (
-        "--categories: vgg16 (an ImageNet classifier, widths 4, 6, 8, 10, 12, 16) keeps no classes to name"
+        "--categories: vgg16 (an ImageNet classifier, widths 4, 6, 8, 10, 12, 16) has no classes here to name"
         in err
     )
 

@@ -295,7 +295,7 @@ FAILURES = {
     ),
     "truncated": (["a.png", "--weights", "truncated.pth"], "truncated.pth: "),
     "foreign": (["a.png", "--weights", "page.pth"], "page.pth: is a web page, not a checkpoint"),
-    "picture_as_weights": (["a.png", "--weights", "a.png"], "a.png: is no checkpoint"),
+    "picture_as_weights": (["a.png", "--weights", "a.png"], "a.png: is not a checkpoint"),
     "folder_as_weights": (["a.png", "--weights", "empty"], "empty: "),
     "no_weights": (
         ["a.png", "--weights", "fcn.pth"],
