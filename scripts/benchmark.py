@@ -1,23 +1,25 @@
-"""How fast is inference, beside what people would otherwise run?
+"""Compares the speed of inference with PyTorch, ONNX Runtime and OpenVINO.
 
     python scripts/benchmark.py                                  # fcn_resnet50, 520x520, what is installed
     python scripts/benchmark.py --models fcn_resnet50 fcn_resnet101 fcn8s_vgg16 --sizes 520x520 375x500 \\
         --batches 1 8 --output benchmark
     python scripts/benchmark.py --precisions tf32 bfloat16 --batches 8 32       # on a GPU
 
-Each side runs in a process of its own, warmed up, and they take turns, round after round, in changing order;
-a ratio is the time of fcn_jax over the other side's in the same round (below 1: fcn_jax is faster). Sides:
-fcn_jax (the compiled inference form; "labels" decides without full-size logits; "direct" is the plain model
-under jax.jit), PyTorch eager and torch.compile (channels_last; on a GPU max-autotune, on a CPU freezing),
-ONNX Runtime and OpenVINO on a CPU. Sides that are not installed are left out (`pip install '.[bench]'`).
+Each side runs in its own process. After a warm-up the sides take turns in rounds, in changing order. A ratio
+is the time of fcn_jax over the time of the other side in the same round (below 1: fcn_jax is faster). Sides:
 
-Also: the error against the same network in float64 over the largest logit, and labels that differ from it;
-seconds from the start of a process to the first result, and of these for loading (imports, reading and
-converting weights, preparing) and for compiling; peak memory of the process on the host; and on each line
-the load average. The matrix rate is that of a large square product, and the share of it counts the
-operations of the plain convolutions, whatever a side really computes.
+- fcn_jax, the compiled inference form; "labels" returns labels without full-size logits; "direct" is the
+  plain model under jax.jit
+- PyTorch eager and torch.compile, channels_last; torch.compile uses max-autotune on a GPU, freezing on a CPU
+- ONNX Runtime and OpenVINO, on a CPU
 
-Random weights, unless --weights names a checkpoint. Ratios mean something only where the load average before
+A side that is not installed is left out (`pip install '.[bench]'`). The table also shows: the largest error
+against the same network in float64, over the largest logit; labels that differ from it; seconds from the
+start of the process to the first result, with the parts for loading (imports, weights, preparing) and for
+compiling; peak host memory; the load average. The matrix rate is the rate of a large square matrix product.
+The share of it counts the operations of plain convolutions, whatever algorithm a side uses.
+
+Weights are random unless --weights names a checkpoint. Ratios are reliable only if the load average before
 the start was near zero.
 """
 
@@ -45,12 +47,12 @@ from torch_modules import build_module, random_module
 CPU_SIDES = list(SIDES)
 GPU_SIDES = ["fcn_jax", "fcn_jax labels", "torch eager", "torch.compile"]
 MODELS = ("fcn_resnet50", "fcn_resnet101", "fcn8s_vgg16")
-PAUSE = 0.2  # seconds between two turns, for the other sides' threads to fall asleep
-CLEAR = 1e-4  # of the largest logit: a margin at which labels must be equal in float32
+PAUSE = 0.2  # seconds between two turns, until the threads of the other sides sleep
+CLEAR = 1e-4  # margin, over the largest logit, above which float32 labels must be equal
 
 
 class Side:
-    """A worker process."""
+    """The worker process of one side."""
 
     def __init__(self, name: str, task: dict, folder: Path):
         self.name = name
@@ -74,7 +76,7 @@ class Side:
             )
         assert self.process.stdin is not None  # both are pipes
         assert self.process.stdout is not None
-        self.asked, self.answers = self.process.stdin, self.process.stdout
+        self.requests, self.answers = self.process.stdin, self.process.stdout
         self.facts = json.loads(self._line(folder))
         self.facts["start_up"] = self.facts.pop("answered") - begin
 
@@ -82,7 +84,7 @@ class Side:
         for line in self.answers:
             if line.startswith("{"):
                 return line
-        raise RuntimeError((folder / "errors.txt").read_text().strip()[-2000:] or "ended without a word")
+        raise RuntimeError((folder / "errors.txt").read_text().strip()[-2000:] or "ended without output")
 
     def go(self) -> float:
         return float(self._ask("go"))
@@ -93,8 +95,8 @@ class Side:
 
     def _ask(self, word: str) -> str:
         try:
-            self.asked.write(f"{word}\n")
-            self.asked.flush()
+            self.requests.write(f"{word}\n")
+            self.requests.flush()
             answer = self.answers.readline()
         except BrokenPipeError:
             answer = ""
@@ -104,7 +106,7 @@ class Side:
 
 
 def measure(options, device: str, folder: Path, model: str, size, batch: int, precision: str) -> dict:
-    """Lets the sides take turns on one task; gives what they took."""
+    """Measures all sides on one task."""
     random = np.random.default_rng(0)
     images = random.standard_normal((batch, *size, 3), np.float32)
     np.save(folder / "images.npy", images)
@@ -149,10 +151,10 @@ def measure(options, device: str, folder: Path, model: str, size, batch: int, pr
                 **worker.facts,
             }
         )
-    if workers[0].name == "fcn_jax":  # once more, with what it compiled in the persistent cache
+    if workers[0].name == "fcn_jax":  # start-up once more, with a filled persistent compilation cache
         again = Side("fcn_jax", task, folder)
         again.end()
-        rows[0]["start_up_again"] = again.facts["start_up"]
+        rows[0]["start_up_cached"] = again.facts["start_up"]
     return {
         "model": model,
         "size": size,
@@ -166,7 +168,7 @@ def measure(options, device: str, folder: Path, model: str, size, batch: int, pr
 
 
 def take_turns(workers: list[Side], rounds: int) -> dict[str, list[float]]:
-    """Measures the sides in turn, each round from another one on; gives the seconds of each by its name."""
+    """Measures the sides in turn, starting each round with the next side; returns seconds by side."""
     times: dict[str, list[float]] = {worker.name: [] for worker in workers}
     for number in range(rounds):
         turn = number % len(workers)
@@ -196,7 +198,7 @@ def export_onnx(module: torch.nn.Module, images: np.ndarray, path: str) -> None:
 
 @torch.inference_mode()
 def reference(module: torch.nn.Module, images: np.ndarray) -> tuple[np.ndarray, int]:
-    """Computes the first image's logits (H, W, C) in float64, and counts the operations of all of them."""
+    """Computes logits (H, W, C) of the first image in float64, and counts the operations for all images."""
     with FlopCounterMode(display=False) as counter:
         logits = module.double()(torch.tensor(images[:1], dtype=torch.float64).permute(0, 3, 1, 2))["out"]
     return logits[0].permute(1, 2, 0).numpy(), counter.get_total_flops() * len(images)
@@ -217,9 +219,9 @@ def accuracy(result: np.ndarray, expected: np.ndarray) -> dict:
 
 
 def matrix_rate(device: str, precision: str) -> float:
-    """Measures operations a second of a product of square matrices, the best of ten.
+    """Measures operations per second of a product of square matrices, the best of ten.
 
-    On a CPU as a 1x1 convolution, since PyTorch's own product (MKL) takes twice as long on some processors.
+    On a CPU it is a 1x1 convolution, because PyTorch's product (MKL) is half as fast on some processors.
     """
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     size = 8192 if device == "cuda" else 2048
@@ -239,7 +241,7 @@ def matrix_rate(device: str, precision: str) -> float:
 
 
 def table(run: dict, rate: float) -> str:
-    """Lays out one task's results."""
+    """Formats the results of one task."""
     lines = [
         f"{run['model']} {run['batch']}x{run['size'][0]}x{run['size'][1]} {run['precision']}: "
         f"{run['flops'] / 1e9:.0f} GFLOP, matrix rate {rate / 1e9:.0f} GFLOP/s, load {run['load']:.1f}"
@@ -253,7 +255,7 @@ def table(run: dict, rate: float) -> str:
         line += f"ratio {spread(row['ratios'], 2)}  " if row is not run["rows"][0] else ""
         line += f"error {row['error']:.1e}  " if "error" in row else ""
         line += f"labels differ {row['labels_differ']:.2%}, clear ones {row['clear_labels_differ']}  "
-        again = f", again {row['start_up_again']:.1f}" if "start_up_again" in row else ""
+        again = f", cached {row['start_up_cached']:.1f}" if "start_up_cached" in row else ""
         line += (
             f"start-up {row['start_up']:.1f} s{again} (loading {row['load']:.1f}, compiling "
             f"{row['compile']:.1f})  peak {row['peak'] / 2**20:.0f} MiB"
@@ -268,7 +270,7 @@ def spread(values: list[float], digits: int) -> str:
 
 
 def chart(runs: list[dict], path: Path) -> None:
-    """Draws images a second, a panel for each task."""
+    """Draws images per second, with a panel for each task."""
     from matplotlib.figure import Figure
 
     figure = Figure(
@@ -290,12 +292,12 @@ def chart(runs: list[dict], path: Path) -> None:
         panel.spines[["top", "right"]].set_visible(False)
         size = f"{run['batch']}x{run['size'][0]}x{run['size'][1]}"
         panel.set_title(f"{run['model']}, {size}, {run['precision']}", loc="left", fontsize=10)
-    panels[-1].set_xlabel("images a second: median, quartiles")
+    panels[-1].set_xlabel("images per second: median, quartiles")
     figure.savefig(path, dpi=120)
 
 
 def machine(device: str) -> dict:
-    """Tells what this was measured on."""
+    """Returns hardware, versions and load average."""
     versions = {}
     for package in ("jax", "jaxlib", "flax", "torch", "torchvision", "onnxruntime", "openvino"):
         try:
@@ -333,12 +335,12 @@ def main() -> None:
         "--precisions",
         nargs="+",
         choices=("float32", "tf32", "bfloat16"),
-        help="float32; on a GPU tf32, bfloat16",
+        help="default: float32; on a GPU tf32 and bfloat16",
     )
     parser.add_argument("--sides", nargs="+", choices=SIDES, metavar="NAME", help=", ".join(SIDES))
-    parser.add_argument("--rounds", type=int, default=9, help="two or more")
-    parser.add_argument("--repeat", type=int, help="passes in a turn; 1, and 10 on a GPU")
-    parser.add_argument("--weights", help="a .pth checkpoint of the model, without auxiliary head")
+    parser.add_argument("--rounds", type=int, default=9, help="at least 2")
+    parser.add_argument("--repeat", type=int, help="forward passes per turn; default: 1, on a GPU 10")
+    parser.add_argument("--weights", help="a .pth checkpoint of the model, without an auxiliary head")
     parser.add_argument("--output", type=Path, help="folder for benchmark.json and benchmark.png")
     options = parser.parse_args()
     if options.rounds < 2:

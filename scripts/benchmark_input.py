@@ -1,11 +1,11 @@
-"""How many pictures a second the input of training prepares: reading, augmentation, batches.
+"""Measures how many pictures per second training input prepares: reading, augmentation, batches.
 
     python scripts/benchmark_input.py IMAGES LABELS [--batch-size 16] [--batches 16] [--counts 1 2]
 
-IMAGES and LABELS are folders whose files pair by their names: `JPEGImages` and `SegmentationClass` of PASCAL
-VOC, or `train` and `trainannot` of CamVid. First the parts, one after the other in one thread; then whole
-batches from the stream, in threads and in worker processes. Expect some 100 pictures a
-second from each core, and threads to do as well as workers or better.
+IMAGES and LABELS are folders with files of the same names, such as `JPEGImages` and `SegmentationClass` of
+PASCAL VOC, or `train` and `trainannot` of CamVid. The script first times each part in one thread, then whole
+batches from the stream, with threads and with worker processes. Expect about 100 pictures per second and
+core, and threads at least as fast as workers.
 """
 
 import argparse
@@ -31,24 +31,24 @@ def find_pairs(images: Path, labels: Path) -> list[tuple[Path, Path]]:
 
 
 def milliseconds(function, *inputs) -> float:
-    """The mean of the calls with these inputs, in the thread's own time."""
+    """Returns the mean thread time of the calls with these inputs."""
     begin = time.thread_time()
     count = sum(1 for _ in map(function, *inputs))
     return (time.thread_time() - begin) * 1e3 / count
 
 
-def print_parts(dataset: FileDataset, augmentation: Augmentation, looks: int = 100) -> None:
-    numbers = [number % len(dataset) for number in range(looks)]
+def print_parts(dataset: FileDataset, augmentation: Augmentation, count: int = 100) -> None:
+    numbers = [number % len(dataset) for number in range(count)]
     samples = [dataset[number] for number in numbers]
-    generators = [np.random.default_rng(look) for look in range(looks)]
+    generators = [np.random.default_rng(seed) for seed in range(count)]
     images, labels = zip(*(dataset.pairs[number] for number in numbers), strict=True)
     parts = {
         "read a picture and its labels": milliseconds(dataset.__getitem__, numbers),
-        "  of it, decode the picture": milliseconds(decode, images),
-        "  of it, decode the labels": milliseconds(decode, labels),
+        "  decode the picture only": milliseconds(decode, images),
+        "  decode the labels only": milliseconds(decode, labels),
         "augment": milliseconds(augmentation, *zip(*samples, strict=True), generators),
     }
-    print(f"in one thread, means over {looks} looks:")
+    print(f"in one thread, means over {count} pictures:")
     for part, time_taken in parts.items():
         print(f"  {part:30} {time_taken:5.2f} ms")
 
@@ -61,7 +61,7 @@ def decode(path: Path) -> np.ndarray:
 def rate(
     batches: Batches, count: int, *, workers: int = 0, threads: int | None = None, warm_up: int = 4
 ) -> tuple[float, ...]:
-    """Quartiles of pictures a second, over stretches of four batches, once the stream runs."""
+    """Returns quartiles of pictures per second over groups of four batches, after a warm-up."""
     with batches.stream(0, warm_up + count, workers=workers, threads=threads) as stream:
         times = []
         for step, _ in enumerate(stream, start=1):
@@ -76,13 +76,17 @@ def main() -> None:
     parser.add_argument("images", type=Path)
     parser.add_argument("labels", type=Path)
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--batches", type=int, default=16, help="that are timed, each time; at least 12")
-    parser.add_argument("--counts", type=int, nargs="+", default=[1, 2], help="threads or workers to try")
+    parser.add_argument(
+        "--batches", type=int, default=16, help="batches to time per measurement; at least 12"
+    )
+    parser.add_argument(
+        "--counts", type=int, nargs="+", default=[1, 2], help="numbers of threads and workers to try"
+    )
     arguments = parser.parse_args()
 
     pairs = find_pairs(arguments.images, arguments.labels)
     if not pairs:
-        parser.error(f"no .png in {arguments.labels} has its picture in {arguments.images}")
+        parser.error(f"no .png in {arguments.labels} has a picture of the same name in {arguments.images}")
     dataset = FileDataset(pairs, [f"class {number}" for number in range(255)])
     augmentation = Augmentation()
     versions = f"Python {platform.python_version()}, Pillow {PIL.__version__}, NumPy {np.__version__}"
@@ -97,7 +101,7 @@ def main() -> None:
 
 def report(name: str, quartiles: tuple[float, ...]) -> None:
     low, middle, high = quartiles
-    print(f"{name}: {middle:.0f} pictures a second (quartiles {low:.0f} to {high:.0f})")
+    print(f"{name}: {middle:.0f} pictures per second (quartiles {low:.0f} to {high:.0f})")
 
 
 if __name__ == "__main__":

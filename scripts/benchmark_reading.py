@@ -1,11 +1,11 @@
-"""How fast and in how much memory checkpoints are read, beside torch.load.
+"""Compares time and memory of reading a checkpoint with torch.load.
 
     python scripts/benchmark_reading.py [--rounds 15]
 
-Writes random weights in the shapes of fcn_resnet101 (640 tensors, 208 MiB) in both of torch.save's forms,
-then reads each by turns with `torch.load(weights_only=True)` and `read_checkpoint`. Both sides then look at
-every byte, and `read_checkpoint` verifies all checksums as well. Needs torch, and Linux for the memory.
-Expect ratios below 1.5 and memory below 1.3 times the file.
+Writes random weights in the shapes of fcn_resnet101 (640 tensors, 208 MiB) in both formats of torch.save.
+`torch.load(weights_only=True)` and `read_checkpoint` then read each file in turns and look at every byte;
+`read_checkpoint` also verifies all checksums. Needs torch, and Linux to measure memory. Expect ratios below
+1.5 and memory below 1.3 times the file.
 """
 
 import argparse
@@ -23,8 +23,8 @@ import torch
 
 from weights_converter.readers import read_checkpoint
 
-# Peak memory needs a fresh process: the highest it came to hold, less what it held before reading. (Not
-# ru_maxrss, which a process inherits from the one that started it.)
+# Runs in a fresh process: peak memory minus memory before reading. Not from ru_maxrss, which a process
+# inherits from its parent.
 MEMORY_PROGRAM = """
 import sys
 import numpy as np

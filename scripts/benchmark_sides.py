@@ -1,8 +1,8 @@
-"""One side of scripts/benchmark.py, in a process of its own: loads, warms up, then computes when told to.
+"""The worker process of one side of scripts/benchmark.py, which starts it with a task in JSON.
 
-It is started by benchmark.py with a JSON of its task. It prints what loading (imports, reading, converting,
-preparing) and compiling took, and when the first result was there; then for each line "go" the seconds of a
-forward pass; at "end" its peak memory.
+It first prints the seconds for loading (imports, weights, preparing) and for compiling, and the time of the
+first result. For each input line "go" it prints the seconds of a forward pass. At "end" it prints its peak
+memory.
 """
 
 import json
@@ -18,7 +18,7 @@ import numpy as np
 
 Output = Literal["logits", "labels"]
 Run = Callable[[], np.ndarray]
-"""Computes and waits; gives logits (N, H, W, C), or labels (N, H, W)."""
+"""Computes and waits; returns logits (N, H, W, C) or labels (N, H, W)."""
 
 
 def fcn_jax_side(task: dict, images: np.ndarray, output: Output, direct: bool) -> tuple[Callable, Callable]:
@@ -67,8 +67,8 @@ def torch_side(task: dict, images: np.ndarray, mode: str | None) -> tuple[Callab
     if device == "cpu":
         torch.set_num_threads(len(os.sched_getaffinity(0)))
     module = build_module(task["model"], task["weights"])
-    module.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # torch's types leave it out
-    batch = torch.tensor(images, device=device).permute(0, 3, 1, 2)  # so it is channels_last already
+    module.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's types
+    batch = torch.tensor(images, device=device).permute(0, 3, 1, 2)  # already channels_last in memory
     if precision == "bfloat16":
         module, batch = module.bfloat16(), batch.bfloat16()
     if mode is not None:
@@ -91,8 +91,8 @@ def torch_side(task: dict, images: np.ndarray, mode: str | None) -> tuple[Callab
 
 
 def onnxruntime_side(task: dict, images: np.ndarray) -> tuple[Callable, Callable]:
-    """ONNX Runtime on the CPU, from a model that PyTorch exports."""
-    import onnxruntime  # pyright: ignore[reportMissingImports]  # of the extra `bench`, which lint does without
+    """ONNX Runtime on the CPU, with a model exported by PyTorch."""
+    import onnxruntime  # pyright: ignore[reportMissingImports]  # only in the extra `bench`
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = len(os.sched_getaffinity(0))
@@ -109,8 +109,8 @@ def onnxruntime_side(task: dict, images: np.ndarray) -> tuple[Callable, Callable
 
 
 def openvino_side(task: dict, images: np.ndarray) -> tuple[Callable, Callable]:
-    """OpenVINO on the CPU, from the same file; float32 throughout."""
-    import openvino  # pyright: ignore[reportMissingImports]  # likewise
+    """OpenVINO on the CPU, with the same file, in float32."""
+    import openvino  # pyright: ignore[reportMissingImports]  # only in the extra `bench`
 
     settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     compiled = openvino.Core().compile_model(task["onnx"], "CPU", settings)
@@ -154,7 +154,7 @@ def main() -> None:
     first = result()
     answered, at = time.perf_counter(), time.time()
     result()
-    compiling = 2 * answered - loaded - time.perf_counter()  # what the first took longer than the second
+    compiling = 2 * answered - loaded - time.perf_counter()  # time of the first call minus the second
     np.save(Path(task["result"]), first)
     several(task["repeat"])
     facts = {"load": loaded - begin, "compile": max(0.0, compiling), "answered": at}
@@ -169,7 +169,7 @@ def main() -> None:
 
 
 def peak_memory() -> int:
-    """Bytes. The counter of getrusage would begin at the peak of the process that started this one."""
+    """Returns bytes. Not from getrusage, whose counter starts at the peak of the parent process."""
     status = Path("/proc/self/status")
     if status.exists():
         return int(status.read_text().partition("VmHWM:")[2].split()[0]) * 1024

@@ -1,24 +1,24 @@
-"""How fast is a step of training, beside PyTorch's eager mode and torch.compile?
+"""Compares the speed of a training step with PyTorch's eager mode and torch.compile.
 
     python scripts/benchmark_training.py [--size 224x224] [--batch 2] [--rounds 9] [--model fcn_resnet50]
 
-torchvision's recipe with the auxiliary head: loss of both heads, gradients, SGD with momentum and weight
-decay, poly schedule. All sides start from the same random weights, see the same batch again and again, and
-take turns in one process; PyTorch's are channels_last, and torch.compile has its model and its loss.
-Compiling and a first step stay outside of the timing. A ratio is our time over the other side's in the same
-round. The matrix rate is measured by a product of large square matrices, and the share of it that a step
-reaches counts what convolutions compute, once in the forward and twice in the backward pass.
+A step is torchvision's recipe with the auxiliary head: loss of both heads, gradients, SGD with momentum and
+weight decay, poly schedule. All sides start from the same random weights, use the same batch in every step,
+and take turns in one process. PyTorch is channels_last; torch.compile compiles model and loss. Compiling and
+the first step are not timed. A ratio is our time over the other side's time in the same round. The matrix
+rate is the rate of a large square matrix product. The share of it counts the operations of convolutions, once
+in the forward pass and twice in the backward pass.
 
-Dropout is off everywhere, so that the first step can be compared: the errors are those of our loss, and of
-our gradient of the first convolution over its largest value, against PyTorch's eager mode. Expect 1e-6 of
-the loss. The gradient passes some fifty ReLUs, where float32's rounding decides which way values near zero
-go: PyTorch's own is 2e-2 away from that in float64, and ours as much. tests/parity/test_training.py compares
-in float64.
+Dropout is off, so that the first step can be compared with PyTorch's eager mode. The script prints the error
+of our loss, and the error of our gradient of the first convolution over its largest value. Expect 1e-6 for
+the loss. The gradient goes through about fifty ReLUs, where float32 rounding decides the sign of values near
+zero: both PyTorch's gradient and ours differ by 2e-2 from the float64 gradient.
+tests/parity/test_training.py compares in float64.
 
-On a GPU all sides use it, in float32 (TF32 where the GPU has it) and then in bfloat16: torch.autocast, and
-`dtype=jnp.bfloat16`. Needs torch, torchvision, optax and, for torch.compile, a C++ compiler; --threads needs
-Linux. Takes some three minutes on two cores. Ratios mean something only where the load average before the
-start was near zero.
+On a GPU all sides run in float32 (TF32 if the GPU has it) and then in bfloat16 (torch.autocast, and
+`dtype=jnp.bfloat16`). Needs torch, torchvision, optax and, for torch.compile, a C++ compiler; --threads needs
+Linux. Takes about three minutes on two cores. Ratios are reliable only if the load average before the start
+was near zero.
 """
 
 import argparse
@@ -50,19 +50,19 @@ from fcn_jax.training.step import make_train_step
 
 NUM_CLASSES = 21
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, STEPS = 0.02, 0.9, 1e-4, 10_000
-PAUSE = 0.2  # seconds between two turns, for the other sides' threads to fall asleep
-# What the first step's gradient is compared of: where all of the backward pass has come together.
+PAUSE = 0.2  # seconds between two turns, until the threads of the other sides sleep
+# The gradient that is compared: the first layer's, which depends on the whole backward pass.
 OUR_PARAMETER, TORCHS_PARAMETER = "backbone.conv1.kernel", "backbone.conv1.weight"
 
 Step = Callable[[], float]
-"""Makes a step, waits for all of it, and gives the loss."""
+"""Makes a step, waits for its end, and returns the loss."""
 
 
 def torch_side(module: torch.nn.Module, images, labels, *, device: str, bfloat16: bool, compiled: bool):
-    """Gives a step as torchvision's `references/segmentation` makes it; and the parameters by name."""
+    """Returns a step like torchvision's `references/segmentation`, and a function for its gradient."""
     module = copy.deepcopy(module).train()
-    module.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # torch's types leave it out
-    batch = torch.tensor(images, device=device).permute(0, 3, 1, 2)  # so it is channels_last already
+    module.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's types
+    batch = torch.tensor(images, device=device).permute(0, 3, 1, 2)  # already channels_last in memory
     target = torch.tensor(labels, device=device, dtype=torch.long)
     groups = [
         {"params": module.get_submodule("backbone").parameters()},
@@ -95,7 +95,7 @@ def torch_side(module: torch.nn.Module, images, labels, *, device: str, bfloat16
         return loss.item()
 
     def gradient() -> np.ndarray:
-        """Gives what the momentum is after one step: the gradient with the decay."""
+        """Returns the momentum after one step, which is the gradient with weight decay."""
         parameter = dict(module.named_parameters())[TORCHS_PARAMETER]
         return optimizer.state[parameter]["momentum_buffer"].permute(2, 3, 1, 0).cpu().numpy()
 
@@ -103,7 +103,7 @@ def torch_side(module: torch.nn.Module, images, labels, *, device: str, bfloat16
 
 
 def jax_side(name: str, module: torch.nn.Module, images, labels, *, bfloat16: bool):
-    """Gives our step, from the module's weights; and the gradient likewise."""
+    """Returns our step, starting from the module's weights, and a function for its gradient."""
     weights = {key: tensor.numpy() for key, tensor in module.state_dict().items()}
     model = fcn_jax.get_model(name, weights=weights, dtype=jnp.bfloat16 if bfloat16 else None)
     assert isinstance(model, fcn_jax.FCN)
@@ -139,7 +139,7 @@ def jax_side(name: str, module: torch.nn.Module, images, labels, *, bfloat16: bo
 
 
 def random_module(name: str) -> torch.nn.Module:
-    """Builds torchvision's model with its own random weights and without dropout."""
+    """Builds torchvision's model with random weights and without dropout."""
     torch.manual_seed(0)
     module = import_torchvision().models.get_model(
         name, weights=None, weights_backbone=None, num_classes=NUM_CLASSES, aux_loss=True
@@ -151,7 +151,7 @@ def random_module(name: str) -> torch.nn.Module:
 
 
 def step_flops(module: torch.nn.Module, images: np.ndarray) -> int:
-    """Counts the multiplications and additions of a forward and backward pass, without computing them."""
+    """Counts multiplications and additions of a forward and backward pass, without computing it."""
     with torch.device("meta"):
         module = copy.deepcopy(module).to("meta")
         batch = torch.empty(images.shape[0], 3, *images.shape[1:3])
@@ -162,7 +162,7 @@ def step_flops(module: torch.nn.Module, images: np.ndarray) -> int:
 
 
 def matrix_rate(bfloat16: bool, size: int) -> float:
-    """Measures the multiplications and additions a second of a product of square matrices."""
+    """Measures multiplications and additions per second of a product of square matrices."""
     matrix = jax.random.normal(jax.random.key(0), (size, size), jnp.bfloat16 if bfloat16 else jnp.float32)
     product = jax.jit(jnp.matmul)
     jax.block_until_ready(product(matrix, matrix))
@@ -184,7 +184,7 @@ def spread(values: list[float]) -> str:
 
 
 def measure(options, device: str, bfloat16: bool) -> None:
-    """Lets the sides take turns, and prints what they took."""
+    """Measures all sides and prints the results."""
     random = np.random.default_rng(0)
     images = random.standard_normal((options.batch, *options.size, 3), np.float32)
     labels = random.integers(0, NUM_CLASSES, images.shape[:3])
@@ -211,7 +211,7 @@ def measure(options, device: str, bfloat16: bool) -> None:
         try:
             compiled()
             sides["torch.compile"] = compiled
-        except Exception as error:  # whatever its compiler, or the lack of one, brings about
+        except Exception as error:  # a missing or failing compiler can raise anything
             skipped = f"torch.compile skipped: {str(error).strip().splitlines()[0]}"
 
     times = {side: [] for side in sides}
@@ -249,21 +249,21 @@ def main() -> None:
     parser.add_argument("--model", choices=["fcn_resnet50", "fcn_resnet101"], default="fcn_resnet50")
     parser.add_argument("--size", type=parse_size, default=(224, 224), metavar="HxW")
     parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=9, help="two or more")
-    parser.add_argument("--threads", type=int, help="cores for each side; default: all")
+    parser.add_argument("--rounds", type=int, default=9, help="at least 2")
+    parser.add_argument("--threads", type=int, help="cores per side; default: all")
     parser.add_argument(
         "--precisions",
         nargs="+",
         type={"float32": False, "bfloat16": True}.__getitem__,
         metavar="NAME",
-        help="float32, bfloat16; default: float32, and on a GPU both",
+        help="float32, bfloat16; default: float32; on a GPU both",
     )
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     options = parser.parse_args()
     if options.rounds < 2:
         parser.error("--rounds: quartiles need two or more")
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    if options.threads:  # before either side starts its threads; XLA counts the cores it may use
+    if options.threads:  # before any side starts threads; XLA counts the allowed cores
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
         torch.set_num_threads(options.threads)
     device = "cuda" if torch.cuda.is_available() and jax.default_backend() == "gpu" else "cpu"

@@ -1,11 +1,11 @@
-"""Is it torchvision's function? Compares this package with torchvision, from picture to labels.
+"""Compares this package with torchvision, from picture to labels.
 
     python scripts/check_parity.py CHECKPOINT PICTURE...
 
-Both sides read the same torchvision checkpoint and the same pictures, and go their own way: preset, model,
-resize to the picture's own size, argmax. For each picture it prints the largest difference of the logits over
-the largest logit, and how many labels differ. Needs torch and torchvision. Expect 1e-5 or less, and labels
-that differ only where the two best classes are as close as that.
+Both sides read the same torchvision checkpoint and pictures, then use only their own code: preset, model,
+resize to the size of the picture, argmax. For each picture the script prints the largest difference of the
+logits over the largest logit, and the number of labels that differ. Expect 1e-5 or less; labels may differ
+only where the two best logits are that close. Needs torch and torchvision.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from weights_converter import load_model_file
 
 
 def torchvision_side(checkpoint: str):
-    """Gives a function from an image to torchvision's logits (H, W, C), also at the image's size."""
+    """Returns torchvision's network name, and a function from a picture to its logits and resized logits."""
     torchvision = import_torchvision()
     spec = load_model_file(checkpoint).spec
     model = torchvision.models.get_model(

@@ -1,15 +1,15 @@
-"""PyTorch's modules, for scripts that compare with them: torchvision's FCNs, and the authors' voc-fcn8s."""
+"""PyTorch modules that scripts compare with: torchvision's FCNs, and the authors' voc-fcn8s."""
 
 import importlib
 import sys
 
 import torch
 
-DECLARED = []  # torch.library.Library; what one declares lasts as long as the object
+DECLARED = []  # keeps each torch.library.Library alive, and with it the operators that it declares
 
 
 def import_torchvision():
-    """Imports torchvision; beside a CPU-only torch the operators it expects must be declared first."""
+    """Imports torchvision; with a CPU-only torch, declares the operators that it expects."""
     try:
         return importlib.import_module("torchvision")
     except RuntimeError as error:
@@ -25,7 +25,7 @@ def import_torchvision():
 
 
 class FCN8s(torch.nn.Module):
-    """The authors' voc-fcn8s, with the layer names of their net."""
+    """The authors' voc-fcn8s, with their layer names."""
 
     BLOCKS = (
         (1, 64, 2),
@@ -70,7 +70,7 @@ def cropped(x: torch.Tensor, offset: int, like: torch.Tensor) -> torch.Tensor:
 
 
 def build_module(name: str, weights: str | None = None, num_classes: int = 21) -> torch.nn.Module:
-    """Builds PyTorch's module in evaluation mode, with the weights of a .pth file, or its own."""
+    """Builds a PyTorch module in evaluation mode, with weights from a .pth file or random ones."""
     if name == "fcn8s_vgg16":
         module = FCN8s(num_classes)
     else:
@@ -83,7 +83,7 @@ def build_module(name: str, weights: str | None = None, num_classes: int = 21) -
 
 
 def random_module(name: str) -> torch.nn.Module:
-    """Builds it with random weights and batch-norm statistics such that activations stay near 1."""
+    """Builds a module with random weights and batch-norm statistics that keep activations near 1."""
     torch.manual_seed(0)
     module = build_module(name)
     for key, tensor in module.state_dict().items():
