@@ -150,10 +150,10 @@ def convert_file(
     return conversion
 
 
-def file_digest(path: str | os.PathLike) -> str:
-    """Computes the SHA-256 of a file, as 64 hex digits."""
+def file_digest(path: str | os.PathLike, algorithm: str = "sha256") -> str:
+    """Computes a file's digest in hex digits; `algorithm` is one of `hashlib`."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def _counters(metadata: Mapping[str, str]) -> dict[str, int] | None:

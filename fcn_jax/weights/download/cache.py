@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import hashlib
 import os
 import sys
 import time
@@ -37,12 +36,6 @@ def cache_folder() -> Path:
         if not os.path.isabs(base):  # the XDG specification says to ignore a relative path
             base = "~/.cache"
     return Path(base).expanduser() / "fcn_jax"
-
-
-def digest_of(path: Path, algorithm: str) -> str:
-    """Computes a file's digest in hex digits; `algorithm` is one of `hashlib`."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 @contextlib.contextmanager

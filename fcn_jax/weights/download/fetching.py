@@ -16,14 +16,15 @@ from typing import ClassVar
 from urllib.parse import urlsplit
 
 from fcn_jax.errors import FCNError, SettingError, WrongTypeError
-from fcn_jax.weights.download.cache import cache_folder, digest_of, exclusive
+from fcn_jax.weights.download.cache import cache_folder, exclusive
 from fcn_jax.weights.download.progress import OnProgress, bar
 from fcn_jax.weights.download.transfer import Fault, Refusal, Transfer
 from fcn_jax.weights.published.entry import Weights, WeightsEnum
+from weights_converter.model_file import file_digest
 
 RETRIES = 4  # consecutive attempts without progress
 BACKOFF_SECONDS = 1.0  # before the first retry; doubles with each
-PROGRESS_BYTES = 1 << 20  # an attempt that brought this much is not counted as a failure
+PROGRESS_BYTES = 1 << 20  # an attempt that downloads this much is not counted as a failure
 
 _logger = logging.getLogger(__name__)
 
@@ -118,7 +119,7 @@ def _problem(weights: Weights, path: Path) -> str | None:
         return "it is not in the cache"
     assert weights.digest is not None, "refused by `fetch`"
     algorithm, expected = weights.digest
-    got = digest_of(path, algorithm)
+    got = file_digest(path, algorithm)
     if not got.startswith(expected):
         return f"{path} is damaged: expected {algorithm} {expected}, got {got}"
     return None
