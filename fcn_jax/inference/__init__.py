@@ -1,4 +1,4 @@
-"""From pictures to labelled pictures."""
+"""Segments pictures with a model."""
 
 from fcn_jax.inference.prepare import inference_function, prepare
 from fcn_jax.inference.result import ClassShare, Segmentation

@@ -1,4 +1,4 @@
-"""A model compiled for inference, on one device or over several."""
+"""A model compiled for inference, on one device or several."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -15,24 +15,24 @@ from fcn_jax.models.arrays import Arrays, Structure
 
 
 class Device(Protocol):
-    """What is asked of a `jax.Device`, which type checkers do not know as a type."""
+    """The part of `jax.Device` that is used here; type checkers do not accept `jax.Device` as a type."""
 
     platform: str
     id: int
 
 
 class Engine:
-    """Computes coarse logits of images; each size of images is compiled once. It can be pickled.
+    """Computes coarse logits of images. It compiles once for each size of images, and can be pickled.
 
     Args:
-      model: as it is now; nothing of it is kept but numbers.
-      devices: to compute on; JAX's default one if not given. A batch that they divide is split over them;
-        anything else is split by rows, and each device fetches from its neighbours what it must see.
+      model: its arrays are copied now.
+      devices: to compute on; by default JAX's default device. A batch is split over the devices if they
+        divide it. Otherwise images are split by rows, and devices exchange the rows at the seams.
 
     Attributes:
-      devices: how many compute.
-      upsampler: makes logits of the coarse logits, see `fcn_jax.models.upsampling.Upsampler`.
-      compilations: how many programs were compiled.
+      devices: number of devices.
+      upsampler: computes logits from coarse logits, see `fcn_jax.models.upsampling.Upsampler`.
+      compilations: number of programs compiled so far.
     """
 
     def __init__(self, model: nnx.Module, devices: Sequence[Device] | None = None):
@@ -40,15 +40,15 @@ class Engine:
         prepared = prepare(model, platform=self._platform)
         self._structure = Structure(prepared)
         self._in_channels = prepared.spec.in_channels
-        self._start()
+        self._set_up_process()
         params, rest = self._structure.split(prepared)
-        self._take(params | rest)
+        self._set_arrays(params | rest)
 
     def update(self, model: nnx.Module) -> None:
-        """Takes the weights that a model of the same structure has now; what was computed stays as it is.
+        """Replaces the weights by those of a model of the same structure. Earlier results do not change.
 
         Raises:
-          ArrayError: its arrays are others.
+          ArrayError: the arrays have other names or shapes.
         """
         prepared = prepare(model, platform=self._platform)
         params, rest = Structure(prepared).split(prepared)
@@ -62,24 +62,24 @@ class Engine:
                 subject=name,
                 expected=f"an array of shape {before.get(name)}, as before",
                 got=str(after.get(name)),
-                hint="make another Segmenter for another model",
+                hint="make a new Segmenter for another model",
             )
-        self._take(arrays)
+        self._set_arrays(arrays)
 
     def coarse_logits(self, images: np.ndarray) -> Any:
-        """Computes the coarse logits of (N, H, W, C_in) float32 images: a pytree of one array."""
+        """Computes coarse logits, a pytree of one array, from images (N, H, W, C_in) float32."""
         return self._compute(self._arrays, images)
 
     def place(self, coarse: Any) -> Any:
-        """Lays coarse logits that were put together elsewhere where `upsampler` has its arrays."""
-        return jax.device_put(coarse, self._everywhere)
+        """Puts coarse logits, such as those assembled from tiles, on the devices of `upsampler`."""
+        return jax.device_put(coarse, self._placement)
 
     def shape(self, batch: int, size: tuple[int, int]) -> Any:
-        """Tells the shape of the coarse logits of images of size (H, W), without computing."""
+        """Returns the shapes of the coarse logits of images of size (H, W), without computing."""
         return jax.eval_shape(self._coarse, self._arrays, self._images(batch, size))
 
     def lowered(self, batch: int, size: tuple[int, int]) -> jax.stages.Lowered:
-        """Gives the program for images of size (H, W), to look at."""
+        """Returns the lowered program for images of size (H, W)."""
         return jax.jit(self._coarse).lower(self._arrays, self._images(batch, size))
 
     @property
@@ -89,18 +89,18 @@ class Engine:
     def _images(self, batch: int, size: tuple[int, int]) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((batch, *size, self._in_channels), jnp.float32)
 
-    def _start(self) -> None:
-        """Makes what belongs to this process: places on devices, and compiled functions."""
+    def _set_up_process(self) -> None:
+        """Sets up what a pickle leaves out: device placements and compiled functions."""
         self.devices = len(self._devices) or 1
         self.compilations = 0
         self._mesh = Mesh(np.array(self._devices), ("data",)) if self.devices > 1 else None
         if self._mesh is not None:
-            self._everywhere = NamedSharding(self._mesh, PartitionSpec())
+            self._placement = NamedSharding(self._mesh, PartitionSpec())
         else:
-            self._everywhere = self._devices[0] if self._devices else None
+            self._placement = self._devices[0] if self._devices else None
 
         def compute(arrays: Arrays, images: jax.Array) -> Any:
-            self.compilations += 1  # reached only where a program is traced, to be compiled
+            self.compilations += 1  # runs only during tracing, once for each compilation
             return self._coarse(arrays, images)
 
         self._compute = jax.jit(compute)
@@ -111,14 +111,14 @@ class Engine:
             split = PartitionSpec("data") if divides else PartitionSpec(None, "data")
             images = jax.lax.with_sharding_constraint(images, NamedSharding(self._mesh, split))
         coarse = self._structure.merge(arrays).coarse_logits(images)["out"]
-        if self._mesh is not None:  # small, and on every device for what comes after
-            coarse = jax.lax.with_sharding_constraint(coarse, self._everywhere)
+        if self._mesh is not None:  # coarse logits are small; every device gets all of them
+            coarse = jax.lax.with_sharding_constraint(coarse, self._placement)
         return coarse
 
-    def _take(self, arrays: Arrays) -> None:
-        self._arrays = jax.device_put(arrays, self._everywhere)
+    def _set_arrays(self, arrays: Arrays) -> None:
+        self._arrays = jax.device_put(arrays, self._placement)
         upsampler = self._structure.merge(self._arrays).upsampler()
-        self.upsampler = jax.device_put(upsampler, self._everywhere)
+        self.upsampler = jax.device_put(upsampler, self._placement)
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -132,17 +132,17 @@ class Engine:
         self._devices = tuple(_find_device(*device) for device in state["devices"])
         self._structure = state["structure"]
         self._in_channels = state["in_channels"]
-        self._start()
-        self._take(state["arrays"])
+        self._set_up_process()
+        self._set_arrays(state["arrays"])
 
 
 def _find_device(platform: str, number: int) -> Device:
-    there = jax.devices(platform)
-    for device in there:
+    devices = jax.devices(platform)
+    for device in devices:
         if device.id == number:
             return device
     raise SettingError(
         subject="devices",
-        expected=f"device {number} of {platform}, as where the segmenter was pickled",
-        got=", ".join(map(str, there)),
+        expected=f"device {number} of {platform}, which the pickled segmenter uses",
+        got=", ".join(map(str, devices)),
     )

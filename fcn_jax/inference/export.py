@@ -1,9 +1,9 @@
-"""One file that segments with JAX alone: the compiled inference form as StableHLO, and its weights.
+"""Writes a model to one file that runs with JAX alone: the inference form as StableHLO, and the weights.
 
-Needs `pip install 'fcn_jax[export]'`: flatbuffers, with which `jax.export` writes and reads functions.
+Needs `pip install 'fcn_jax[export]'`, because `jax.export` serializes with flatbuffers.
 
-The file is a zip of `function`, what `jax.export` serializes; `weights.npz`; and `facts.json`, which tells
-the size of the images, the output, the categories and how to prepare a picture. Without this package:
+The file is a zip of `function` (from `jax.export`), `weights.npz` and `facts.json` (size of the images,
+output, categories, transforms, platforms). To run it without this package:
 
     import json, zipfile, jax, jax.export, numpy
     with zipfile.ZipFile("model.zip") as file:
@@ -41,10 +41,10 @@ FORMAT = "fcn_jax export 1"
 
 
 class Exported(NamedTuple):
-    """What `load_exported` gives.
+    """A file read by `load_exported`.
 
     Attributes:
-      function: from images (N, H, W, 3) float32, normalized, to the output; jitted.
+      function: jitted; takes images (N, H, W, 3) float32, normalized, and returns the output.
       facts: "size" [H, W], "output", "categories", "transforms", "platforms", "jax" and "format".
     """
 
@@ -60,17 +60,17 @@ def save_exported(
     output: Output = "labels",
     platforms: Sequence[str] = (),
 ) -> None:
-    """Writes a model for images of one size, and any number of them at a time.
+    """Writes a model for batches of any length, of images of one size.
 
     Args:
-      model: as it is now.
-      path: of the file to write; by custom it ends in .zip.
+      model: the model to export.
+      path: the file to write, usually with the suffix .zip.
       size: (H, W) of the images.
       output: see `inference_function`.
-      platforms: of "cpu", "cuda", "rocm" and "tpu"; by default the one JAX computes on here.
+      platforms: any of "cpu", "cuda", "rocm" and "tpu"; by default the platform that JAX uses here.
 
     Raises:
-      SettingError: a size below 1, an unknown output or platform.
+      SettingError: the size is below 1, or the output or a platform is unknown.
       MissingPackageError: flatbuffers is not installed.
       OSError: the file cannot be written.
     """
@@ -79,22 +79,22 @@ def save_exported(
         raise SettingError(
             subject="size", expected="a height and a width of at least 1", got=str(tuple(size))
         )
-    known = as_segmentation_model(model)
-    exported, arrays = _export(known, size, output, platforms)
-    transforms = known.transforms
+    network = as_segmentation_model(model)
+    exported, arrays = _export(network, size, output, platforms)
+    transforms = network.transforms
     facts = {
         "format": FORMAT,
         "jax": jax.__version__,
         "platforms": list(platforms),
         "size": list(size),
         "output": output,
-        "categories": known.categories,
+        "categories": network.categories,
         "transforms": transforms.to_dict() if isinstance(transforms, Preset) else None,
     }
     weights = io.BytesIO()
     np.savez(weights, **arrays)
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as file:
-        # Stored as they are, since weights do not shrink.
+        # Not compressed, because weights hardly shrink.
         file.writestr("facts.json", json.dumps(facts, indent=2))
         file.writestr("function", bytes(exported.serialize()))
         file.writestr("weights.npz", weights.getbuffer())
@@ -103,7 +103,7 @@ def save_exported(
 def _export(
     model: SegmentationModel, size: tuple[int, int], output: Output, platforms: tuple[str, ...]
 ) -> tuple[jax.export.Exported, dict[str, Any]]:
-    """Gives the function of (arrays, images), and the arrays as NumPy's."""
+    """Exports a function of (arrays, images), and returns the arrays as NumPy arrays."""
     arrays, function = inference_function(
         model, output=output, platform="cpu" if platforms == ("cpu",) else "gpu"
     )
@@ -120,10 +120,10 @@ def _export(
 
 
 def check_platforms(platforms: Sequence[str]) -> tuple[str, ...]:
-    """Gives the platforms to export for, and sees that it can be done.
+    """Checks the platforms to export for; an empty list becomes the platform that JAX uses here.
 
     Raises:
-      SettingError: an unknown one.
+      SettingError: a platform is unknown.
       MissingPackageError: flatbuffers is not installed.
     """
     _require_flatbuffers()
@@ -137,13 +137,13 @@ def check_platforms(platforms: Sequence[str]) -> tuple[str, ...]:
 
 
 def load_exported(path: str | os.PathLike) -> Exported:
-    """Reads what `save_exported` wrote.
+    """Reads a file written by `save_exported`.
 
     Raises:
-      CheckpointError: the file is damaged, of another kind, for another platform, or too new or too old for
-        this version of JAX; the message tells which.
+      CheckpointError: the file is damaged or no exported model, or it was exported for another platform or
+        by a version of JAX that this version cannot read. The message says which.
       MissingPackageError: flatbuffers is not installed.
-      OSError: it cannot be read.
+      OSError: the file cannot be read.
     """
     _require_flatbuffers()
     try:
@@ -153,7 +153,7 @@ def load_exported(path: str | os.PathLike) -> Exported:
             arrays = dict(np.load(io.BytesIO(file.read("weights.npz"))))
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
         raise CheckpointError(
-            path=path, expected="a file that `fcn-jax export` wrote, whole", got=str(error)
+            path=path, expected="a complete file from `fcn-jax export`", got=str(error)
         ) from error
     if facts.get("format") != FORMAT:
         raise CheckpointError(
@@ -165,14 +165,14 @@ def load_exported(path: str | os.PathLike) -> Exported:
     here = jax.export.default_export_platform()
     if here not in facts["platforms"]:
         raise CheckpointError(
-            f"exported for {', '.join(facts['platforms'])}, and this is {here}",
+            f"exported for {', '.join(facts['platforms'])}, but JAX uses {here} here",
             path,
             hint=f"export it again with {{platforms}} {here}",
         )
     try:
         exported = jax.export.deserialize(bytearray(function))
-        exported.mlir_module()  # reads what is inside
-    except Exception as error:  # whatever an unknown version brings about
+        exported.mlir_module()  # deserializes the program inside
+    except Exception as error:  # another version of JAX can fail in any way
         raise CheckpointError(
             f"exported by JAX {facts['jax']}, which JAX {jax.__version__} cannot read ({error})",
             path,

@@ -1,6 +1,6 @@
-"""Layers that inference does without.
+"""Removes layers that inference does not need.
 
-A batch norm is folded into the convolution before it: it is a scale and a shift that never change again.
+A batch norm is folded into the convolution before it, since in inference it is a constant scale and shift.
 """
 
 from collections.abc import Iterator
@@ -13,23 +13,23 @@ from fcn_jax.models.layers import BatchNorm, Normalized
 
 
 class Identity(nnx.Module):
-    """Gives back what it gets."""
+    """Returns its input."""
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return x
 
 
 def fold_batch_norms(model: nnx.Module) -> None:
-    """Folds the batch norms of a model, in evaluation mode, into their convolutions; in float64.
+    """Folds batch norms into their convolutions, computing in float64; the model is in evaluation mode.
 
-    It folds those that a `Normalized` module declares. Those of modules of another make stay.
+    Only batch norms that a `Normalized` module declares are folded; other modules stay as they are.
     """
     for conv, norm in take_batch_norms(model):
         _fold(conv, norm)
 
 
 def take_batch_norms(model: nnx.Module) -> Iterator[tuple[nnx.Conv, BatchNorm]]:
-    """Takes the batch norms out of a model, one after another; gives each with the convolution before it."""
+    """Removes the batch norms of a model one by one, and yields each with the convolution before it."""
     for _, module in list(nnx.iter_modules(model)):
         if isinstance(module, Normalized):
             for name, conv in module.batch_norms.items():
@@ -38,8 +38,8 @@ def take_batch_norms(model: nnx.Module) -> Iterator[tuple[nnx.Conv, BatchNorm]]:
                 yield getattr(module, conv), norm
 
 
-def drop_what_only_training_needs(model: nnx.Module) -> None:
-    """Takes out dropouts, which hold random streams, and initializers, which cannot be pickled."""
+def drop_dropouts_and_initializers(model: nnx.Module) -> None:
+    """Removes dropouts, which hold random streams, and initializers, which cannot be pickled."""
     for _, module in list(nnx.iter_modules(model)):
         for name, value in list(vars(module).items()):
             if isinstance(value, nnx.Dropout):
@@ -49,8 +49,8 @@ def drop_what_only_training_needs(model: nnx.Module) -> None:
 
 
 def _fold(conv: nnx.Conv, norm: BatchNorm) -> None:
-    assert norm.scale is not None, "BatchNorm has both"
-    assert norm.bias is not None, "BatchNorm has both"
+    assert norm.scale is not None, "our BatchNorm always has scale and bias"
+    assert norm.bias is not None, "our BatchNorm always has scale and bias"
     mean, var, gamma, beta = (
         np.asarray(value[...], np.float64) for value in (norm.mean, norm.var, norm.scale, norm.bias)
     )

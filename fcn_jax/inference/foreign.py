@@ -1,4 +1,4 @@
-"""A model of another make, put into the form that inference works with."""
+"""Adapts foreign models, written outside this package, to `SegmentationModel`."""
 
 import dataclasses
 
@@ -16,7 +16,7 @@ from weights_converter import ModelSpec
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class WholeLogits:
-    """Coarse logits that are the logits themselves, of whatever size."""
+    """The upsampler of a foreign model: its coarse logits already are the logits, of any size."""
 
     def size(self, coarse: jax.Array, images: tuple[int, int]) -> tuple[int, int]:
         """See `fcn_jax.models.upsampling.Upsampler`."""
@@ -28,13 +28,13 @@ class WholeLogits:
 
 
 class ForeignModel(SegmentationModel):
-    """A model whose inside is not known: it sees whole images, and its logits are taken as they come.
+    """Wraps a foreign model. It sees whole images, and its logits are used without upsampling.
 
     Args:
       model: takes (N, H, W, 3) float32 and returns {"out": (N, h, w, C)} logits.
 
     Raises:
-      ArrayError: it returns something else.
+      ArrayError: the model returns something else.
     """
 
     tileable = False
@@ -52,7 +52,7 @@ class ForeignModel(SegmentationModel):
         )
 
     def __call__(self, images: jax.Array) -> dict[str, jax.Array]:
-        """Computes all that the model returns."""
+        """Computes the model's output."""
         return self.backbone(images)
 
     def coarse_logits(self, images: jax.Array) -> dict[str, jax.Array]:
@@ -60,16 +60,16 @@ class ForeignModel(SegmentationModel):
         return {name: at_least_float32(logits) for name, logits in self.backbone(images).items()}
 
     def upsampler(self) -> WholeLogits:
-        """Gives what takes the logits as they are."""
+        """See `SegmentationModel`."""
         return WholeLogits()
 
 
 def as_segmentation_model(model: nnx.Module) -> SegmentationModel:
-    """Gives a model itself, or the form of a `SegmentationModel` to one of another make.
+    """Returns a `SegmentationModel` unchanged, and wraps a foreign model in `ForeignModel`.
 
     Raises:
-      WrongTypeError: it is no nnx.Module.
-      ArrayError: it does not return logits as it should.
+      WrongTypeError: `model` is not an nnx.Module.
+      ArrayError: `model` does not return {"out": logits (N, H, W, C)}.
     """
     if isinstance(model, SegmentationModel):
         return model
@@ -78,7 +78,7 @@ def as_segmentation_model(model: nnx.Module) -> SegmentationModel:
     raise WrongTypeError(
         expected="a model, an nnx.Module",
         got=type(model).__name__,
-        hint="fcn_jax.load_model(path) builds the one that a checkpoint is of",
+        hint="fcn_jax.load_model(path) builds a model from a checkpoint",
     )
 
 

@@ -1,10 +1,9 @@
-"""From coarse logits to labels, a band of rows at a time: in a compiled function, or at a picture's own size.
+"""From coarse logits to labels, one band of rows at a time.
 
-Logits of a 10,000 x 10,000 picture with 21 classes would fill 8 GiB; a band of them fills a fixed 64 MiB.
-`compute_labels` makes labels of the size of the images, inside one compiled function. `find_labels` goes on
-to the size of the picture that the images were made from: logits are resized before softmax and argmax, as
-by torch's `interpolate(logits, size=..., mode="bilinear")`. Of several views of a picture the softmax
-probabilities are averaged.
+Logits of a 10,000 x 10,000 picture with 21 classes would fill 8 GiB; a band of them fills 64 MiB.
+`compute_labels` computes labels at the size of the images, inside one compiled function. `find_labels`
+computes them at the size of the picture: it resizes logits before softmax and argmax, like torch's
+`interpolate(logits, size=..., mode="bilinear")`, and averages the softmax probabilities of several views.
 """
 
 import dataclasses
@@ -20,18 +19,18 @@ from fcn_jax.errors import ArrayError
 from fcn_jax.models.upsampling import Taps, Upsampler, bilinear_taps, resize_transposed
 
 BAND_VALUES = 2**24
-"""How many logits a band may hold, unless a single row holds more: 64 MiB."""
-MOST_CLASSES = 256
-"""As labels are uint8."""
+"""Largest number of logits in a band, 64 MiB; a band has at least one row."""
+MAX_CLASSES = 256
+"""Labels are uint8."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class View:
-    """What a model gave for a picture, or for its mirror image, and the way from there to logits. A value.
+    """Coarse logits of a picture at one scale, or of its mirror image, and their upsampler. Immutable.
 
     Attributes:
       coarse: coarse logits of one image: a pytree of one array (1, h, w, C).
-      upsampler: makes logits of them.
+      upsampler: computes logits from `coarse`.
       size: (H, W) of the logits.
       mirrored: whether the model saw the mirror image.
     """
@@ -43,48 +42,48 @@ class View:
 
     @property
     def num_classes(self) -> int:
-        """C."""
-        return _classes(self.coarse)
+        """The number of classes, C."""
+        return _num_classes(self.coarse)
 
     def rows(self, start: int, count: int) -> jax.Array:
-        """Computes rows start .. start + count - 1 of the logits as the model gave them, (count, W, C)."""
+        """Computes rows start .. start + count - 1 of the logits, (count, W, C), not mirrored back."""
         return _rows(self.upsampler, self.coarse, self.size, np.int32(start), count)
 
     def logits(self) -> np.ndarray:
-        """Computes all the logits, (H, W, C) float32, mirrored back."""
+        """Computes all logits, (H, W, C) float32, mirrored back."""
         logits = np.asarray(self.rows(0, self.size[0]))
         return logits[:, ::-1] if self.mirrored else logits
 
 
 @functools.partial(jax.jit, static_argnums=(2, 4))
 def _rows(upsampler: Upsampler, coarse: Any, size: tuple[int, int], start: jax.Array, count: int):
-    """Compiled once for all models and segmenters whose coarse logits have one shape."""
+    """Module level, so that models and segmenters with coarse logits of one shape share one compilation."""
     return upsampler.rows(coarse, size, start, count)[0].astype(jnp.float32)
 
 
 def check_num_classes(num_classes: int) -> None:
-    """Raises ArrayError for more classes than uint8 can number."""
-    if num_classes > MOST_CLASSES:
+    """Raises ArrayError for more classes than uint8 labels can hold."""
+    if num_classes > MAX_CLASSES:
         raise ArrayError(
             subject="num_classes",
-            expected=f"at most {MOST_CLASSES} classes, as labels are uint8",
+            expected=f"at most {MAX_CLASSES} classes, because labels are uint8",
             got=str(num_classes),
         )
 
 
 def bands(size: tuple[int, int], num_classes: int, images: int = 1) -> tuple[int, list[int]]:
-    """Says which rows make a band.
+    """Divides the rows of logits into bands.
 
-    All bands have one height, so that one compilation serves them all: the last one is moved up until it
-    fits, and some rows are computed twice.
+    All bands have the same height, so that they share one compilation. The last band is moved up until it
+    fits, so some rows are computed twice.
 
     Args:
       size: (H, W) of the logits.
       num_classes: C.
-      images: how many share a band.
+      images: number of images that share a band.
 
     Returns:
-      How many rows a band has, and the first row of each.
+      The number of rows in a band, and the first row of each band.
     """
     height, width = size
     count = min(height, max(1, BAND_VALUES // (images * width * num_classes)))
@@ -92,14 +91,14 @@ def bands(size: tuple[int, int], num_classes: int, images: int = 1) -> tuple[int
 
 
 def first_largest(values: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
-    """Finds the first class of the largest value.
+    """Finds the first class with the largest value.
 
-    It compares class after class. XLA's CPU compiler makes one loop over the pixels of it, in half the time
-    of a maximum and a search for it, let alone of `argmax`; and what computes the values can be part of that
-    loop, so that nothing holds them.
+    It compares class after class, which XLA's CPU compiler turns into one loop over pixels. That takes half
+    the time of a maximum with a search, and less than `argmax`. The loop can also compute the values, so that
+    they are never stored.
 
     Returns:
-      (index of the class, uint8; the largest value), both without the axis.
+      (index of the class, uint8; largest value), both without the axis.
     """
     classes = [jax.lax.index_in_dim(values, index, axis, False) for index in range(values.shape[axis])]
     best, labels = classes[0], jnp.zeros(classes[0].shape, jnp.uint8)
@@ -110,16 +109,16 @@ def first_largest(values: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
 
 
 def compute_labels(upsampler: Upsampler, coarse: Any, images: tuple[int, int]) -> jax.Array:
-    """Computes labels of the size of the logits, as part of a function that is compiled.
+    """Computes labels at the size of the logits, inside a jitted function.
 
     Args:
-      upsampler: of the model that gave the coarse logits.
-      coarse: a pytree of one array (N, h, w, C). In an export N is a symbol, and a band holds the logits of
-        one image.
-      images: the size (H, W) of the images.
+      upsampler: of the model that computed `coarse`.
+      coarse: a pytree of one array (N, h, w, C). In an export N is symbolic, and a band is sized for one
+        image.
+      images: size (H, W) of the images.
 
     Returns:
-      (N, H, W) uint8, the first class of the largest logit.
+      (N, H, W) uint8, the first class with the largest logit.
 
     Raises:
       ArrayError: C exceeds 256.
@@ -127,31 +126,31 @@ def compute_labels(upsampler: Upsampler, coarse: Any, images: tuple[int, int]) -
     (array,) = jax.tree.leaves(coarse)
     size = upsampler.size(coarse, images)
     check_num_classes(array.shape[-1])
-    together = array.shape[0] if isinstance(array.shape[0], int) else 1
-    count, starts = bands(size, array.shape[-1], together)
+    batch = array.shape[0] if isinstance(array.shape[0], int) else 1
+    count, starts = bands(size, array.shape[-1], batch)
 
-    def decide(start: jax.Array | int) -> jax.Array:
+    def band_labels(start: jax.Array | int) -> jax.Array:
         return first_largest(upsampler.rows(coarse, size, start, count), -1)[0]
 
     if count == size[0]:
-        return decide(0)
-    labels = jax.lax.map(decide, jnp.asarray(starts))  # (bands, N, count, W)
+        return band_labels(0)
+    labels = jax.lax.map(band_labels, jnp.asarray(starts))  # (bands, N, count, W)
     but_last = jnp.moveaxis(labels[:-1], 0, 1).reshape(array.shape[0], -1, size[1])
-    twice = but_last.shape[1] - starts[-1]
-    return jnp.concatenate([but_last, labels[-1][:, twice:]], axis=1)
+    repeated = but_last.shape[1] - starts[-1]
+    return jnp.concatenate([but_last, labels[-1][:, repeated:]], axis=1)
 
 
 def find_labels(views: Sequence[View], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Enlarges or reduces logits to `size` and decides.
+    """Resizes logits to `size` and finds the class of every pixel.
 
     Args:
-      views: of one picture, at least one, all of C classes.
+      views: one or more views of one picture, all with C classes.
       size: (H, W) of the picture.
 
     Returns:
-      labels: (H, W) uint8, the class of the largest logit, or the most probable class of several views; the
-        first one where several are equal;
-      confidence: (H, W) float32, its softmax probability.
+      labels: (H, W) uint8, the first class with the largest logit; for several views, with the largest mean
+        probability;
+      confidence: (H, W) float32, the softmax probability of that class.
 
     Raises:
       ArrayError: C exceeds 256.
@@ -165,7 +164,7 @@ def find_labels(views: Sequence[View], size: tuple[int, int]) -> tuple[np.ndarra
 
 
 def find_probability(views: Sequence[View], index: int, size: tuple[int, int]) -> np.ndarray:
-    """Gives one class's softmax probability at `size`.
+    """Computes the softmax probability of one class at `size`.
 
     Args:
       views: as for `find_labels`.
@@ -182,11 +181,11 @@ def find_probability(views: Sequence[View], index: int, size: tuple[int, int]) -
 
 
 Part = tuple[jax.Array, Taps, Taps]
-"""Some rows of a view's logits, and how rows and columns of a band mix them."""
+"""Some rows of a view's logits, and the taps that make rows and columns of a band from them."""
 
 
 def _bands(views: Sequence[View], size: tuple[int, int]) -> Iterator[tuple[slice, list[Part]]]:
-    """Gives one band of rows after another, with the part of each view that it is made from."""
+    """Yields each band of rows with the part of each view that it is made from."""
     count, starts = bands(size, views[0].num_classes)
     plans = []
     for view in views:
@@ -198,15 +197,15 @@ def _bands(views: Sequence[View], size: tuple[int, int]) -> Iterator[tuple[slice
             low, high, weight = columns
             columns = low[::-1], high[::-1], weight[::-1]
         low, high, _ = rows
-        reading = max(int(high[start + count - 1] - low[start]) + 1 for start in starts)
-        plans.append((view, rows, columns, reading))
+        rows_needed = max(int(high[start + count - 1] - low[start]) + 1 for start in starts)
+        plans.append((view, rows, columns, rows_needed))
     for start in starts:
         band = slice(start, start + count)
         parts = []
-        for view, (low, high, weight), columns, reading in plans:
-            first = min(int(low[start]), view.size[0] - reading)
+        for view, (low, high, weight), columns, rows_needed in plans:
+            first = min(int(low[start]), view.size[0] - rows_needed)
             taps = low[band] - first, high[band] - first, weight[band]
-            parts.append((view.rows(first, reading), taps, columns))
+            parts.append((view.rows(first, rows_needed), taps, columns))
         yield band, parts
 
 
@@ -234,6 +233,6 @@ def _average(parts: list[Part]) -> jax.Array:
     return functools.reduce(jnp.add, probabilities) / len(parts)
 
 
-def _classes(coarse: Any) -> int:
+def _num_classes(coarse: Any) -> int:
     (array,) = jax.tree.leaves(coarse)
     return array.shape[-1]

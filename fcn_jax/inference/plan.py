@@ -1,4 +1,4 @@
-"""How a picture goes through a model: at which sizes, whole or in tiles; and what is too large for it."""
+"""Decides how a picture goes through a model: at which sizes, whole or in tiles, or not at all."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -16,28 +16,28 @@ from fcn_jax.inference.tiling import pixels_seen
 from fcn_jax.transforms import Preset
 
 MAX_MODEL_PIXELS = 8_000_000
-"""The largest picture given to a model at once, with its border; some 4 GiB in fcn_resnet50."""
+"""Largest picture, with its border, that a model sees at once: about 4 GiB in fcn_resnet50."""
 AUTO_TILE = 1024
-"""Side of the tiles of what is larger."""
+"""Side of the tiles of larger pictures."""
 SMALLEST_TILE = 32
-"""Smaller ones are not worth advising."""
+"""Error messages suggest no smaller tile."""
 
 
 @runtime_checkable
 class Transforms(Protocol):
-    """What makes the image that a model reads of a picture; every preset does."""
+    """Turns a picture into the image that a model reads. Every preset does this."""
 
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Tells (H, W) of the image that a picture of (H, W) becomes."""
+        """Returns (H, W) of the image made from a picture of (H, W)."""
         ...
 
     def __call__(self, image: Image.Image) -> np.ndarray:
-        """Gives (H, W, 3) float32."""
+        """Returns (H, W, 3) float32."""
         ...
 
 
 class Plan(NamedTuple):
-    """One way of a picture through the model: the size (h, w) that it sees, and the side of tiles, if any."""
+    """The size (h, w) at which the model sees a picture, and the side of its tiles, or None for no tiles."""
 
     size: tuple[int, int]
     tile: int | None
@@ -45,19 +45,19 @@ class Plan(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Planner:
-    """Plans the way of pictures through a model.
+    """Plans how pictures go through a model.
 
     Attributes:
-      transforms: what pictures go through before.
-      model: what the model is called in messages.
+      transforms: applied to pictures first.
+      model: name of the model in messages.
       border: see `SegmentationModel`.
-      probe: measures what the model's coarse logits depend on; None if it cannot be tiled.
+      probe: measures the model's receptive field; None if the model cannot be tiled.
       tile, halo, scales: see `Segmenter`.
-      devices: how many compute together.
+      devices: number of devices.
 
     Raises:
-      WrongTypeError: the transforms cannot tell their output size.
-      SettingError: a number out of its range, or a setting that the transforms or the model do not bear.
+      WrongTypeError: the transforms have no method `output_size`.
+      SettingError: a number is out of range, or the transforms or the model do not support a setting.
     """
 
     transforms: Transforms
@@ -80,9 +80,8 @@ class Planner:
             raise SettingError(subject="scales", expected="numbers above 0", got=str(tuple(self.scales)))
         if tuple(self.scales) != (1.0,) and not isinstance(self.transforms, Preset):
             raise SettingError(
+                f"other scales than 1 need a preset of fcn_jax.transforms, got {self.transforms!r}",
                 subject="scales",
-                expected="a preset of fcn_jax.transforms with them",
-                got=repr(self.transforms),
             )
         tile = self.tile
         if tile not in (None, "auto") and not (isinstance(tile, Integral) and tile > 0):
@@ -100,10 +99,10 @@ class Planner:
             )
 
     def plans(self, size: tuple[int, int], count: int, path: Path | None = None) -> list[Plan]:
-        """Decides how so many pictures of a size (H, W) go through the model together, at each scale.
+        """Returns a plan for each scale, for a batch of `count` pictures of size (H, W).
 
         Raises:
-          ImageError: they are too large for it, `path` among them.
+          ImageError: the pictures are too large for the model; the message names `path`.
         """
         transformed = self.transforms.output_size(size)
         plans = []
@@ -121,11 +120,11 @@ class Planner:
         count: int,
         path: Path | None,
     ) -> int | None:
-        """Decides whether pictures, of `size` as the model sees them, are tiled: the side of a tile."""
+        """Returns the side of the tiles, or None, for pictures that the model sees at `size`."""
         limit = MAX_MODEL_PIXELS * self.devices
         height, width = (edge + 2 * self.border for edge in size)
         whole = count * height * width <= limit
-        # A strip blown up by the transforms is refused rather than computed for an hour, unless asked for.
+        # Transforms can enlarge a narrow strip until tiles take an hour; only an explicit tile allows that.
         enlarged = transformed[0] * transformed[1] > original[0] * original[1]
         if self.tile == "auto" and not whole and (enlarged or self.probe is None):
             raise ImageError(
@@ -143,8 +142,8 @@ class Planner:
         if height * width > limit and not whole:
             raise ImageError(
                 path=path,
-                expected=f"tiles with which the model sees at most {MAX_MODEL_PIXELS:,} pixels at once",
-                got=f"tiles of {tile}, with which it sees {width} x {height} = {width * height:,}",
+                expected=f"tiles of at most {MAX_MODEL_PIXELS:,} pixels with their surroundings",
+                got=f"tiles of {tile}, with surroundings {width} x {height} = {width * height:,}",
                 hint="choose a smaller {tile}",
             )
         return tile
@@ -152,10 +151,10 @@ class Planner:
     def _advice(self) -> str:
         if not (isinstance(self.transforms, Preset) and self.transforms.resizes):
             return "crop or shrink it"
-        return "crop it, or have it resized with a smaller {resize_size}"
+        return "crop it, or choose a smaller {resize_size}"
 
     def advice_on_memory(self, plans: Sequence[Plan]) -> str:
-        """Says what would help where the memory was too small for these plans."""
+        """Returns the hint of an error after memory was too small for these plans."""
         tiles = [plan.tile for plan in plans if plan.tile]
         smaller = min(tiles) // 2 if tiles else AUTO_TILE
         if self.probe is None or smaller < SMALLEST_TILE:

@@ -1,8 +1,8 @@
-"""What part of an image each of the coarse logits depends on, found out from the network itself.
+"""Measures the receptive field of a network: which pixels each row of coarse logits depends on.
 
-A copy of the network with one channel, and kernels of one positive value, lets nothing cancel: where a single
-bright pixel leaves a trace, there is a dependence, and elsewhere there is none. So paddings, strides,
-dilations, pools and skips are what they are in the layers, and nothing is written down twice.
+The probe is a copy of the network with one channel and constant positive kernels, so no values cancel. An
+output that changes with a single bright pixel depends on that pixel. This takes paddings, strides, dilations,
+pools and skips from the layers themselves.
 """
 
 import dataclasses
@@ -14,25 +14,25 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from fcn_jax.inference.folding import drop_what_only_training_needs, take_batch_norms
+from fcn_jax.inference.folding import drop_dropouts_and_initializers, take_batch_norms
 from fcn_jax.models.arrays import Structure
 from fcn_jax.models.deconvolution import Deconvolution
 from fcn_jax.models.model import SegmentationModel
 
-MOST = 64
-"""No network here repeats itself in steps longer than this."""
+MAX_ALIGNMENT = 64
+"""No network here has a larger alignment, in pixels."""
 
 
 class ReceptiveField(NamedTuple):
-    """Row t of the coarse logits depends on pixels stride * t + low to stride * t + high at most.
+    """Row t of the coarse logits depends at most on pixel rows stride * t + low to stride * t + high.
 
-    Columns depend on pixels alike.
+    The same holds for columns.
 
     Attributes:
-      stride: pixels from one row to the next.
-      low: below 0 for what lies before.
-      high: likewise at the other end, included.
-      alignment: moved by a multiple of this, an image gives the same coarse logits, moved.
+      stride: pixels from one row of coarse logits to the next.
+      low: first pixel, usually below 0.
+      high: last pixel, included.
+      alignment: shifting an image by a multiple of this shifts its coarse logits and changes nothing else.
     """
 
     stride: int
@@ -42,10 +42,10 @@ class ReceptiveField(NamedTuple):
 
 
 class Probe:
-    """A copy of a model with one channel, small and picklable, to measure the receptive field when asked.
+    """A one-channel copy of a model, from which the receptive field is measured; it can be pickled.
 
     Args:
-      model: a tileable one, as `prepare` takes it.
+      model: must be `tileable`.
     """
 
     def __init__(self, model: SegmentationModel):
@@ -56,13 +56,13 @@ class Probe:
 
     @cached_property
     def field(self) -> ReceptiveField:
-        """The receptive field, the same along both axes; measured once."""
+        """The receptive field, the same along both axes; measured on first use."""
         model = self._structure.merge(self._arrays)
         length = 1024
         while True:
             traces = _traces(model, length)
             if traces is not None:
-                return _read(*traces)
+                return _receptive_field(*traces)
             length *= 2
 
 
@@ -70,7 +70,7 @@ def _single_channel(model: SegmentationModel) -> SegmentationModel:
     model = nnx.merge(*nnx.split(model))
     model.eval()
     model.drop_aux()
-    drop_what_only_training_needs(model)
+    drop_dropouts_and_initializers(model)
     list(take_batch_norms(model))
     model.spec = dataclasses.replace(model.spec, in_channels=1)
     for _, layer in list(nnx.iter_modules(model)):
@@ -87,7 +87,11 @@ def _single_channel(model: SegmentationModel) -> SegmentationModel:
 
 
 def _traces(model: SegmentationModel, length: int) -> tuple[np.ndarray, np.ndarray, int] | None:
-    """Gives (pixels, t) for a bright pixel at each of these pixels; None if some reach the image's ends."""
+    """Computes the response to one bright pixel at several places; None if it reaches the ends of the image.
+
+    Returns:
+      pixels: where the bright pixels are; responses: (len(pixels), rows of coarse logits); the stride.
+    """
 
     def coarse(images: jax.Array) -> jax.Array:
         return jax.tree.leaves(model.coarse_logits(images)["out"])[0]
@@ -95,8 +99,8 @@ def _traces(model: SegmentationModel, length: int) -> tuple[np.ndarray, np.ndarr
     def count(length: int) -> int:
         return jax.eval_shape(coarse, jax.ShapeDtypeStruct((1, length, 1, 1), jnp.float32)).shape[1]
 
-    stride = 16 * MOST // (count(length + 16 * MOST) - count(length))
-    pixels = length // 2 + np.arange(2 * MOST)
+    stride = 16 * MAX_ALIGNMENT // (count(length + 16 * MAX_ALIGNMENT) - count(length))
+    pixels = length // 2 + np.arange(2 * MAX_ALIGNMENT)
     images = np.zeros((len(pixels), length, 1, 1), np.float32)
     images[np.arange(len(pixels)), pixels] = 1
     values = np.asarray(jax.jit(coarse)(images)).max((2, 3))
@@ -106,17 +110,17 @@ def _traces(model: SegmentationModel, length: int) -> tuple[np.ndarray, np.ndarr
     return pixels, values, stride
 
 
-def _read(pixels: np.ndarray, values: np.ndarray, stride: int) -> ReceptiveField:
+def _receptive_field(pixels: np.ndarray, values: np.ndarray, stride: int) -> ReceptiveField:
     pixel, row = np.nonzero(values)
     distance = pixels[pixel] - stride * row
     alignment = stride
     while not np.allclose(
-        values[:MOST, : values.shape[1] - alignment // stride],
-        values[alignment : alignment + MOST, alignment // stride :],
+        values[:MAX_ALIGNMENT, : values.shape[1] - alignment // stride],
+        values[alignment : alignment + MAX_ALIGNMENT, alignment // stride :],
         rtol=1e-4,
         atol=0,
     ):
         alignment *= 2
-        if alignment > MOST:
-            raise ValueError(f"expected a network that repeats itself every {MOST} pixels or less")
+        if alignment > MAX_ALIGNMENT:
+            raise ValueError(f"expected a network with an alignment of at most {MAX_ALIGNMENT} pixels")
     return ReceptiveField(stride, int(distance.min()), int(distance.max()), alignment)

@@ -1,4 +1,4 @@
-"""What a segmented picture tells: labels, classes found, pictures to look at and files to keep."""
+"""The result of segmenting a picture: labels, classes found, drawings and files."""
 
 import dataclasses
 import difflib
@@ -19,7 +19,7 @@ from fcn_jax.meta import Colour, WeightsMeta
 from weights_converter.files import replacing
 
 BACKGROUND = ("__background__", "background")
-"""Names that mark class 0 as no object."""
+"""Names of class 0 that mean "no object"."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +27,11 @@ class ClassShare:
     """A class found in a picture.
 
     Attributes:
-      index: of the class.
-      name: of the class.
-      pixels: how many bear its label.
-      share: of all pixels, in (0, 1].
-      confidence: mean over those pixels of the softmax probability, in (0, 1].
+      index: index of the class.
+      name: name of the class.
+      pixels: number of pixels with this label.
+      share: share of all pixels, in (0, 1].
+      confidence: mean softmax probability of the class over those pixels, in (0, 1].
     """
 
     index: int
@@ -43,16 +43,16 @@ class ClassShare:
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Segmentation:
-    """One segmented picture, at its own size (H, W). A value: it can be pickled, and nothing changes it.
+    """One segmented picture, at its own size (H, W). Immutable; it can be pickled.
 
     Attributes:
-      source: the path it came from, or None.
+      source: path of the picture, or None.
       categories: names of the C classes by index.
-      image: the picture as seen by the model before its transforms: RGB, upright.
+      image: the picture before the transforms: RGB, upright.
       labels: (H, W) uint8, the most probable class.
-      confidence: (H, W) float32 in (0, 1], that class's softmax probability.
-      views: what the model gave for the picture, one for each scale and mirror image.
-      palette: C colours (red, green, blue) to draw the classes in; None for PASCAL VOC's.
+      confidence: (H, W) float32 in (0, 1], softmax probability of that class.
+      views: coarse logits of the picture, one view for each scale and mirror image.
+      palette: C colours (red, green, blue) of the classes; None for PASCAL VOC's.
     """
 
     source: Path | None
@@ -69,12 +69,12 @@ class Segmentation:
 
     @property
     def logits(self) -> np.ndarray:
-        """The logits of the first view, (h, w, C) float32 at the model's size, computed when asked for."""
+        """Logits of the first view, (h, w, C) float32 at the model's size, computed at each access."""
         return self.views[0].logits()
 
     @functools.cached_property
     def classes(self) -> tuple[ClassShare, ...]:
-        """The classes found, the largest share first."""
+        """The classes found, largest share first."""
         pixels = np.zeros(len(self.categories), np.int64)
         confidence = np.zeros(len(self.categories))
         for labels, weights in zip(self.labels, self.confidence, strict=True):  # bincount makes 64-bit copies
@@ -94,29 +94,29 @@ class Segmentation:
 
     @property
     def colours(self) -> np.ndarray:
-        """The colours that classes are drawn in, (256, 3) uint8 by label."""
+        """The colours of the classes, (256, 3) uint8 by label."""
         return WeightsMeta(palette=self.palette).colours()
 
     @property
     def background(self) -> int | None:
-        """Index of the class that stands for no object: 0 if it is named so, else None."""
+        """Index of the background class: 0 if its name is one of `BACKGROUND`, else None."""
         return 0 if self.categories[0] in BACKGROUND else None
 
     def probability(self, category: str | int) -> np.ndarray:
         """Computes one class's softmax probability, (H, W) float32 in [0, 1].
 
         Raises:
-          SettingError: no such class; the message lists those there are.
+          SettingError: the class does not exist; the message lists the classes.
         """
         height, width = self.labels.shape
         return find_probability(self.views, class_index(category, self.categories), (height, width))
 
     def label_image(self) -> Image.Image:
-        """Draws the labels as a palette image: indices as they are, in the colours of the classes."""
+        """Draws the labels as a palette image: pixel values are class indices."""
         return visualization.label_image(self.labels, colours=self.colours)
 
     def overlay(self) -> Image.Image:
-        """Draws the classes found over the picture, with a legend."""
+        """Draws the classes over the picture, with a legend."""
         return visualization.overlay(
             self.image, self.labels, self.categories, background=self.background, colours=self.colours
         )
@@ -125,20 +125,20 @@ class Segmentation:
         """Draws one class's probability over the picture.
 
         Raises:
-          SettingError: no such class; the message lists those there are.
+          SettingError: the class does not exist; the message lists the classes.
         """
         index = class_index(category, self.categories)
         return visualization.heatmap(self.image, self.probability(index), self.categories[index])
 
     def figure(self, category: str | int | None = None) -> Image.Image:
-        """Draws picture, overlay and one class's heat map side by side.
+        """Draws the picture, the overlay and the heat map of one class side by side.
 
         Args:
-          category: name or index; by default the largest class found that is not background. If there is
-            none, the heat map is left out.
+          category: name or index; by default the largest class except the background. Without such a
+            class there is no heat map.
 
         Raises:
-          SettingError: no such class; the message lists those there are.
+          SettingError: the class does not exist; the message lists the classes.
         """
         if category is None:
             category = next((found.index for found in self.classes if found.index != self.background), None)
@@ -157,19 +157,19 @@ class Segmentation:
     def save(
         self, folder: str | os.PathLike, *, classes: str | Iterable[str | int] = (), stem: str | None = None
     ) -> list[Path]:
-        """Writes the pictures as PNG, each whole or not at all.
+        """Writes drawings as PNG files. An interrupted write leaves no partial file.
 
         Args:
-          folder: made if absent. Files of the same names are replaced.
-          classes: names or indices of classes to draw heat maps of. The first is also the figure's.
-          stem: how the file names begin; by default the source's own stem, or "image".
+          folder: created if necessary. Existing files with the same names are replaced.
+          classes: names or indices of classes that get a heat map. The figure shows the first.
+          stem: start of the file names; by default the stem of `source`, or "image".
 
         Returns:
           The paths written: <stem>_labels.png, <stem>_overlay.png, <stem>_<class>.png for each of `classes`,
           <stem>_figure.png.
 
         Raises:
-          SettingError: no such class, or a stem that is no plain file name. Nothing is written.
+          SettingError: a class does not exist, or the stem is not a plain file name. Nothing is written.
           OSError: the folder or a file cannot be written.
         """
         classes = [classes] if isinstance(classes, str) else classes
@@ -179,9 +179,9 @@ class Segmentation:
         elif Path(stem).name != stem:
             raise SettingError(
                 subject="stem",
-                expected="a file name's beginning, without folders",
+                expected="the start of a file name, without folders",
                 got=repr(stem),
-                hint="the folder comes first",
+                hint="pass the folder as the first argument",
             )
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -200,10 +200,10 @@ class Segmentation:
         return paths
 
     def to_dict(self, files: Iterable[str | os.PathLike] = ()) -> dict:
-        """Gives the facts as JSON can hold them, for a summary.
+        """Returns a summary for JSON.
 
         Args:
-          files: the paths that `save` returned.
+          files: paths returned by `save`.
 
         Returns:
           {"source": str or None, "width", "height", "classes": [{"index", "name", "pixels", "share",
@@ -222,8 +222,8 @@ def class_index(category: str | int, categories: Sequence[str]) -> int:
     """Finds a class by name or index.
 
     Raises:
-      SettingError: no such class; the message gives near matches and all names.
-      WrongTypeError: neither a name nor an index.
+      SettingError: the class does not exist; the message gives near matches and all names.
+      WrongTypeError: `category` is neither a name nor an index.
     """
     if isinstance(category, str):
         if category in categories:
@@ -241,7 +241,7 @@ def class_index(category: str | int, categories: Sequence[str]) -> int:
 
 
 def _file_part(index: int, categories: Sequence[str]) -> str:
-    """Makes a class's name fit for a file name, and different from those of other classes and pictures."""
+    """Makes a safe and unique part of a file name from the name of a class."""
 
     def plain(name: str) -> str:
         return re.sub(r"[^\w.-]+", "_", name).strip("._")

@@ -1,7 +1,7 @@
-"""Pictures in, labelled pictures out: the transforms, the model and the resizing back, compiled.
+"""Segments pictures: applies transforms and model, resizes logits to the picture, and takes the argmax.
 
-The result is that of torchvision's pipeline: preset, model, bilinear `interpolate` of the logits to the
-picture's own size, argmax.
+The result equals that of torchvision's pipeline: preset, model, bilinear `interpolate` of the logits to the
+size of the picture, argmax.
 """
 
 import dataclasses
@@ -33,41 +33,42 @@ def ignore_progress(done: int, total: int) -> None:
 
 
 class Segmenter:
-    """Segments pictures with a model as it is now.
+    """Segments pictures with a model.
 
-    The model is read once: later changes to it are not seen. It runs in its compiled inference form, in
-    evaluation mode and without "aux" (see `inference.prepare`). Each new size of picture costs a compilation.
+    The model is copied, so later changes to it have no effect (see `update`). It runs in its compiled
+    inference form, in evaluation mode and without "aux" (see `inference.prepare`). Each new size of picture
+    costs a compilation.
 
-    A segmenter can be pickled, weights and all, for another process with the same devices. `on_progress`
-    stays behind, and the other process compiles anew.
+    A segmenter can be pickled with its weights, for another process with the same devices. The pickle leaves
+    out `on_progress` and compiled programs.
 
     Args:
       model: takes (N, H, W, 3) float32 and returns {"out": (N, H, W, C)} logits, C at most 256.
       transforms: a preset of `fcn_jax.transforms`, or any callable from a Pillow image to (H, W, 3) float32
-        with a method `output_size((H, W)) -> (H, W)`. It must keep the whole picture, so no
-        `ImageClassification`. Default: the model's own `transforms`, else `SemanticSegmentation()`.
-      categories: C names by index. Default: the model's own `categories`, else PASCAL VOC's for 21 classes,
-        else "class 0", "class 1", ...
-      tile: side in pixels of the tiles in which a picture goes through the model, with the same result as in
-        one piece; "auto" tiles what exceeds `plan.MAX_MODEL_PIXELS`, None nothing.
-      halo: how many pixels around a tile the model sees. By default all that its logits depend on; fewer are
-        quicker, and the result is an approximation, with seams.
-      scales: of the picture, against the size that the transforms give it; softmax probabilities are averaged
-        over them, as published protocols do.
-      flip: also look at the mirror image of each.
-      devices: JAX devices to compute on. A list of pictures of one size is split over them; a single picture
-        by its rows.
-      on_progress: called after each tile of a picture with the number of tiles done and the number of all.
+        with a method `output_size((H, W)) -> (H, W)`. It must keep the whole picture, so
+        `ImageClassification` is refused. Default: the model's `transforms`, or else `SemanticSegmentation()`.
+      categories: C names by index. Default: the model's `categories`, or else PASCAL VOC's for 21 classes,
+        or else "class 0", "class 1", ...
+      tile: side of tiles in pixels. Tiles give the same result as the whole picture. "auto" tiles pictures
+        above `plan.MAX_MODEL_PIXELS`; None never tiles.
+      halo: how many pixels around a tile the model sees. The default is all that its logits depend on; fewer
+        are faster, but the result is then approximate and has seams.
+      scales: sizes at which the model sees a picture, relative to the output of the transforms; softmax
+        probabilities are averaged over them, as in published protocols.
+      flip: average over the mirror image too.
+      devices: JAX devices to compute on. Pictures of one size in a list are split over the devices; a single
+        picture is split by rows.
+      on_progress: called after each tile of a picture as on_progress(tiles done, tiles in total).
 
     Attributes:
       transforms: as given, or the default.
-      categories: likewise, a tuple.
+      categories: as given, or the default; a tuple.
       palette: C colours (red, green, blue) of the model's classes; None for PASCAL VOC's.
 
     Raises:
-      WrongTypeError: the model is no nnx.Module, or the transforms cannot tell their output size.
+      WrongTypeError: the model is not an nnx.Module, or the transforms have no `output_size`.
       ArrayError: the model returns no "out" of rank 4, or has more than 256 classes.
-      SettingError: the number of categories is not C, or a number is out of its range.
+      SettingError: the number of categories is not C, or a number is out of range.
     """
 
     def __init__(
@@ -83,47 +84,47 @@ class Segmenter:
         devices: Sequence[Device] | None = None,
         on_progress: OnProgress = ignore_progress,
     ):
-        known = as_segmentation_model(model)
-        check_num_classes(known.spec.num_classes)
+        network = as_segmentation_model(model)
+        check_num_classes(network.spec.num_classes)
         if transforms is None:
-            transforms = known.transforms
+            transforms = network.transforms
         self.transforms = SemanticSegmentation() if transforms is None else transforms
-        meta = known.meta
+        meta = network.meta
         if categories is not None:
             meta = dataclasses.replace(meta, categories=tuple(categories))
-        meta.check(known.spec.num_classes)
-        self.categories = meta.names(known.spec.num_classes)
+        meta.check(network.spec.num_classes)
+        self.categories = meta.names(network.spec.num_classes)
         self.palette = meta.palette
         self._planner = Planner(
             self.transforms,
             model=type(model).__name__,
-            border=known.border,
-            probe=Probe(known) if known.tileable else None,
+            border=network.border,
+            probe=Probe(network) if network.tileable else None,
             tile=tile,
             halo=halo,
             scales=tuple(scales),
             devices=len(devices or ()) or 1,
         )
         self._flip, self._on_progress = flip, on_progress
-        self._engine = Engine(known, devices)
+        self._engine = Engine(network, devices)
 
     def update(self, model: nnx.Module) -> None:
-        """Takes the weights that a model has now, without compiling again: one of the same structure.
+        """Replaces the weights by those of a model of the same structure, without compiling again.
 
-        Results that were given before stay as they are.
+        Earlier results do not change.
 
         Raises:
-          ArrayError: its arrays have other names or shapes.
+          ArrayError: the arrays have other names or shapes.
         """
         self._engine.update(model)
 
     @property
     def compilations(self) -> int:
-        """How many programs were compiled for the model: one for each size of images that it saw, so far."""
+        """Number of programs compiled for the model so far, one for each size of images."""
         return self._engine.compilations
 
     def lowered(self, size: tuple[int, int], count: int = 1) -> jax.stages.Lowered:
-        """Gives the model's program for so many images of size (H, W), to look at; see `jax.stages`."""
+        """Returns the model's lowered program for `count` images of size (H, W); see `jax.stages`."""
         return self._engine.lowered(count, size)
 
     @overload
@@ -146,7 +147,7 @@ class Segmenter:
           ImageError: a picture cannot be read, or would exceed `plan.MAX_MODEL_PIXELS` once transformed and
             cannot be tiled.
           ArrayError: the model's logits are not finite.
-          OutOfMemoryError: a picture needs more memory than there is; the message tells what would help.
+          OutOfMemoryError: a picture needs too much memory; the message says what would help.
         """
         if isinstance(source, (list, tuple)):
             return list(self.stream(source))
@@ -154,25 +155,25 @@ class Segmenter:
         return result
 
     def stream(self, sources: Iterable) -> Iterator[Segmentation]:
-        """Segments pictures as they are asked for, one at a time, or one for each device.
+        """Segments pictures lazily: one at a time, or as many at a time as there are devices.
 
-        The first picture that cannot be read ends the stream with its ImageError. To go on past it, call the
+        A picture that cannot be read ends the stream with an ImageError. To skip such pictures, call the
         segmenter for each picture.
         """
-        together: list = []
+        batch: list = []
         for source in sources:
-            together.append(source)
-            if len(together) == self._engine.devices:
-                yield from self._segment(together)
-                together = []
-        if together:
-            yield from self._segment(together)
+            batch.append(source)
+            if len(batch) == self._engine.devices:
+                yield from self._segment(batch)
+                batch = []
+        if batch:
+            yield from self._segment(batch)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_on_progress": ignore_progress}
 
     def _segment(self, sources: list) -> Iterator[Segmentation]:
-        """Segments pictures, as one batch if they have one size."""
+        """Segments pictures, as one batch if they have the same size."""
         paths = [Path(source) if isinstance(source, PATH) else None for source in sources]
         images = [open_image(source) for source in sources]
         sizes = [(image.height, image.width) for image in images]
@@ -220,7 +221,7 @@ class Segmenter:
         )
 
     def _views(self, images: list[Image.Image], plans: list[Plan]) -> list[tuple[View, ...]]:
-        """Looks at pictures of one size, at all scales; gives the views of each."""
+        """Computes the views of pictures of one size: one for each picture, scale and mirror image."""
         views: list[tuple[View, ...]] = [() for _ in images]
         upsampler = self._engine.upsampler
         for size, tile in plans:
@@ -236,7 +237,7 @@ class Segmenter:
         return views
 
     def _pixels(self, image: Image.Image, size: tuple[int, int]) -> np.ndarray:
-        """Gives (h, w, 3): 8-bit pixels, which `_normalize` takes on, or what other transforms make."""
+        """Returns (h, w, 3): 8-bit pixels for `_normalize`, or the output of other transforms."""
         if not isinstance(self.transforms, Preset):
             return self.transforms(image)
         if (image.height, image.width) != size:
@@ -244,7 +245,7 @@ class Segmenter:
         return np.asarray(image)
 
     def _normalize(self, pixels: np.ndarray) -> np.ndarray:
-        """Makes what the model reads of pixels, or of a part of them."""
+        """Turns pixels, or a part of them, into the model's input."""
         return self.transforms.normalize(pixels) if isinstance(self.transforms, Preset) else pixels
 
     def _coarse_logits(self, pixels: Sequence[np.ndarray], size: tuple[int, int], tile: int | None) -> list:
@@ -253,7 +254,7 @@ class Segmenter:
             coarse = self._engine.coarse_logits(np.stack([self._normalize(values) for values in pixels]))
             return [jax.tree.map(lambda x, i=i: x[i : i + 1], coarse) for i in range(len(pixels))]
         probe = self._planner.probe
-        assert probe is not None, "the planner tiles no other models"
+        assert probe is not None, "the planner tiles only models with a probe"
         shape = self._engine.shape(1, size)
         return [
             self._engine.place(

@@ -1,9 +1,9 @@
-"""Pictures of any size, tile by tile, with the result of the whole: exact, not blended.
+"""Computes a picture tile by tile, with exactly the result of the whole picture; nothing is blended.
 
-A tile is cut out together with all of its surroundings that its coarse logits depend on. Its corner lies
-where the network's strides begin anew. The network pads each tile with zeros: at the borders of the picture
-that is right, and elsewhere the padding reaches no coarse logits that are kept. All tiles of a picture have
-one shape, so one compilation serves them.
+Each tile is cut out with all surroundings that its coarse logits depend on, and starts at a multiple of the
+network's alignment. The network pads every tile with zeros. At the borders of the picture this is correct;
+elsewhere the padding affects only coarse logits that are discarded. All tiles of a picture have one shape, so
+they share one compilation.
 """
 
 import itertools
@@ -22,10 +22,10 @@ class Cut:
     """One tile along one axis.
 
     Attributes:
-      start: first pixel of what the network sees.
-      first: the first row of coarse logits that is kept, counted from the image's first.
-      kept: how many rows are kept.
-      skipped: how many rows come before it in what the network gives.
+      start: first pixel that the network sees.
+      first: first row of coarse logits that is kept, counted in the whole image.
+      kept: number of rows kept.
+      skipped: number of rows before them in the output of the network.
     """
 
     start: int
@@ -41,19 +41,19 @@ def cut_axis(
 
     Args:
       length: of the image, in pixels.
-      coarse: how many rows of coarse logits the network gives for it.
-      tile: pixels that one tile is to answer for; rounded up to the alignment.
+      coarse: number of rows of coarse logits for that length.
+      tile: pixels that a tile covers; rounded up to the alignment.
       field: what the coarse logits depend on.
-      halo: pixels of surroundings to see, if fewer than that.
+      halo: pixels of surroundings to see, if fewer than `field` asks for.
 
     Returns:
-      How many pixels of the axis the network sees at once; and the tiles, in order.
+      The number of pixels that the network sees at once, and the tiles in order.
     """
     align = field.alignment
     tile, low, high = _tile_and_reach(tile, field, halo)
     per_tile = tile // field.stride
-    seen = tile - field.stride + high - low + 1 + align - 1  # the corner moves back by up to align - 1
-    seen += (length - seen) % align  # so that a tile that ends with the image begins aligned
+    seen = tile - field.stride + high - low + 1 + align - 1  # the start moves back by up to align - 1
+    seen += (length - seen) % align  # so that the last tile, which ends with the image, starts aligned
     if seen >= length:
         return length, [Cut(0, 0, coarse, 0)]
     cuts = []
@@ -65,7 +65,7 @@ def cut_axis(
 
 
 def pixels_seen(tile: int, field: ReceptiveField, halo: int | None = None) -> int:
-    """Tells how many pixels a side the network sees at most for a tile."""
+    """Returns the largest side, in pixels, that the network sees for a tile."""
     tile, low, high = _tile_and_reach(tile, field, halo)
     return tile - field.stride + high - low + 1 + 2 * (field.alignment - 1)
 
@@ -73,7 +73,7 @@ def pixels_seen(tile: int, field: ReceptiveField, halo: int | None = None) -> in
 def _tile_and_reach(tile: int, field: ReceptiveField, halo: int | None) -> tuple[int, int, int]:
     low, high = field.low, field.high
     if halo is not None:
-        centre = (low + high - field.stride + 1) // 2  # where the pixels of a row's own begin
+        centre = (low + high - field.stride + 1) // 2  # first of the middle `stride` pixels
         low, high = max(low, centre - halo), min(high, centre + field.stride - 1 + halo)
     return -(-tile // field.alignment) * field.alignment, low, high
 
@@ -89,20 +89,20 @@ def tiled(
     halo: int | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Any:
-    """Computes the coarse logits of an image, a tile at a time.
+    """Computes the coarse logits of an image tile by tile.
 
     Args:
-      compute: from (1, h, w, C_in) to coarse logits, a pytree of one array.
-      read: gives the rows and columns of the image that the network is to see, (h, w, C_in).
+      compute: maps (1, h, w, C_in) to coarse logits, a pytree of one array.
+      read: returns the given rows and columns of the image, (h, w, C_in).
       size: (H, W) of the image.
-      shape: of the whole image's coarse logits, as of `jax.eval_shape`.
+      shape: of the coarse logits of the whole image, from `jax.eval_shape`.
       tile: side of a tile in pixels.
       field: what the coarse logits depend on.
       halo: see `cut_axis`; the result is then an approximation.
-      on_progress: called after each tile with the number of tiles done and the number of all.
+      on_progress: called after each tile as on_progress(tiles done, tiles in total).
 
     Returns:
-      The coarse logits; the array is one of NumPy.
+      The coarse logits, with a NumPy array.
     """
     (whole,), structure = jax.tree.flatten(shape)
     result = np.empty(whole.shape, whole.dtype)

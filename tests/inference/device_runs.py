@@ -1,4 +1,4 @@
-"""Compares a Segmenter on eight simulated devices with one on one, in float64, for test_devices.py."""
+"""Compares a Segmenter on eight simulated devices with one on a single device, in float64."""
 
 import pickle
 import sys
@@ -13,7 +13,7 @@ from tests.inference.tiny import TinyFCN, picture
 
 
 def coarse(result) -> np.ndarray:
-    """Gives the coarse logits of a result's one view."""
+    """Returns the coarse logits of the only view of a result."""
     (array,) = jax.tree.leaves(result.views[0].coarse)
     return np.asarray(array)
 
@@ -25,7 +25,7 @@ def report(name: str, results, expected) -> None:
 
 
 def main() -> None:
-    # Before x64, as where it was pickled.
+    # Loaded before x64 is set, as when it was pickled.
     segmenter, result, expected = pickle.loads(Path(sys.argv[1]).read_bytes())
     again = segmenter(picture(61, 43))
     report("unpickled", [again.confidence, again.probability(3)], expected)
@@ -43,7 +43,7 @@ def main() -> None:
         one, all_of_them = Segmenter(model, **settings), Segmenter(model, devices=devices, **settings)
         results = all_of_them(pictures)
         report(name, map(coarse, results), map(coarse, one(pictures)))
-        if name == "rows":  # which are split, since neighbours exchange what they must see
+        if name == "rows":  # these are split: neighbours exchange rows
             assert "collective-permute" in all_of_them.lowered((43, 61)).compile().as_text()
             copy = pickle.loads(pickle.dumps(all_of_them))
             (again,) = copy(pictures)

@@ -1,4 +1,4 @@
-"""Models of both families with drawn weights, narrow or short where they can be."""
+"""Small models of both families with random weights."""
 
 import functools
 
@@ -21,10 +21,10 @@ NUM_CLASSES = 5
 
 @functools.cache
 def drawn_model(name: str, dtype: str = "float64") -> SegmentationModel:
-    """Builds it with 5 classes. Float64 needs JAX's 64 bits.
+    """Builds a model with 5 classes. Float64 needs jax_enable_x64.
 
-    "fcn_resnet50" has its auxiliary head, but two blocks a stage at most: every kind of block there is, in a
-    third of the time to compile. Its whole is compared with torchvision's in tests/parity.
+    "fcn_resnet50" has its auxiliary head, but at most two blocks per stage: every kind of block compiles in
+    a third of the time. tests/parity compares the whole network with torchvision's.
     """
     if name in PAPER:
         weights = {key: value.astype(dtype) for key, value in seeded_paper_state_dict(name).items()}
@@ -55,6 +55,6 @@ def abstract_model(name: str) -> SegmentationModel:
 
 
 def relative_error(result, expected) -> float:
-    """Gives the largest difference over the largest value that is expected."""
+    """Returns the largest difference over the largest expected value."""
     assert result.shape == expected.shape
     return float(np.abs(result - expected).max() / np.abs(expected).max())

@@ -1,4 +1,4 @@
-"""Eight simulated devices, in a process of their own, give the result of one."""
+"""Eight simulated devices, in another process, give the result of one device."""
 
 import os
 import pickle
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.slow
 def test_eight_devices_and_another_process_give_the_result_of_one(tmp_path):
-    """Batches, rows of one picture and tiles, of shapes that do not divide by eight; and what was pickled."""
+    """Batches, rows of one picture and tiles, of shapes not divisible by eight; also a pickled segmenter."""
     segmenter = Segmenter(TinyFCN())
     result = segmenter(picture(61, 43))
     expected = result.confidence, result.probability(3)

@@ -1,4 +1,4 @@
-"""A file that runs with JAX alone: in a process without this package, and what is said of unfit files."""
+"""An exported file runs in a process without this package; errors for unfit settings and files."""
 
 import json
 import subprocess
@@ -74,7 +74,7 @@ def test_logits_for_several_platforms(tmp_path):
 
 
 def test_large_images_go_one_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["fcn_jax.inference.prepare"], "PIXELS", 1)
+    monkeypatch.setattr(sys.modules["fcn_jax.inference.prepare"], "LARGE_IMAGE_PIXELS", 1)
     model, images = drawn_model("fcn8s_vgg16", "float32"), seeded_images(3, *SIZE).astype(np.float32)
     save_exported(model, tmp_path / "m.zip", size=SIZE, output="logits")
     function = load_exported(tmp_path / "m.zip").function
@@ -113,14 +113,16 @@ def test_unfit_settings(settings, message, tmp_path):
 def test_unfit_files(saved, tmp_path):
     path = tmp_path / "m.zip"
     path.write_bytes(b"no")
-    with pytest.raises(ValueError, match=r"m\.zip: expected a file that `fcn-jax export` wrote, whole"):
+    with pytest.raises(ValueError, match=r"m\.zip: expected a complete file from `fcn-jax export`"):
         load_exported(path)
     whole = saved[1].read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"m\.zip: expected a file that `fcn-jax export` wrote, whole"):
+    with pytest.raises(ValueError, match=r"m\.zip: expected a complete file from `fcn-jax export`"):
         load_exported(path)
     rewritten(saved[1], path, platforms=["tpu"])
-    with pytest.raises(ValueError, match=r"for tpu, and this is cpu; export it again with platforms cpu"):
+    with pytest.raises(
+        ValueError, match="for tpu, but JAX uses cpu here; export it again with platforms cpu"
+    ):
         load_exported(path)
     rewritten(saved[1], path, format="fcn_jax export 9")
     with pytest.raises(ValueError, match=r"expected the format 'fcn_jax export 1', got 'fcn_jax export 9'"):

@@ -1,4 +1,4 @@
-"""Resizing and deciding against a definition in NumPy, written point by point."""
+"""Resizing and labels against a definition in NumPy, written pixel by pixel."""
 
 import jax
 import jax.numpy as jnp

@@ -20,9 +20,9 @@ def forward(model, images):
 
 
 @pytest.mark.usefixtures("float64")
-# The other networks of the paper are at-once's with fewer skips; tests/models has their upsamplings.
+# The paper's other networks are the at-once net with fewer skips; tests/models tests their upsamplings.
 @pytest.mark.parametrize("name", ["fcn_resnet50", "fcn8s_atonce_vgg16", "fcn32s_alexnet"])
-def test_the_logits_are_the_models(name):
+def test_the_logits_equal_the_models(name):
     model, images = drawn_model(name), jnp.asarray(seeded_images(2, 41, 67))
     expected = forward(model, images)
     arrays, function = inference_function(model, aux="aux" in expected)
@@ -34,7 +34,7 @@ def test_the_logits_are_the_models(name):
 
 @pytest.mark.usefixtures("float64")
 def test_other_outputs_follow_from_the_logits(monkeypatch):
-    """Those of fcn_resnet50 are in test_export.py."""
+    """test_export.py tests fcn_resnet50."""
     monkeypatch.setattr("fcn_jax.inference.labels.BAND_VALUES", 2 * 9 * 5 * 3)  # bands of 3 rows, not 11 / 3
     model, images = drawn_model("fcn8s_vgg16"), jnp.asarray(seeded_images(2, 11, 9))
     (arrays, logits), (_, probabilities), (_, labels) = (
@@ -53,7 +53,7 @@ def test_other_outputs_follow_from_the_logits(monkeypatch):
 
 @pytest.mark.usefixtures("float64")
 def test_large_images_go_one_at_a_time(monkeypatch):
-    monkeypatch.setattr(sys.modules["fcn_jax.inference.prepare"], "PIXELS", 17 * 23)
+    monkeypatch.setattr(sys.modules["fcn_jax.inference.prepare"], "LARGE_IMAGE_PIXELS", 17 * 23)
     model, images = drawn_model("fcn8s_vgg16"), jnp.asarray(seeded_images(3, 17, 23))
     expected = forward(model, images)["out"]
     for output, platform in (("logits", "cpu"), ("labels", "cpu"), ("logits", "gpu")):
@@ -123,7 +123,7 @@ class Ahead(nnx.Module):
         return {"out": self.conv1(self.bn1(self.norm(images)))}
 
 
-def test_batch_norms_of_other_makes_stay():
+def test_batch_norms_of_foreign_modules_stay():
     model, images = Ahead(), seeded_images(1, 5, 7).astype(np.float32)
     model.eval()
     np.testing.assert_allclose(prepare(model)(images)["out"], model(images)["out"], rtol=1e-6)
@@ -135,7 +135,7 @@ def test_unfit_arguments():
         ValueError, match="output: expected one of logits, probabilities, labels, got 'masks'"
     ):
         inference_function(model, output="masks")
-    with pytest.raises(ValueError, match="aux: expected output=\"logits\" with it, got 'labels'"):
+    with pytest.raises(ValueError, match="aux: expected output=\"logits\", got 'labels'"):
         inference_function(model, output="labels", aux=True)
     with pytest.raises(TypeError, match=r"expected a model, an nnx\.Module, got function"):
         inference_function(relative_error)

@@ -1,4 +1,4 @@
-"""What a result tells and writes."""
+"""The properties of a result, and the files that it writes."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""From pictures of any kind to results, against the same steps taken one by one in eval mode."""
+"""Segmenting pictures of any kind, against the same steps taken one by one in evaluation mode."""
 
 import gc
 import pickle
@@ -106,7 +106,7 @@ def test_the_callers_model_is_left_alone_and_not_kept(segmenter):
 
 
 @pytest.mark.parametrize("build", [TinyModel, TinyFCN])
-def test_a_result_is_a_value_which_an_update_does_not_change(build):
+def test_an_update_does_not_change_earlier_results(build):
     model = build(num_classes=5)
     segmenter = Segmenter(model, SMALL)
     result = segmenter(noise(20, 20))
@@ -114,7 +114,7 @@ def test_a_result_is_a_value_which_an_update_does_not_change(build):
     for layer in nnx.iter_modules(model):
         if isinstance(layer[1], nnx.Conv):
             layer[1].kernel[...] = -layer[1].kernel[...]
-    np.testing.assert_array_equal(segmenter(noise(20, 20)).logits, logits)  # not seen yet
+    np.testing.assert_array_equal(segmenter(noise(20, 20)).logits, logits)  # changed only by `update`
     segmenter.update(model)
     assert np.abs(segmenter(noise(20, 20)).logits - logits).max() > 0.1
     np.testing.assert_array_equal(result.logits, logits)
@@ -122,7 +122,7 @@ def test_a_result_is_a_value_which_an_update_does_not_change(build):
     assert segmenter.compilations == 1
     again = pickle.loads(pickle.dumps(result))
     np.testing.assert_array_equal(again.probability(2), probability)
-    with pytest.raises(ValueError, match=r"expected an array of shape .*, as before, got .*make another"):
+    with pytest.raises(ValueError, match=r"expected an array of shape .*, as before, got .*make a new"):
         segmenter.update(build(num_classes=6))
 
 
@@ -139,7 +139,7 @@ def test_an_update_takes_the_last_upsampling_too():
 
 
 def test_a_segmenter_can_be_pickled(segmenter):
-    """Within one process; test_devices.py does so between two."""
+    """Within one process; test_devices.py tests two processes."""
     again = pickle.loads(pickle.dumps(segmenter))
     assert (again.transforms, again.categories, again.compilations) == (SMALL, VOC_CATEGORIES, 0)
     result, expected = again(noise(20, 31)), segmenter(noise(20, 31))
@@ -225,7 +225,7 @@ def test_unfit_models(result, message):
 
 
 def test_unfit_arguments():
-    """Those of numbers are in test_plan.py."""
+    """Numbers out of range are tested in test_plan.py."""
     with pytest.raises(TypeError, match=r"expected a model, an nnx.Module, got function; fcn_jax.load_model"):
         Segmenter(noise)
     with pytest.raises(TypeError, match="expected transforms with a method output_size"):
@@ -279,7 +279,7 @@ def test_tiles_give_the_result_of_the_whole(whole):
     np.testing.assert_allclose(tiled.probability(2), whole.probability(2), atol=1e-5)
 
 
-def test_what_is_too_large_for_one_piece_is_tiled(whole, monkeypatch):
+def test_pictures_too_large_for_one_piece_are_tiled(whole, monkeypatch):
     monkeypatch.setattr("fcn_jax.inference.plan.AUTO_TILE", 64)
     progress, model = [], TinyFCN()
     settings = {"scales": (0.25, 1.0), "on_progress": lambda *counts: progress.append(counts)}

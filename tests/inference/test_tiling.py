@@ -1,4 +1,4 @@
-"""Tiles give what the whole gives, and their surroundings are no larger than they must be."""
+"""Tiles give the result of the whole picture, and their surroundings are no larger than necessary."""
 
 import functools
 
@@ -24,13 +24,13 @@ FIELDS = {
 
 @pytest.mark.parametrize("name", ["fcn_resnet50", "fcn32s_vgg16", "fcn8s_vgg16", "fcn32s_alexnet"])
 def test_receptive_fields(name):
-    """Measured against what strides, kernels and paddings come to by hand; no weights are needed."""
+    """Measured, against values computed by hand from strides, kernels and paddings; no weights are needed."""
     assert Probe(abstract_model(name)).field == FIELDS[name]
 
 
 def test_the_receptive_field_of_a_resnet_by_its_layers():
-    """Most layers see every eighth pixel, and 3x3 kernels their dilation to either side."""
-    stem = 3 + 2  # 7x7, and a pool of 3x3 on every second pixel
+    """Most layers see every eighth pixel; a 3x3 kernel reaches as far as its dilation on either side."""
+    stem = 3 + 2  # 7x7, then a 3x3 pool on every second pixel
     layer1, layer2 = 3 * 4, 4 + 3 * 8
     layer3, layer4, head = 8 * (1 + 5 * 2), 8 * (2 + 2 * 4), 8
     assert FIELDS["fcn_resnet50"].high == stem + layer1 + layer2 + layer3 + layer4 + head

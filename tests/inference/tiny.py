@@ -1,4 +1,4 @@
-"""Models small enough for tests: one of another make, and one of ours."""
+"""Two small models for tests: a foreign model, and a `SegmentationModel`."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from weights_converter import ModelSpec
 
 
 class TinyModel(nnx.Module):
-    """Of another make. Stride 8, batch norm, dropout, an auxiliary head.
+    """A foreign model with stride 8, batch norm, dropout and an auxiliary head.
 
     (N, H, W, 3) to {"out", "aux"}, each (N, H, W, num_classes); random, in training mode until eval().
     """
@@ -44,7 +44,7 @@ class TinyModel(nnx.Module):
 
 
 class TinyFCN(SegmentationModel):
-    """Of ours, tileable, with a border: two convolutions, stride 8, bilinear upsampling, at its own size."""
+    """A tileable `SegmentationModel` with a border: two convolutions, stride 8, bilinear upsampling."""
 
     border = 16
 

@@ -267,7 +267,7 @@ def test_a_preset_that_makes_no_sense_is_refused(tmp_path):
 def test_pictures_are_counted_with_the_border(monkeypatch):
     monkeypatch.setattr("fcn_jax.inference.plan.MAX_MODEL_PIXELS", 90_000)
     segmenter = fcn_jax.Segmenter(fcn_jax.fcn32s_vgg16(num_classes=2, **WIDTHS))
-    with pytest.raises(fcn_jax.ImageError, match=r"it sees 355 x 350 = 124,250; choose a smaller tile$"):
+    with pytest.raises(fcn_jax.ImageError, match=r"surroundings 355 x 350 = 124,250; choose a smaller tile$"):
         segmenter(np.zeros((150, 155, 3), np.uint8))
 
 
