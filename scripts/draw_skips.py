@@ -135,6 +135,6 @@ def draw(output: Path, steps: dict[str, int], training: int = TRAINING, unseen: 
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--output", default=Path("docs/skips.png"), type=Path, metavar="PNG")
     draw(parser.parse_args().output, STEPS)

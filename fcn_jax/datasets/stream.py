@@ -21,7 +21,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
-from typing import Any
+from multiprocessing.context import SpawnProcess
 
 import numpy as np
 
@@ -123,8 +123,8 @@ class _Workers:
 
     def __init__(self, prepare: Prepare, count: int):
         self._pickled, self._count = pickle.dumps(prepare), count
-        self._processes: list[multiprocessing.process.BaseProcess] = []
-        self._idle: queue.SimpleQueue[tuple[Any, Connection]] = queue.SimpleQueue()
+        self._processes: list[SpawnProcess] = []
+        self._idle: queue.SimpleQueue[tuple[SpawnProcess, Connection]] = queue.SimpleQueue()
 
     def start(self) -> None:
         """Starts the processes, at the first call."""

@@ -31,9 +31,9 @@ def make_mesh(count: int | None = None) -> Mesh:
     return Mesh(np.array(first_of_each_host(jax.devices(), count)), (AXIS,))
 
 
-def first_of_each_host(devices: Sequence[jax.Device], count: int | None) -> list[jax.Device]:
+def first_of_each_host(devices: Sequence[Any], count: int | None) -> list[Any]:
     """Chooses the first `count` devices of each host, in order; all if None. Raises as `make_mesh` does."""
-    hosts: dict[int, list[jax.Device]] = {}
+    hosts: dict[int, list[Any]] = {}
     for device in devices:
         hosts.setdefault(device.process_index, []).append(device)
     fewest = min(map(len, hosts.values()))

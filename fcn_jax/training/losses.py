@@ -69,14 +69,8 @@ def cross_entropy(
     wrong = valid & ((labels < 0) | (labels >= num_classes))
     total = jnp.where(wrong, jnp.nan, jnp.where(valid, losses, 0)).sum()
     if denominator is None:
-        denominator = loss_denominator(
-            labels,
-            num_classes,
-            ignore_label=ignore_label,
-            class_weights=class_weights,
-            reduction=reduction,
-            dtype=logits.dtype,
-        )
+        settings = {"ignore_label": ignore_label, "class_weights": class_weights, "reduction": reduction}
+        denominator = loss_denominator(labels, num_classes, dtype=logits.dtype, **settings)
     return total / denominator
 
 

@@ -21,45 +21,28 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 import jax
-from flax import nnx
 
-from fcn_jax.algorithms.choice import choose_for_training
-from fcn_jax.backend import start_backend
 from fcn_jax.datasets import DatasetError, SegmentationDataset
-from fcn_jax.datasets.batches import Batch, Batches
+from fcn_jax.datasets.batches import Batch
 from fcn_jax.datasets.dataset import fingerprint
 from fcn_jax.datasets.stream import WorkerError
 from fcn_jax.errors import FCNError, SettingError
 from fcn_jax.models import SegmentationModel
-from fcn_jax.models.arrays import Structure, fill_model
+from fcn_jax.models.arrays import fill_model
 from fcn_jax.training.checkpointing.checkpoints import Checkpoints
 from fcn_jax.training.config import Config, as_json, save_config
 from fcn_jax.training.devices import (
     agreed,
-    check_batch_size,
     local_copy,
-    make_mesh,
     place_batch,
-    place_state,
-    state_shardings,
 )
-from fcn_jax.training.evaluations import Evaluations
-from fcn_jax.training.objective import Objective
-from fcn_jax.training.output import RunFolder, writing
+from fcn_jax.training.output import writing
+from fcn_jax.training.parts import Parts
 from fcn_jax.training.reports.diagnosis import diagnose, inspect
 from fcn_jax.training.reports.records import Records
-from fcn_jax.training.resume import check_folder, check_goes_on
-from fcn_jax.training.setup import (
-    build_augmentation,
-    build_model,
-    build_objective,
-    build_optimizer,
-    check_same_classes,
-    open_train_set,
-    open_val_set,
-)
-from fcn_jax.training.state import TrainState, create_state, evaluated_arrays
-from fcn_jax.training.step import TrainStep, make_train_step, split_batch
+from fcn_jax.training.resume import check_goes_on
+from fcn_jax.training.state import evaluated_arrays
+from fcn_jax.training.step import split_batch
 from fcn_jax.training.stop import Stop, stop_on_signals
 from fcn_jax.weights.loading import save_weights
 
@@ -82,7 +65,7 @@ class Pending(NamedTuple):
     begun: float
 
 
-class Run:
+class Run(Parts):
     """A training run in its folder. It begins, or goes on where an earlier start of it broke off.
 
     What it says goes to the log of `fcn_jax.training.run`.
@@ -93,27 +76,12 @@ class Run:
       on_progress: called with the steps that are done and all steps, after each; may be set later.
 
     Attributes:
-      config, train_set, val_set, on_progress: as given.
-      steps: how many there will be.
-      done: how many have been made.
+      done: how many steps have been made, of `steps`.
       saved: the step of the newest checkpoint; None before the first.
-      state: the arrays that training changes.
-      model: in evaluation mode; it has the weights of the last evaluation.
       losses: of the steps since this start.
       record: what is written down of the newest step: loss, lr, gradient_norm, images_per_second.
-      evaluations: the scores so far.
+      on_progress: as given.
     """
-
-    train_set: SegmentationDataset
-    val_set: SegmentationDataset
-    folder: RunFolder
-    input: Batches
-    steps: int
-    model: SegmentationModel
-    objective: Objective
-    train_step: TrainStep
-    state: TrainState
-    evaluations: Evaluations
 
     def __init__(
         self,
@@ -123,13 +91,12 @@ class Run:
         val_set: SegmentationDataset | None = None,
         on_progress: Callable[[int, int], None] = lambda done, total: None,
     ):
-        self.config, self.on_progress = config, on_progress
+        super().__init__(config, train_set, val_set)
+        self.on_progress = on_progress
         self.done = 0
         self.saved: int | None = None
         self.losses: list[float] = []
         self.record: dict[str, float] = {}
-        self._given = train_set, val_set
-        self._open = contextlib.ExitStack()
         self._pending: Pending | None = None
         self._settled = 0.0  # when the step before was
 
@@ -166,85 +133,6 @@ class Run:
             self._rescue()
         with contextlib.suppress(FCNError, OSError):  # one error is enough
             self._open.close()
-
-    # What a run is made of
-
-    def open_folder(self) -> None:
-        """Joins the other hosts, if there are any, and takes the output folder for this run alone.
-
-        Raises:
-          BackendError: JAX cannot start.
-          OutputError: another run is using the folder, or it cannot be made.
-          SettingError: there is a run in it that is not this one.
-        """
-        config = self.config
-        if config.distributed or config.coordinator:
-            jax.distributed.initialize(config.coordinator, config.processes, config.process)
-        start_backend()
-        self.host, self.hosts = jax.process_index(), jax.process_count()
-        self.folder = RunFolder(config.output)
-        if self.host == 0:
-            self._open.enter_context(self.folder.locked())
-            check_folder(config, self.folder)
-
-    def open_data(self) -> None:
-        """Opens the pictures to train and to evaluate on, and says how they come in batches.
-
-        Raises:
-          DatasetError: a dataset cannot be opened, or their classes differ.
-          SettingError: a batch that cannot be shared by the hosts.
-        """
-        config = self.config
-        train_set, val_set = self._given
-        self.train_set = open_train_set(config) if train_set is None else train_set
-        self.val_set = open_val_set(config) if val_set is None else val_set
-        check_same_classes(self.train_set, self.val_set)
-        self.input = Batches(
-            self.train_set,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            augmentation=build_augmentation(config),
-            with_replacement=config.with_replacement,
-            share=(self.host, self.hosts),
-        )
-        self.steps = config.steps or max(1, int(config.epochs * len(self.train_set) / config.batch_size))
-
-    def build_model(self) -> None:
-        """Builds the model, and what scores it.
-
-        Raises:
-          SettingError, CheckpointError: see `setup.build_model`.
-        """
-        self.mesh = make_mesh(self.config.devices)
-        check_batch_size(self.config.batch_size, self.mesh, self.config.accumulate)
-        self.model = build_model(self.config, self.train_set.categories, self.train_set.palette)
-        share = (self.host, self.hosts)
-        self.evaluations = Evaluations(self.model, self.val_set, self.config, self.folder, share)
-
-    def build_step(self) -> None:
-        """Makes the loss, the optimizer, the compiled step, and the state that it changes, on all devices.
-
-        Raises:
-          SettingError: settings that make no sense together.
-        """
-        config = self.config
-        trained = nnx.clone(self.model)  # so that the model itself stays as it is evaluated and saved
-        choose_for_training(trained, jax.default_backend())
-        trained.train()
-        structure = Structure(trained)
-        self.objective = build_objective(config, structure, self.model, self.train_set)
-        schedule, optimizer = build_optimizer(config, structure.param_paths, self.steps)
-        state = create_state(trained, optimizer, average=config.average is not None)
-        shardings = state_shardings(state, self.mesh, config.sharding)
-        self.state = place_state(state, shardings)
-        self.train_step = make_train_step(
-            self.objective,
-            optimizer,
-            schedule,
-            average_decay=config.average,
-            accumulate=config.accumulate,
-            shardings=shardings,
-        )
 
     def restore(self) -> None:
         """Takes the newest checkpoint that is whole, if there is one, and begins to write things down.

@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -83,13 +84,13 @@ def build_model(config: Config, categories: Sequence[str], palette: np.ndarray) 
     check_name(config.model)
     model = get_model(config.model, **_model_settings(config, len(categories)))
     if config.weights is not None:
-        _fill_from(config, model, tuple(categories))
+        _fill_from(config.weights, model, tuple(categories))
     elif config.weights_backbone is None and model.spec.fc_features is not None:
         widen_fc(model)
     model.update_meta(
         categories=tuple(categories),
         palette=palette_of(palette, len(categories)),
-        transforms=_transforms(config, model.transforms),
+        transforms=_transforms(config, transforms_of(model)),
     )
     if config.remat:
         model.use_remat()
@@ -120,16 +121,22 @@ def _model_settings(config: Config, num_classes: int) -> dict:
     }
 
 
-def _fill_from(config: Config, model: SegmentationModel, categories: tuple[str, ...]) -> None:
+def _fill_from(path: Path, model: SegmentationModel, categories: tuple[str, ...]) -> None:
     """Fills a model with the weights of an earlier training, perhaps of other classes."""
-    found = read_weights(config.weights)
+    found = read_weights(path)
     known = read_meta(found).categories
     same = found.spec.num_classes == len(categories) and known in (None, categories)
     if not same:
-        logger.warning("%s is of other classes: its score layers stay behind", config.weights)
+        logger.warning("%s is of other classes: its score layers stay behind", path)
     had, wants = found.spec.aux_loss, model.spec.aux_loss
     aux = "require" if had == wants else "drop" if had else "keep"
     fill(model, found, head="require" if same else "replace", aux=aux)
+
+
+def transforms_of(model: SegmentationModel) -> Preset:
+    """Gives a model's transforms, which every builder sets."""
+    assert model.transforms is not None
+    return model.transforms
 
 
 def _transforms(config: Config, transforms: Preset) -> Preset:
@@ -157,7 +164,9 @@ def widen_fc(model: SegmentationModel) -> None:
         layer.kernel[...] *= (2 / (np.prod(window) * inputs)) ** 0.5 / 0.01
 
 
-def build_objective(config: Config, structure: Structure, model: SegmentationModel, train_set) -> Objective:
+def build_objective(
+    config: Config, structure: Structure, model: SegmentationModel, train_set: SegmentationDataset
+) -> Objective:
     """Makes the loss.
 
     Args:
@@ -169,7 +178,7 @@ def build_objective(config: Config, structure: Structure, model: SegmentationMod
     return Objective(
         structure=structure,
         num_classes=model.spec.num_classes,
-        normalize=model.transforms.normalize,
+        normalize=transforms_of(model).normalize,
         aux_weight=config.aux_weight,
         settings={
             "class_weights": class_weights,

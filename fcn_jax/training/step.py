@@ -7,6 +7,7 @@ batch (torch: SyncBatchNorm).
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -50,35 +51,55 @@ def make_train_step(
     """
     differentiate = jax.value_and_grad(objective, has_aux=True)
 
-    def update(state: TrainState, loss, rest, gradients, number):
-        norm = optax.tree.norm(gradients)
-        updates, moments = optimizer.update(gradients, state.moments, state.params)
-        params = optax.apply_updates(state.params, updates)
-        average = state.average
-        if average:
-            decay = jnp.minimum(average_decay, (1 + state.step) / (10 + state.step))
-            now = {name: (params | rest)[name] for name in average}
-            average = optax.incremental_update(now, average, 1 - decay)
-        applied = jnp.isfinite(loss) & jnp.isfinite(norm) & (state.step == number)
-        new = TrainState(state.step + 1, params, rest, moments, average)
-        new = jax.tree.map(lambda new, old: jnp.where(applied, new, old), new, state)
-        metrics = {"loss": loss, "lr": schedule(state.step), "gradient_norm": norm, "applied": applied}
-        return new, metrics
+    update = partial(_update, optimizer=optimizer, schedule=schedule, average_decay=average_decay)
+    placed: dict[str, Any] = {} if shardings is None else {"out_shardings": (shardings, None)}
+    if accumulate > 1:
+        return _step_in_parts(objective, accumulate, jax.jit(update, donate_argnums=0, **placed))
 
-    def step(state: TrainState, batch: Batch, number: jax.Array):
+    def step(state: TrainState, batch: Batch, number: jax.Array | int) -> Any:
         denominator = objective.denominator(state.params, batch["labels"])
         (loss, (rest, _)), gradients = differentiate(state.params, state.rest, batch, denominator)
         return update(state, loss, rest, gradients, number)
 
-    placed = {} if shardings is None else {"out_shardings": (shardings, None)}
-    if accumulate == 1:
-        return jax.jit(step, donate_argnums=0, **placed)
+    return jax.jit(step, donate_argnums=0, **placed)
+
+
+def _update(
+    state: TrainState,
+    loss: Any,
+    rest: Any,
+    gradients: Any,
+    number: Any,
+    *,
+    optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    average_decay: float | None,
+) -> Any:
+    """Makes the new state, or leaves the old one, and the metrics."""
+    norm = optax.tree.norm(gradients)
+    updates, moments = optimizer.update(gradients, state.moments, state.params)
+    params: Any = optax.apply_updates(state.params, updates)
+    average: Any = state.average
+    if average:
+        assert average_decay is not None
+        decay = jnp.minimum(average_decay, (1 + state.step) / (10 + state.step))
+        now = {name: (params | rest)[name] for name in average}
+        average = optax.incremental_update(now, average, 1 - decay)
+    applied = jnp.isfinite(loss) & jnp.isfinite(norm) & (state.step == number)
+    new = TrainState(state.step + 1, params, rest, moments, average)
+    new = jax.tree.map(lambda new, old: jnp.where(applied, new, old), new, state)
+    return new, {"loss": loss, "lr": schedule(state.step), "gradient_norm": norm, "applied": applied}
+
+
+def _step_in_parts(objective: Objective, count: int, finish: Callable[..., Any]) -> TrainStep:
+    """Makes a step of a batch that goes through the model in so many parts."""
+    differentiate = jax.value_and_grad(objective, has_aux=True)
 
     # Several calls rather than a loop inside one: XLA's loops on a CPU run convolutions some forty times
     # slower, and parts written out one after another would all be held in memory at once.
     @jax.jit
     def prepare(state: TrainState, batch: Batch):
-        parts = split_batch(batch, accumulate)
+        parts = split_batch(batch, count)
         denominator = objective.denominator(state.params, batch["labels"])
         rest = jax.tree.map(jnp.copy, state.rest)  # the sums are given up part by part, the state is not
         sums = jnp.zeros_like(denominator), rest, jax.tree.map(jnp.zeros_like, state.params)
@@ -90,9 +111,7 @@ def make_train_step(
         (part_loss, (rest, _)), part_gradients = differentiate(params, rest, part, denominator)
         return loss + part_loss, rest, jax.tree.map(jnp.add, gradients, part_gradients)
 
-    finish = jax.jit(update, donate_argnums=0, **placed)
-
-    def step_in_parts(state: TrainState, batch: Batch, number: jax.Array):
+    def step_in_parts(state: TrainState, batch: Batch, number: jax.Array | int) -> Any:
         parts, denominator, sums = prepare(state, batch)
         for part in parts:
             sums = add_part(state.params, sums, part, denominator)

@@ -4,6 +4,8 @@ Names follow from the paths in the tree and so do not depend on the classes of a
 keys are held as their bits.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -13,7 +15,7 @@ Arrays = dict[str, jax.Array]
 Like = jax.Array | jax.ShapeDtypeStruct
 
 
-def named_arrays(tree) -> dict[str, Like]:
+def named_arrays(tree: Any) -> dict[str, Any]:
     """Names the arrays of a tree by their paths, in the tree's order: {"moments/0/mu/conv1.kernel": array}.
 
     Args:
@@ -64,13 +66,14 @@ def from_stored(stored: jax.Array | None, like: Like) -> jax.Array:
     """Makes an array like this one from what was read: nothing (None) for an array without elements."""
     form = stored_like(like)
     if stored is None:
-        stored = jax.jit(lambda: jnp.zeros(form.shape, form.dtype), out_shardings=form.sharding)()
+        empty: jax.Array = jax.jit(lambda: jnp.zeros(form.shape, form.dtype), out_shardings=form.sharding)()
+        stored = empty
     if not _is_key(like.dtype):
         return stored
     return jax.device_put(jax.random.wrap_key_data(stored, impl=_key_impl(like)), form.sharding)
 
 
-def _key_impl(like: Like):
+def _key_impl(like: Like) -> Any:
     """As `jax.random.key_impl`, which wants keys: here they are traced, so that a dtype is enough."""
     found = []
     key = jax.ShapeDtypeStruct(like.shape, like.dtype)
@@ -78,11 +81,11 @@ def _key_impl(like: Like):
     return found[0]
 
 
-def _is_key(dtype) -> bool:
+def _is_key(dtype: Any) -> bool:
     return jnp.issubdtype(dtype, jax.dtypes.prng_key)
 
 
-def _can_be_stored(dtype) -> bool:
+def _can_be_stored(dtype: Any) -> bool:
     if _is_key(dtype) or dtype == jnp.bool_:
         return True
     if jnp.issubdtype(dtype, jnp.integer):

@@ -82,8 +82,8 @@ class Checkpoints:
         self.skipped: list[str] = []
         self._keep = keep
         self._damaged: list[int] = []
-        self._writer: ocp.training.Checkpointer | None = None
-        self._saving: tuple[int, ocp.AsyncResponse] | None = None
+        self._writer: Any = None  # Orbax's `training.Checkpointer`
+        self._saving: tuple[int, Any] | None = None  # the step, and Orbax's `AsyncResponse`
 
     def steps(self) -> list[int]:
         """Lists the steps in the folder, damaged ones too, oldest first. Waits for the save under way."""
@@ -96,7 +96,7 @@ class Checkpoints:
             if path.name.isascii() and path.name.isdecimal() and path.is_dir()
         )
 
-    def save(self, step: int, tree, facts: Mapping | None = None) -> None:
+    def save(self, step: int, tree: Any, facts: Mapping | None = None) -> None:
         """Saves a step. Returns once the arrays are copied: they may be donated while the writing goes on.
 
         Steps that `restore` found damaged are first moved aside, to `damaged-<step>`, and what killed runs
@@ -130,9 +130,10 @@ class Checkpoints:
         manifest = make_manifest(step, arrays, facts or {})
         with self._reporting(step):
             if self._writer is None:
+                latest: Any = ocp.training.preservation_policies.LatestN(self._keep)
                 self._writer = ocp.training.Checkpointer(
-                    self.folder,
-                    preservation_policy=ocp.training.preservation_policies.LatestN(self._keep),
+                    os.fspath(self.folder),
+                    preservation_policy=latest,
                     cleanup_tmp_directories=True,
                 )
             response = self._writer.save_async(
@@ -152,7 +153,7 @@ class Checkpoints:
                 response.result()
             self._saving = None
 
-    def restore(self, like) -> Restored | None:
+    def restore(self, like: Any) -> Restored | None:
         """Gives the newest step that is whole, or None where there are no steps.
 
         Args:

@@ -14,6 +14,7 @@ Source of the mixtures: fmix32 of Appleby's MurmurHash3, and Ellis's lowbias32.
 
 import hashlib
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +26,7 @@ FMIX32 = (16, 0x85EBCA6B, 13, 0xC2B2AE35, 16)
 LOWBIAS32 = (16, 0x7FEB352D, 15, 0x846CA68B, 16)
 
 
-def digests(tree) -> dict[str, str]:
+def digests(tree: Any) -> dict[str, str]:
     """Computes the digest of each array. Every process that holds a part of one must call this.
 
     Args:

@@ -93,8 +93,12 @@ def read_arrays(folder: Path, form: Mapping[str, jax.ShapeDtypeStruct]) -> dict[
     return {name: _gather(parts, form[name]) for name, parts in started.items()}
 
 
-def _start_reading(name: str, store: Any, like: jax.ShapeDtypeStruct) -> dict[jax.Device, Any]:
-    """Starts to read what each device of this host holds; devices that hold the same share one read."""
+def _start_reading(name: str, store: Any, like: jax.ShapeDtypeStruct) -> dict[Any, Any]:
+    """Starts to read what each device of this host holds; devices that hold the same share one read.
+
+    Returns:
+      {device: a future of its part}.
+    """
     if store.shape != like.shape or store.dtype.numpy_dtype != like.dtype:
         raise StepDamaged(f"{name} is stored as {store.dtype.name} {store.shape}, not as the manifest says")
     reads: dict[str, Any] = {}
@@ -106,7 +110,7 @@ def _start_reading(name: str, store: Any, like: jax.ShapeDtypeStruct) -> dict[ja
     return parts
 
 
-def _gather(parts: dict[jax.Device, Any], like: jax.ShapeDtypeStruct) -> jax.Array:
+def _gather(parts: dict[Any, Any], like: jax.ShapeDtypeStruct) -> jax.Array:
     on_devices = [jax.device_put(part.result(), device, may_alias=False) for device, part in parts.items()]
     return jax.make_array_from_single_device_arrays(like.shape, like.sharding, on_devices)
 

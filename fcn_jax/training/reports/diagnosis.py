@@ -105,7 +105,7 @@ def diagnose(
     bad = {what: [name for name, good in flags.items() if not good] for what, flags in found.finite.items()}
     loss, norm = float(found.loss), float(found.gradient_norm)
     recent = losses[-20:]
-    rising = len(recent) >= 4 and np.mean(recent[-2:]) > 2 * np.median(recent)
+    rising = len(recent) >= 4 and bool(np.mean(recent[-2:]) > 2 * np.median(recent))
     lines = [
         f"step {step} gave a loss or a gradient that is not finite (loss {loss:g}, learning rate {lr:g}); "
         "its update was not made, and the weights before it are saved",
@@ -130,16 +130,17 @@ def diagnose(
             )
     if np.isfinite(loss) and not any(bad.values()):
         lines.append("  computed once more, loss, logits and gradients are finite")
-    if wrong_labels.size:
-        advice = "mend the labels of these pictures"
-    elif bad["parameters"] and len(losses):
-        advice = f"the update before it was too large: {CALMER}"
-    elif bad["parameters"]:
-        advice = "start from other weights: those given are not finite"
-    elif rising or norm > 1e3:
-        advice = f"training diverges: {CALMER}"
-    else:
-        advice = (
-            "try a lower {lr}, {clip} 1, or, if it ran in bfloat16, {dtype} float32; look at the pictures"
-        )
+    advice = _advice(bool(wrong_labels.size), bool(bad["parameters"]), bool(losses), rising or norm > 1e3)
     return "\n".join(lines), advice
+
+
+def _advice(wrong_labels: bool, bad_parameters: bool, trained: bool, diverging: bool) -> str:
+    if wrong_labels:
+        return "mend the labels of these pictures"
+    if bad_parameters and trained:
+        return f"the update before it was too large: {CALMER}"
+    if bad_parameters:
+        return "start from other weights: those given are not finite"
+    if diverging:
+        return f"training diverges: {CALMER}"
+    return "try a lower {lr}, {clip} 1, or {dtype} float32 if it ran in bfloat16; look at the pictures"

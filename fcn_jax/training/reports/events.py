@@ -31,18 +31,21 @@ class Events:
     """
 
     def __init__(self, folder: Path, purge_step: int):
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
-        from tensorboardX.proto.summary_pb2 import Summary
+        from tensorboardX.proto import event_pb2, summary_pb2
         from tensorboardX.record_writer import masked_crc32c
 
-        self._event, self._summary, self._checksum = Event, Summary, masked_crc32c
+        # The classes of a protocol buffer are made while it is imported, unseen by type checkers.
+        events: Any = event_pb2
+        summaries: Any = summary_pb2
+        self._event, self._summary, self._checksum = events.Event, summaries.Summary, masked_crc32c
         now = time.time_ns()  # in the name a second time, for starts within one second
         self._path = folder / f"events.out.tfevents.{now // 10**9}.{socket.gethostname()}.{now}"
         with writing(self._path):
             folder.mkdir(exist_ok=True)
             self._file = self._path.open("wb", buffering=0)
-        self._append(Event(file_version="brain.Event:2"))
-        self._append(Event(step=purge_step, session_log=SessionLog(status=SessionLog.START)))
+        self._append(events.Event(file_version="brain.Event:2"))
+        start = events.SessionLog(status=events.SessionLog.START)
+        self._append(events.Event(step=purge_step, session_log=start))
 
     @staticmethod
     def if_installed(folder: Path, purge_step: int) -> "Events | None":
