@@ -28,7 +28,7 @@ def convert(
       CheckpointError: the tensors belong to no known network or not to `model_name`; or a tensor is missing,
         is unexpected or has another shape.
     """
-    conversion = to_ours(state_dict).of(model_name)
+    conversion = to_ours(state_dict).for_model(model_name)
     return conversion.spec.name, conversion.params
 
 

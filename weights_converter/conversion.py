@@ -39,7 +39,7 @@ class Conversion:
     metadata: dict[str, str] = field(default_factory=dict)
     path: str | None = None
 
-    def of(self, model_name: str | None, hint: str | None = None) -> "Conversion":
+    def for_model(self, model_name: str | None, hint: str | None = None) -> "Conversion":
         """Returns the conversion for the named network, which may be one of its twins.
 
         Args:

@@ -145,7 +145,7 @@ def convert_file(
       CheckpointError: the source cannot be read, the target cannot be written, or they are the same file.
     """
     check_suffix(target)
-    conversion = load_model_file(source, preset=preset).of(model_name)
+    conversion = load_model_file(source, preset=preset).for_model(model_name)
     save_conversion(conversion, target)
     return conversion
 

@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
         raise SettingError(
             f"only a .safetensors file can hold names of classes, not {target}", subject="--categories"
         )
-    conversion = load_model_file(source, preset=options.preset).of(options.model)
+    conversion = load_model_file(source, preset=options.preset).for_model(options.model)
     metadata = metadata_for(conversion, options.preset, options.categories) if ours else {}
     save_conversion(conversion, target, metadata)
     print(f"{target}: {conversion.spec}, {len(conversion.params)} arrays")

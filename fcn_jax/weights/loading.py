@@ -76,7 +76,7 @@ def fill(
     starts = conversion.spec.name == model.coarser
     if not starts:
         hint = f"its training can start from a file of {model.coarser}" if model.coarser else None
-        conversion = conversion.of(model.spec.name, hint)
+        conversion = conversion.for_model(model.spec.name, hint)
     if strict:
         _check_same_heads(model.spec, conversion, aux, head)
     variables, arrays = named_variables(model), conversion.params

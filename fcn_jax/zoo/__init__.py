@@ -78,7 +78,7 @@ def load_model(
             hint=f"leave {{model_name}} out to load it as {conversion.spec.name}, or train "
             f"fcn_jax.{model_name}(weights=...)",
         )
-    conversion = conversion.of(model_name)
+    conversion = conversion.for_model(model_name)
     return build_filled(
         MODELS[conversion.spec.name], conversion, rngs=rngs, dtype=dtype, param_dtype=param_dtype
     )

@@ -78,7 +78,7 @@ def build_filled(
     """Builds a model filled from a conversion, in evaluation mode; see `build`."""
     if conversion.spec.name != entry.coarser:
         hint = f"its training can start from {entry.coarser}" if entry.coarser else None
-        conversion = conversion.of(entry.name, hint)
+        conversion = conversion.for_model(entry.name, hint)
     learn = {name: value for name, value in (asked or {}).items() if name == "learn_upsampling"}
     _check_asked(asked or {}, conversion.spec, str(conversion.spec))
     spec = dataclasses.replace(conversion.spec, name=entry.name, **learn)

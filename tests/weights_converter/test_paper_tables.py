@@ -134,12 +134,12 @@ def test_published_shapes():
 @NAMES
 def test_the_port_survives_the_way_in_and_out(name):
     tensors = port(name)
-    conversion = to_ours(tensors).of(name)
+    conversion = to_ours(tensors).for_model(name)
     assert conversion.spec == narrow(name)
     assert conversion.preset == "caffe"
     assert not conversion.dropped
     same(to_source(conversion.params, conversion.spec, conversion.counters), tensors)
-    again = to_ours(conversion.params).of(name)
+    again = to_ours(conversion.params).for_model(name)
     assert again.spec == narrow(name)
     assert again.preset is None
     same(export(conversion.params, name), tensors)
@@ -308,11 +308,11 @@ def test_at_once_or_not_is_the_callers_word():
     tensors = port("fcn8s_vgg16")
     assert to_ours(tensors).spec.name == "fcn8s_vgg16"
     assert to_ours(tensors).twins == ("fcn8s_atonce_vgg16",)
-    assert to_ours(tensors).of("fcn8s_atonce_vgg16").spec.name == "fcn8s_atonce_vgg16"
+    assert to_ours(tensors).for_model("fcn8s_atonce_vgg16").spec.name == "fcn8s_atonce_vgg16"
     with pytest.raises(
         CheckpointError, match="expected the tensors of fcn8s_vgg16, got those of fcn8s_atonce_vgg16"
     ):
-        to_ours(authors("fcn8s_atonce_vgg16")).of("fcn8s_vgg16")
+        to_ours(authors("fcn8s_atonce_vgg16")).for_model("fcn8s_vgg16")
 
 
 def test_our_files_remember(tmp_path):
@@ -326,7 +326,7 @@ def test_our_files_remember(tmp_path):
     convert_file(tmp_path / "f.safetensors", tmp_path / "again.safetensors")
     assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "f.safetensors").read_bytes()
     with pytest.raises(CheckpointError, match="the tensors of fcn8s_vgg16, got those of fcn8s_atonce"):
-        found.of("fcn8s_vgg16")
+        found.for_model("fcn8s_vgg16")
     convert_file(tmp_path / "f.safetensors", tmp_path / "f.pth")
     same(read_checkpoint(tmp_path / "f.pth"), port("fcn8s_atonce_vgg16"))
 
@@ -334,7 +334,7 @@ def test_our_files_remember(tmp_path):
 def test_an_8s_file_of_ours_is_not_at_once(tmp_path):
     save_model_file(tmp_path / "f.safetensors", to_ours(port("fcn8s_vgg16")).params, narrow("fcn8s_vgg16"))
     with pytest.raises(CheckpointError, match="the tensors of fcn8s_atonce_vgg16, got those of fcn8s_"):
-        load_model_file(tmp_path / "f.safetensors").of("fcn8s_atonce_vgg16")
+        load_model_file(tmp_path / "f.safetensors").for_model("fcn8s_atonce_vgg16")
 
 
 def test_metadata_that_say_something_else(tmp_path):
@@ -393,7 +393,7 @@ def test_scales_in_other_forms(form):
 def test_other_networks_are_refused(has, asked, tmp_path):
     message = f"expected the tensors of {asked}, got those of {has}"
     with pytest.raises(CheckpointError, match=f"^{message}; the hint$"):
-        to_ours(port(has)).of(asked, "the hint")
+        to_ours(port(has)).for_model(asked, "the hint")
     with pytest.raises(CheckpointError, match=message):
         convert(port(has), asked)
     write_torch_zip(tmp_path / "f.pth", port(has))
@@ -404,7 +404,7 @@ def test_other_networks_are_refused(has, asked, tmp_path):
 
 def test_a_classifier_is_no_fcn():
     with pytest.raises(CheckpointError, match="got those of vgg16; a classifier's file fills a backbone"):
-        to_ours(torchvision_vgg16()).of("fcn32s_vgg16")
+        to_ours(torchvision_vgg16()).for_model("fcn32s_vgg16")
 
 
 # The account.
