@@ -1,6 +1,6 @@
-"""The paper's networks twice, with the same weights: in PyTorch modules put together here, and ours.
+"""The paper's networks as PyTorch modules and as our models, with the same weights.
 
-PyTorch's side follows the fact sheet of the authors' nets, crops and all, with nothing of ours. Its layers
+The PyTorch modules follow the authors' nets, including their crops, and use no code of ours. Their layers
 have the names of Caffe's nets, as in the PyTorch port (torchfcn): LAYER.weight and LAYER.bias.
 """
 
@@ -25,12 +25,12 @@ Conv2d, ConvTranspose2d = torch.nn.Conv2d, torch.nn.ConvTranspose2d
 
 
 def narrow_features(name: str) -> tuple[int, ...]:
-    """Gives five small widths, all different where that is possible."""
+    """Returns five small widths, all different where that is possible."""
     return (6, 8, 10, 12, 14) if name == "fcn32s_alexnet" else (4, 6, 8, 10, 12)
 
 
 class VGG16Net(torch.nn.Module):
-    """The trunk of voc-fcn32s, 16s and 8s; its layers stand at the top, like theirs."""
+    """The backbone of voc-fcn32s, 16s and 8s; its layers are top-level, as in their nets."""
 
     def __init__(self, features=(64, 128, 256, 512, 512), fc_features=4096, num_classes=21):
         super().__init__()
@@ -54,7 +54,7 @@ class VGG16Net(torch.nn.Module):
         self.fc7 = Conv2d(fc_features, fc_features, 1)
         self.score_fr = Conv2d(fc_features, num_classes, 1)
 
-    def trunk(self, x):
+    def backbone(self, x):
         relu = torch.nn.functional.relu
         x = relu(self.conv1_2(relu(self.conv1_1(x))))
         x = relu(self.conv2_2(relu(self.conv2_1(self.pool(x)))))
@@ -77,7 +77,7 @@ class FCN32s(VGG16Net):
         self.upscore = ConvTranspose2d(num_classes, num_classes, 64, stride=32, bias=False)
 
     def forward(self, x):
-        _, _, score = self.trunk(x)
+        _, _, score = self.backbone(x)
         return cropped(self.upscore(score), 19, x)
 
 
@@ -89,7 +89,7 @@ class FCN16s(VGG16Net):
         self.upscore16 = ConvTranspose2d(num_classes, num_classes, 32, stride=16, bias=False)
 
     def forward(self, x):
-        _, pool4, score = self.trunk(x)
+        _, pool4, score = self.backbone(x)
         upscore2 = self.upscore2(score)
         fuse_pool4 = upscore2 + cropped(self.score_pool4(pool4), 5, upscore2)
         return cropped(self.upscore16(fuse_pool4), 27, x)
@@ -107,7 +107,7 @@ class FCN8s(VGG16Net):
         self.upscore8 = ConvTranspose2d(num_classes, num_classes, 16, stride=8, bias=False)
 
     def forward(self, x):
-        pool3, pool4, score = self.trunk(x)
+        pool3, pool4, score = self.backbone(x)
         upscore2 = self.upscore2(score)
         fuse_pool4 = upscore2 + cropped(self.score_pool4(pool4 * self.scale_pool4), 5, upscore2)
         upscore_pool4 = self.upscore_pool4(fuse_pool4)
@@ -167,9 +167,9 @@ def seeded_paper_state_dict(name: str) -> dict[str, np.ndarray]:
 
 
 def draw(module: torch.nn.Module, dtype) -> dict[str, np.ndarray]:
-    """Draws arrays of the shapes of a module, scaled so that activations and scores stay near 1.
+    """Draws arrays of the shapes of a module, scaled so that activations and logits stay near 1.
 
-    The scores of the at-once net's skips are large, to weigh as much as the others after its scales.
+    The at-once net scales its skips down, so their score layers get larger weights.
     """
     random = np.random.RandomState(2015)
     arrays = {}
@@ -179,7 +179,7 @@ def draw(module: torch.nn.Module, dtype) -> dict[str, np.ndarray]:
         if key.endswith(".bias"):
             array *= dtype(0.3)
         elif key.startswith("upscore"):
-            array *= dtype(np.sqrt(1 / (4 * shape[0])))  # about four taps meet in an output pixel
+            array *= dtype(np.sqrt(1 / (4 * shape[0])))  # about four taps add up in an output pixel
         else:
             array *= dtype(np.sqrt(2 / np.prod(shape[1:])))
         if key in ("score_pool4.weight", "score_pool3.weight"):
@@ -197,14 +197,14 @@ def torch_paper(name: str, dtype=torch.float64) -> torch.nn.Module:
 
 
 def filled_torch(module: torch.nn.Module, arrays: dict[str, np.ndarray]) -> torch.nn.Module:
-    """Gives a module copies of the arrays, and evaluation mode."""
+    """Copies the arrays into a module and sets evaluation mode."""
     tensors = {key: torch.tensor(array) for key, array in arrays.items()}
     module.load_state_dict(tensors, strict=True, assign=True)
     return module.eval()
 
 
 def jax_paper(name: str, dtype=jnp.float64, learn_upsampling: LearnUpsampling = "none") -> SkipFCN:
-    """Builds ours with the same weights, in evaluation mode."""
+    """Builds our model with the same weights, in evaluation mode."""
     spec = ModelSpec(
         name=name,
         num_classes=NUM_CLASSES,
@@ -216,7 +216,7 @@ def jax_paper(name: str, dtype=jnp.float64, learn_upsampling: LearnUpsampling = 
 
 
 def filled_jax(spec: ModelSpec, arrays: dict[str, np.ndarray], param_dtype=jnp.float32) -> SkipFCN:
-    """Builds a model around the arrays, in evaluation mode; every array is used once."""
+    """Builds a model from the arrays, in evaluation mode; every array is used once."""
 
     def build() -> SkipFCN:
         return create(spec, rngs=nnx.Rngs(0), param_dtype=param_dtype)
@@ -235,7 +235,7 @@ def filled_jax(spec: ModelSpec, arrays: dict[str, np.ndarray], param_dtype=jnp.f
 
 
 def to_our_params(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Gives Caffe's layers our paths and layouts: {"backbone.conv1_1.kernel": (kh, kw, in, out), ...}."""
+    """Converts layers to our names and layouts: {"backbone.conv1_1.kernel": (kh, kw, in, out), ...}."""
     params = {}
     for key, array in arrays.items():
         layer, leaf = key.split(".")

@@ -20,24 +20,24 @@ def torch_fcn(name: str, num_classes: int = 5, dtype=torch.float64) -> torch.nn.
 
 
 def jax_fcn(name: str, num_classes: int = 5, dtype=jnp.float64) -> fcn_jax.FCN:
-    """Builds ours with the same weights, in evaluation mode."""
+    """Builds our model with the same weights, in evaluation mode."""
     return fcn_jax.get_model(name, weights=seeded_state_dict(name, num_classes), param_dtype=dtype)
 
 
 def relative_error(ours, reference) -> float:
-    """Computes the largest absolute difference over the largest absolute value of the reference."""
+    """Returns the largest absolute difference over the largest absolute value of the reference."""
     ours, reference = np.asarray(ours), np.asarray(reference)
     assert ours.shape == reference.shape
     return float(np.abs(ours - reference).max() / np.abs(reference).max())
 
 
 def to_torch(array, dtype=torch.float64) -> torch.Tensor:
-    """Brings (N, H, W, C) into torch's (N, C, H, W)."""
+    """Converts (N, H, W, C) to torch's (N, C, H, W)."""
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(np.asarray(array), -1, 1))).to(dtype)
 
 
 def from_torch(tensor: torch.Tensor) -> np.ndarray:
-    """Brings (N, C, H, W) back into (N, H, W, C)."""
+    """Converts (N, C, H, W) to (N, H, W, C)."""
     return np.moveaxis(tensor.detach().numpy(), 1, -1)
 
 

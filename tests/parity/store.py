@@ -1,4 +1,4 @@
-"""python -m tests.parity.store: lets torchvision compute the arrays that torch-free tests compare with."""
+"""python -m tests.parity.store: stores torchvision's results, for tests that run without torch."""
 
 import numpy as np
 from PIL import Image
@@ -20,7 +20,7 @@ from tests.stored_arrays import (
 
 
 def compute(name: str) -> dict[str, np.ndarray]:
-    """Computes the logits of one model and, for the first, some tensors of a step in training mode."""
+    """Computes the logits of a model; for the first model also some tensors of a step in training mode."""
     model, images = torch_fcn(name, NUM_CLASSES), seeded_images(*IMAGES)
     with torch.no_grad():
         arrays = {head: from_torch(logits) for head, logits in model(to_torch(images)).items()}
@@ -34,7 +34,7 @@ def compute(name: str) -> dict[str, np.ndarray]:
 
 
 def preset() -> np.ndarray:
-    """Applies torchvision's preset to the picture; (H, W, 3) float32."""
+    """Applies torchvision's preset to the picture; returns (H, W, 3) float32."""
     transforms = torchvision.transforms._presets.SemanticSegmentation(resize_size=RESIZE_SIZE)
     return np.moveaxis(transforms(Image.fromarray(picture())).numpy(), 0, -1)
 

@@ -1,4 +1,4 @@
-"""Augmentation against torchvision's functions on Pillow images, in the recipe's order: the same bits."""
+"""Augmentation equals torchvision's functions on Pillow images, in the order of its recipe, to the bit."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""VOC and SBD as torchvision reads them, down to a picture that EXIF asks to turn."""
+"""VOC and SBD as torchvision reads them, including a picture with an EXIF rotation."""
 
 import numpy as np
 import pytest

@@ -25,7 +25,7 @@ def forward(model, images):
 
 
 def short_reference() -> torch.nn.Module:
-    """Builds torchvision's network on a ResNet of six blocks, random, in float64."""
+    """Builds torchvision's network with a random ResNet of six blocks, in float64."""
     torch.manual_seed(0)
     backbone = torchvision.models.resnet.ResNet(
         torchvision.models.resnet.Bottleneck,
@@ -43,7 +43,7 @@ def short_reference() -> torch.nn.Module:
 
 
 def short_model(reference: torch.nn.Module) -> FCN:
-    """Builds ours with the same numbers, named here by hand."""
+    """Builds our network with the same weights; the names are mapped here by hand."""
 
     def build() -> FCN:
         settings = {"param_dtype": jnp.float64, "rngs": nnx.Rngs(0)}
@@ -67,7 +67,7 @@ def short_model(reference: torch.nn.Module) -> FCN:
             name = name.replace(theirs, ours)
         leaf = "kernel" if array.ndim == 4 else "scale"
         name = name.replace("weight", leaf)
-        if array.ndim:  # else a counter of batches
+        if array.ndim:  # a scalar is a counter of batches
             arrays[name] = jnp.asarray(array.transpose(2, 3, 1, 0) if array.ndim == 4 else array)
     model = build()
     assert arrays.keys() == named_variables(model).keys()
@@ -77,8 +77,8 @@ def short_model(reference: torch.nn.Module) -> FCN:
 
 
 @pytest.mark.usefixtures("float64")
-def test_the_logits_of_every_size_are_torchvisions_in_float64():
-    """On a short network of the same blocks: what a size changes, it changes there too."""
+def test_the_logits_of_every_size_equal_torchvisions_in_float64():
+    """A short network suffices, because it has all kinds of block that depend on the size."""
     reference = short_reference()
     model = short_model(reference)
     for size in SIZES:
@@ -95,7 +95,7 @@ def test_the_logits_of_every_size_are_torchvisions_in_float64():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", VARIANTS)
 @pytest.mark.usefixtures("float64")
-def test_the_logits_are_torchvisions_in_float64(name):
+def test_the_logits_equal_torchvisions_in_float64(name):
     images = seeded_images(2, 33, 47)
     with torch.no_grad():
         expected = torch_fcn(name)(to_torch(images))
@@ -108,7 +108,7 @@ def test_the_logits_are_torchvisions_in_float64(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", VARIANTS)
-def test_the_logits_are_torchvisions_in_float32(name):
+def test_the_logits_equal_torchvisions_in_float32(name):
     images = seeded_images(1, 97, 130)
     with torch.no_grad():
         expected = torch_fcn(name)(to_torch(images.astype(np.float32)))

@@ -1,4 +1,4 @@
-"""Layer by layer against torch, so that the first to fail names the place."""
+"""Each layer against torch: the first failing test shows which layer is wrong."""
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("float64")
 
 
 def randomize(module: torch.nn.Module) -> torch.nn.Module:
-    """Gives a torch module float64 parameters and statistics at random; variances are positive."""
+    """Sets random float64 parameters and statistics in a torch module; variances are positive."""
     random = np.random.RandomState(0)
     for name, tensor in module.double().state_dict().items():
         if tensor.dtype == torch.float64:
@@ -31,7 +31,7 @@ def randomize(module: torch.nn.Module) -> torch.nn.Module:
 
 
 def copy(ours: nnx.Module, theirs: torch.nn.Module, rows: list[tuple[str, str, Kind]]) -> None:
-    """Copies a torch module's tensors, by rows of (its submodule, ours, kind); "" is the module itself."""
+    """Copies tensors from torch by rows of (torch submodule, our module, kind); "" is the module itself."""
     arrays, tensors = {}, theirs.state_dict()
     for source, name, kind in rows:
         for leaf in kind.leaves:
@@ -81,7 +81,7 @@ def test_batch_norm(training):
     assert relative_error(layer.var[...], reference.running_var.numpy()) < BOUND
 
 
-def test_max_pooling_pads_with_nothing_that_wins():
+def test_padding_is_never_the_maximum():
     x = maps(2, 9, 12, 3) - 10  # all below zero: a zero in the padding would show
     ours = nnx.max_pool(jnp.asarray(x), (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
     np.testing.assert_array_equal(ours, from_torch(torch.nn.functional.max_pool2d(to_torch(x), 3, 2, 1)))

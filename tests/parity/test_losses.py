@@ -1,4 +1,4 @@
-"""The training loss against PyTorch's, value and gradient, in float64."""
+"""Value and gradient of the training loss against PyTorch's, in float64."""
 
 import jax
 import numpy as np
@@ -16,12 +16,12 @@ WEIGHTS = (0.3, 1.7, 0.9, 2.4, 0.1)
 
 
 def drawn_logits(seed: int = 0) -> np.ndarray:
-    """Draws logits that are far enough apart for confident pixels."""
+    """Draws logits far enough apart that some pixels are confident."""
     return 6 * np.random.RandomState(seed).standard_normal((*SIZE, NUM_CLASSES))
 
 
 def drawn_labels(ignore_label: int, classes: int = NUM_CLASSES) -> np.ndarray:
-    """Draws labels; a third of the pixels of one image is void, and of the other one row."""
+    """Draws labels; in one image a third of the pixels is void, in the other one row."""
     random = np.random.RandomState(1)
     labels = random.randint(0, classes, SIZE)
     labels[0][random.uniform(size=SIZE[1:]) < 1 / 3] = ignore_label
@@ -30,7 +30,7 @@ def drawn_labels(ignore_label: int, classes: int = NUM_CLASSES) -> np.ndarray:
 
 
 def compare(ours, theirs, logits: np.ndarray) -> None:
-    """Checks value and gradient of two losses, each a function of its own side's logits."""
+    """Compares value and gradient of two losses, each a function of logits."""
     value, gradient = jax.value_and_grad(ours)(logits)
     tensor = to_torch(logits).requires_grad_()
     expected = theirs(tensor)
@@ -42,7 +42,7 @@ def compare(ours, theirs, logits: np.ndarray) -> None:
 @pytest.mark.parametrize("ignore_label", [255, -1, 2])
 @pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["alike", "weighted"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])
-def test_the_mean_is_torchs(ignore_label, weights, smoothing):
+def test_the_mean_equals_torchs(ignore_label, weights, smoothing):
     labels = drawn_labels(ignore_label)
 
     def ours(logits):
@@ -63,8 +63,8 @@ def test_the_mean_is_torchs(ignore_label, weights, smoothing):
 
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["alike", "weighted"])
-def test_the_sum_is_torchs_over_the_images(weights):
-    """Caffe's SoftmaxWithLoss with `normalize: false` divides by the images alone."""
+def test_the_sum_equals_torchs_sum_over_the_number_of_images(weights):
+    """Caffe's SoftmaxWithLoss with `normalize: false` divides only by the number of images."""
     labels = drawn_labels(255)
 
     def theirs(logits):
@@ -81,7 +81,7 @@ def test_the_sum_is_torchs_over_the_images(weights):
     )
 
 
-def test_the_heads_are_weighed_as_torchvisions():
+def test_the_heads_are_weighted_like_torchvisions():
     labels = drawn_labels(255)
     auxiliary = drawn_logits(seed=3)
     out = drawn_logits()

@@ -22,7 +22,7 @@ def random(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def check_both_ways(ours, reference, x: np.ndarray) -> None:
-    """Compares the results of two functions, and the gradients of a random sum of them."""
+    """Compares the results of two functions, and gradients of a randomly weighted sum of the results."""
     leaf = to_torch(x).requires_grad_()
     expected = reference(leaf)
     cotangent = random(*expected.shape, seed=1)
@@ -46,7 +46,7 @@ TRANSPOSED = [
     (2, 3, 32, 16),
     (2, 2, 63, 32),
     (2, 2, 64, 32),
-    (2, 3, 2, 5),  # gaps between the pixels that a kernel below the stride leaves
+    (2, 3, 2, 5),  # a kernel smaller than the stride leaves gaps
     (2, 2, 3, 1),
 ]
 
@@ -83,7 +83,7 @@ def test_max_pooling_with_sizes_rounded_up(window, stride, size):
     check_both_ways(
         lambda x: max_pool(x, window, stride),
         lambda x: torch.nn.functional.max_pool2d(x, window, stride, ceil_mode=True),
-        random(2, *size, 3) - 5,  # below zero: padding by zeros would win
+        random(2, *size, 3) - 5,  # below zero padding
     )
 
 

@@ -1,4 +1,4 @@
-"""The paper's networks as PyTorch modules, through files into our layouts and back; and what layouts mean."""
+"""Files of the PyTorch port, converted to our layouts and back; the layouts against their definitions."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ ONCE = pytest.mark.parametrize("new", [True, False], ids=["zip", "stream"])
 
 
 class Port(torch.nn.Module):
-    """The port's layers by its names, in its order, of narrow widths; see its `FCN8s.__init__`."""
+    """The layers of the port's `FCN8s.__init__`, with its names and order but narrow widths."""
 
     def __init__(self, scores: dict[str, int], upscores: dict[str, int], classes: int = 3):
         super().__init__()
@@ -49,7 +49,7 @@ PORTS = {
 
 @ONCE
 @pytest.mark.parametrize("name", PORTS)
-def test_a_module_of_the_port_goes_in_and_comes_back(name, new, tmp_path):
+def test_a_module_of_the_port_converts_both_ways(name, new, tmp_path):
     module = Port(*PORTS[name])
     state_dict = module.state_dict()
     torch.save(state_dict, tmp_path / "in.pth", _use_new_zipfile_serialization=new)
@@ -70,7 +70,7 @@ def test_a_training_checkpoint_of_the_port(new, tmp_path):
     assert load_model_file(tmp_path / "f.pth.tar").spec.name == "fcn16s_vgg16"
 
 
-def test_a_caffe_file_and_the_port_are_one_network(tmp_path):
+def test_a_caffe_file_and_the_port_give_the_same_weights(tmp_path):
     tensors = {name: tensor.numpy() for name, tensor in Port(*PORTS["fcn8s_vgg16"]).state_dict().items()}
     path = caffemodel(tmp_path / "f.caffemodel", tensors, "layers", "legacy")
     found = load_model_file(path).params
@@ -79,7 +79,7 @@ def test_a_caffe_file_and_the_port_are_one_network(tmp_path):
 
 
 def convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, groups: int = 1) -> np.ndarray:
-    """Correlates (H, W, C) with a kernel (h, w, C / groups, out) by the definition, without padding."""
+    """Correlates (H, W, C) with a kernel (h, w, C / groups, out) by definition, without padding."""
     height, width, inputs, outputs = kernel.shape
     out = np.zeros((x.shape[0] - height + 1, x.shape[1] - width + 1, outputs))
     for row, column in np.ndindex(out.shape[:2]):
@@ -90,8 +90,8 @@ def convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, groups: int = 
     return out
 
 
-def test_a_matrix_and_its_convolution_are_one_function():
-    """fc6 flattens (C, H, W); where the kernel covers its whole input, both must give the same numbers."""
+def test_a_matrix_and_its_convolution_compute_the_same():
+    """fc6 flattens (C, H, W). If the kernel covers the whole input, matrix and convolution must agree."""
     tensors = {}
     for row in paper.torchvision_layers(ModelSpec(name="vgg16", **WIDTHS["vgg16"])):
         for leaf in row.kind.leaves:
@@ -121,7 +121,7 @@ def test_groups_are_contiguous_halves():
 
 
 def test_a_deconvolution_adds_each_input_times_the_kernel():
-    """(h, w, out, in), unflipped: input pixel i adds its products to the output from stride * i on."""
+    """(h, w, out, in), unflipped: input pixel i is added to the output from index stride * i on."""
     module = Port(*PORTS["fcn8s_vgg16"]).double()
     params = to_ours({name: tensor.numpy() for name, tensor in module.state_dict().items()}).params
     scores = torch.randn(1, 3, 3, 2, dtype=torch.float64)
@@ -135,7 +135,7 @@ def test_a_deconvolution_adds_each_input_times_the_kernel():
     np.testing.assert_allclose(found, np.moveaxis(expected, 0, -1), rtol=1e-12, atol=1e-12)
 
 
-def test_torchvision_keys_are_torchvisions():
+def test_torchvision_keys_exist_in_torchvision():
     with torch.device("meta"):
         state_dict = torchvision.models.vgg16(weights=None).state_dict()
     rows = paper.torchvision_layers(ModelSpec(name="vgg16"))

@@ -1,6 +1,6 @@
-"""The paper's networks against PyTorch modules put together from the fact sheet, all their weights random.
+"""The paper's networks against the PyTorch modules of paper_sides.py, with random weights.
 
-Transposed convolutions are random and dense as well: bilinear ones would hide a flip or a swap.
+Transposed convolutions are random and dense too, because bilinear kernels would hide a flip or a swap.
 
 The figures in the comments are the largest seen, on a CPU with jax 0.10.2 and torch 2.13.0.
 """
@@ -42,7 +42,7 @@ def forward(model, images):
 
 @pytest.mark.parametrize(("name", "size"), CASES)
 @pytest.mark.usefixtures("float64")
-def test_the_logits_are_pytorchs_in_float64(name, size):
+def test_the_logits_equal_pytorchs_in_float64(name, size):
     images = seeded_images(*size)
     with torch.no_grad():
         expected = torch_paper(name)(to_torch(images))
@@ -53,7 +53,7 @@ def test_the_logits_are_pytorchs_in_float64(name, size):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_logits_are_pytorchs_in_float32(name):
+def test_the_logits_equal_pytorchs_in_float32(name):
     images = seeded_images(1, 97, 130).astype(np.float32)
     with torch.no_grad():
         expected = from_torch(torch_paper(name, torch.float32)(to_torch(images, torch.float32)))
@@ -66,9 +66,11 @@ def test_the_logits_are_pytorchs_in_float32(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["fcn8s_atonce_vgg16", "fcn32s_alexnet"])  # they have all layers there are
+@pytest.mark.parametrize(
+    "name", ["fcn8s_atonce_vgg16", "fcn32s_alexnet"]
+)  # between them these have every layer
 @pytest.mark.usefixtures("float64")
-def test_the_gradients_are_pytorchs(name):
+def test_the_gradients_equal_pytorchs(name):
     images = seeded_images(1, 33, 47)
     labels = seeded_labels(images, NUM_CLASSES)
     reference = torch_paper(name)
@@ -90,8 +92,8 @@ def test_the_gradients_are_pytorchs(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["fcn8s_vgg16", "fcn32s_alexnet"])
-def test_the_logits_are_pytorchs_at_the_trunks_full_width(name):
-    """Sums are as long as in use, up to the 25,088 products of fc6, which has an eighth of its outputs."""
+def test_the_logits_equal_pytorchs_at_full_width(name):
+    """Sums have their real lengths, up to 25,088 products in fc6, which has an eighth of its outputs here."""
     with torch.device("meta"):
         module = MODULES[name](fc_features=512)
     arrays = draw(module, np.float32)

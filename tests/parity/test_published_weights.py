@@ -1,4 +1,4 @@
-"""The catalogue of weights against torchvision's own enums, fact for fact."""
+"""The catalogue of weights against torchvision's enums, field by field."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The whole way from a picture to labels against torchvision's preset, torch's layers and `interpolate`."""
+"""A picture's labels against torchvision's preset, torch's layers and `interpolate`."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from tests.parity.torch_reference import torch, torchvision
 
 
 class Projection(nnx.Module):
-    """Stride 8 by average pooling, then one matrix: simple enough to be written twice."""
+    """Stride 8 by average pooling, then one matrix: simple enough to write in both frameworks."""
 
     def __init__(self, kernel):
         self.kernel = nnx.Param(kernel)

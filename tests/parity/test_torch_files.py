@@ -1,4 +1,4 @@
-"""Files that torch.save itself made, read without torch; and files of ours, loaded by torch."""
+"""Our readers on files from torch.save, and torch.load on files that we write."""
 
 import argparse
 import collections
@@ -29,7 +29,7 @@ def save(path, value, new, **options):
 
 
 def assert_equals_torch(found, expected):
-    """Equal names in order, dtypes, shapes, strides and bits."""
+    """Compares names in order, dtypes, shapes, strides and bits."""
     assert list(found) == list(expected)
     for name, tensor in expected.items():
         array, tensor = found[name], tensor.detach()
@@ -169,7 +169,7 @@ def test_without_checksums(tmp_path):
 
 
 def test_big_endian(tmp_path):
-    """The file torch.save writes on such a machine; torch.load swaps it back, and so do we."""
+    """A file that torch.save writes on a big-endian machine; torch.load swaps its bytes, and so do we."""
     import zipfile
 
     from tests.weights_converter.assembled import zip_file

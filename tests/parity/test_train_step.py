@@ -1,6 +1,6 @@
-"""One step in training mode against torchvision's: gradients of the training loss, and running statistics.
+"""Gradients of the training loss and running statistics after one step, against torchvision's.
 
-Dropout is off on both sides, since the two draw different masks.
+Dropout is off, because the two frameworks draw different masks.
 """
 
 import pytest
@@ -16,7 +16,7 @@ from weights_converter.conversion import to_ours
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["fcn_resnet50", "fcn_resnet101"])
 @pytest.mark.usefixtures("float64")
-def test_gradients_and_running_statistics_are_torchs(name):
+def test_gradients_and_running_statistics_equal_torchs(name):
     images = seeded_images(2, 33, 47)
     labels = seeded_labels(images, 5)
 

@@ -1,7 +1,8 @@
-"""Ten steps of training against PyTorch's, in float64: the losses on the way, and what the weights become.
+"""Losses and final weights of ten training steps against PyTorch's, in float64.
 
-PyTorch's side is written out here: torchvision's recipe as `references/segmentation/train.py` has it, and the
-paper's as its solver and net definitions say. Dropout is off on both, since the two draw different masks.
+The PyTorch side is written out here: torchvision's recipe follows `references/segmentation/train.py`, the
+paper's recipe follows its solver and net definitions. Dropout is off, because the two frameworks draw
+different masks.
 """
 
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ NUM_CLASSES = 5
 
 
 def batches(count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Draws another batch for each step: odd, oblong images and their labels, some void."""
+    """Draws a new batch for each step: images of odd sizes, and labels with void pixels."""
     for seed in range(STEPS):
         images = seeded_images(count, 33, 47, seed)
         yield images, np.roll(seeded_labels(images, NUM_CLASSES), seed, axis=1)
@@ -47,7 +48,7 @@ def train_torch(model, optimizer, scheduler, loss_of, count: int) -> list[float]
 
 
 def train_jax(model: nnx.Module, schedule, settings: dict, loss: dict, count: int):
-    """Makes the steps; gives the losses and the last state."""
+    """Trains for `count` steps; returns the losses and the last state."""
     model.train()
     structure = Structure(model)
     optimizer = sgd(structure.param_paths, schedule, **settings)
@@ -64,7 +65,7 @@ def train_jax(model: nnx.Module, schedule, settings: dict, loss: dict, count: in
 
 
 def largest_difference(ours: list[float], theirs: list[float]) -> float:
-    """Gives the largest relative difference of two runs' losses, which must not stand still."""
+    """Returns the largest relative difference between the losses of two runs; losses must change."""
     ours, theirs = np.array(ours), np.array(theirs)
     assert len(ours) == len(theirs) == STEPS
     assert theirs.max() > 1.05 * theirs.min(), theirs
@@ -150,7 +151,7 @@ def test_ten_steps_of_the_papers_recipe():
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("warmup_steps", [0, 1, 4])
-def test_the_learning_rate_is_torchs_at_every_step(warmup_steps):
+def test_the_learning_rate_equals_torchs_at_every_step(warmup_steps):
     lr, steps = 0.02, 13
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr)
     rest = steps - warmup_steps

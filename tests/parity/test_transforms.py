@@ -1,4 +1,4 @@
-"""Presets against torchvision's, on random pictures of odd sizes: the same bits."""
+"""Presets equal torchvision's to the bit, on random pictures of odd sizes."""
 
 import numpy as np
 from hypothesis import given, settings

@@ -1,14 +1,14 @@
-"""torch and torchvision as oracles: who imports them from here is skipped where torch is absent.
+"""Imports torch and torchvision for tests. Test modules that import this one are skipped without torch.
 
-The torchvision wheels expect CUDA operators. Beside a CPU-only torch their absence stops the import, although
-nothing here needs them; declaring their schemas first is enough.
+With a CPU-only torch, importing torchvision fails because operators are missing that nothing here needs.
+Declaring their schemas first is enough.
 """
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
-_library = torch.library.Library("torchvision", "DEF")  # the declarations last as long as this object
+_library = torch.library.Library("torchvision", "DEF")  # keeps the declarations alive
 for _operator in ("nms", "qnms"):
     _library.define(f"{_operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
