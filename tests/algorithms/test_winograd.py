@@ -35,6 +35,7 @@ def test_against_the_sum(size):
     assert error(result, expected) < 1e-14  # 2e-15
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("size", [(1, 1), (2, 9), (13, 18)])
 @pytest.mark.parametrize("dilation", [1, 2, 4])

@@ -74,6 +74,7 @@ def plain_count(pairs):
     return counts
 
 
+@pytest.mark.slow
 def test_at_the_original_size(model):
     evaluator, pairs = Evaluator(model), []
     for image, labels in (Pictures()[index] for index in range(3)):

@@ -36,6 +36,7 @@ def saved(tmp_path_factory):
     return model, path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fcn8s_vgg16", "fcn_resnet50"])
 def test_with_jax_alone(name, saved, tmp_path):
     model, path = saved

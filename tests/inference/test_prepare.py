@@ -32,6 +32,7 @@ def test_the_logits_equal_the_models(name):
         assert relative_error(logits[head], expected[head]) < 1e-12  # 3e-15
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_other_outputs_follow_from_the_logits(monkeypatch):
     """test_export.py tests fcn_resnet50."""
@@ -51,6 +52,7 @@ def test_other_outputs_follow_from_the_logits(monkeypatch):
     np.testing.assert_array_equal(labels, expected.argmax(-1))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_large_images_go_one_at_a_time(monkeypatch):
     monkeypatch.setattr(sys.modules["fcn_jax.inference.prepare"], "LARGE_IMAGE_PIXELS", 17 * 23)
@@ -69,6 +71,7 @@ def test_large_images_go_one_at_a_time(monkeypatch):
             assert relative_error(result["out"], expected) < 1e-12  # 6e-16
 
 
+@pytest.mark.slow
 def test_float32_labels_of_clear_margins():
     model, images = drawn_model("fcn_resnet50", "float32"), seeded_images(1, 65, 97).astype(np.float32)
     expected = np.asarray(forward(model, images)["out"])

@@ -22,7 +22,15 @@ FIELDS = {
 }
 
 
-@pytest.mark.parametrize("name", ["fcn_resnet50", "fcn32s_vgg16", "fcn8s_vgg16", "fcn32s_alexnet"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "fcn_resnet50",
+        pytest.param("fcn32s_vgg16", marks=pytest.mark.slow),
+        pytest.param("fcn8s_vgg16", marks=pytest.mark.slow),
+        "fcn32s_alexnet",
+    ],
+)
 def test_receptive_fields(name):
     """Measured, against values computed by hand from strides, kernels and paddings; no weights are needed."""
     assert Probe(abstract_model(name)).field == FIELDS[name]

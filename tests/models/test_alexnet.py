@@ -61,6 +61,7 @@ def pooled(x):
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_pooling_comes_before_normalization():
     model = drawn(lambda: AlexNet((2, 4, 6, 8, 10), 6, param_dtype=jnp.float64, rngs=nnx.Rngs(0)))

@@ -115,6 +115,7 @@ def test_crops_and_the_sizes_they_cut_are_the_published_ones(crops, name, publis
         assert crops == [(offset, (sizes[height], sizes[width])) for offset, sizes in published]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "left_over"),
     [
@@ -178,6 +179,7 @@ def test_names_are_the_papers_and_learn_upsampling_says_what_learns(
     assert set(paths(cvpr, Fixed)) == {f"{last}.kernel"}
 
 
+@pytest.mark.slow
 def test_fixed_upsamplings_have_no_gradient_and_the_rest_has():
     model = random("fcn8s_vgg16")
     gradient = nnx.jit(nnx.grad(lambda model: jnp.square(model(jnp.ones((1, 2, 3, 3)))["out"]).sum()))(model)

@@ -69,6 +69,7 @@ def test_widths_are_parameters():
         VGG16((2, 3), rngs=nnx.Rngs(0))
 
 
+@pytest.mark.slow
 def test_random_weights_follow_torchvisions_distributions():
     @jax.jit
     def some_layers():

@@ -104,6 +104,7 @@ def test_every_number_has_a_range():
     assert numbers == set(RANGES)
 
 
+@pytest.mark.slow
 def test_models_and_what_pictures_they_will_want():
     config = Config(model="fcn32s_vgg16", base_size=None, **NARROW)
     model = build_model(config, ("a", "b", "c"), PALETTE)
@@ -130,6 +131,7 @@ def test_settings_that_a_model_does_not_have(changes, message):
         build_model(config, ("a", "b"), PALETTE)
 
 
+@pytest.mark.slow
 def test_blocks_are_computed_again():
     assert build_model(Config(remat=True), ("a", "b"), PALETTE).backbone.remat
 

@@ -67,6 +67,7 @@ def test_arrays_go_into_a_model_and_come_back(model):
     assert {path: type(value) for path, value in nnx.to_flat_state(nnx.state(merged))} == paths
 
 
+@pytest.mark.slow
 def test_a_merged_model_computes_the_same():
     model = small_model(dropout=0.0)
     images = small_batch(2)["images"]
@@ -78,6 +79,7 @@ def test_a_merged_model_computes_the_same():
         np.testing.assert_array_equal(logits[head], expected[head])
 
 
+@pytest.mark.slow
 def test_the_state_is_a_copy():
     model = small_model()
     before = {name: np.array(variable[...]) for name, variable in named_variables(model).items()}

@@ -83,6 +83,7 @@ def test_parts_make_the_step_of_the_whole_batch(parts, loss):
     assert largest_error(same_state.params, state.params) < 1e-12  # seen: 1e-15
 
 
+@pytest.mark.slow
 def test_batch_norm_and_dropout_see_the_parts_one_after_another():
     objective, state, in_parts = compiled(accumulate=2)
     batch, rest = small_batch(4), state.rest
@@ -101,6 +102,7 @@ def test_a_batch_that_does_not_divide():
         in_parts(state, small_batch(6), 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decay", [0.15, 0.9])
 def test_averages_are_a_loops(decay):
     """A decay of 0.15 is reached after a step, one of 0.9 is not reached in four."""
@@ -177,6 +179,7 @@ def test_the_given_state_is_used_up():
     assert all(array.is_deleted() for array in jax.tree.leaves(state))
 
 
+@pytest.mark.slow
 def test_in_bfloat16_parameters_statistics_and_loss_stay_float32():
     model = small_model(dtype=jnp.bfloat16)
     objective, state, step = small_training(model)

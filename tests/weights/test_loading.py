@@ -52,6 +52,7 @@ def test_every_variable_is_filled_with_its_own_array(build):
         np.testing.assert_array_equal(got[ours], tensors[theirs].transpose(axes).astype(np.float32))
 
 
+@pytest.mark.slow
 def test_a_file_keeps_every_number_both_ways(build, tmp_path):
     model = build()
     fcn_jax.load_weights(model, state_dict())
@@ -115,6 +116,7 @@ def test_aux_may_be_dropped(build):
     assert account.fresh == {}
 
 
+@pytest.mark.slow
 def test_aux_may_keep_its_values(build):
     model = build()
     with pytest.raises(CheckpointError, match='pass aux="keep"'):
@@ -175,6 +177,7 @@ def test_strict_false_says_what_it_let_pass_but_not_other_shapes(build):
         fcn_jax.load_weights(build(7), state_dict(), strict=False)
 
 
+@pytest.mark.slow
 def test_other_architectures_are_refused_with_advice(build):
     with pytest.raises(CheckpointError, match="of fcn_resnet50, got those of fcn_resnet101"):
         fcn_jax.load_weights(build(), state_dict(name="fcn_resnet101"))
@@ -184,6 +187,7 @@ def test_other_architectures_are_refused_with_advice(build):
         fcn_jax.load_weights(build(), state_dict(), aux="maybe")
 
 
+@pytest.mark.slow
 def test_errors_name_the_file(build, tmp_path):
     path = tmp_path / "other.pth"
     write_torch_zip(path, {"features.0.weight": np.ones((4, 3, 3, 3), np.float32)})

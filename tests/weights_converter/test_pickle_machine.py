@@ -289,6 +289,7 @@ def quickly(data: bytes) -> object:
         assert time.monotonic() - begin < 60
 
 
+@pytest.mark.slow
 def test_endless_opcodes_are_counted():
     assert "more than 4000000 steps" in quickly(b"N0" * (MAX_STEPS // 2 + 1) + b"N.")
 
@@ -301,6 +302,7 @@ def test_deep_nesting(nest):
     quickly(PROTO + tensor(storage(), size=b"N" + b"\x85" * depth) + b".")
 
 
+@pytest.mark.slow
 def test_deep_dicts_and_types():
     depth = 100_000
     assert isinstance(quickly(b"(K\x01" * depth + b"N" + b"d" * depth + b"."), Pairs)
@@ -321,6 +323,7 @@ def test_shared_parts_are_never_expanded():
     assert "state_dict" not in quickly(b"}" + doubled + b"Ns.")
 
 
+@pytest.mark.slow
 def test_a_long_list_cannot_be_copied_over_and_over():
     pairs = b"](" + (b"K\x01K\x02\x86" * 10_000) + b"e\x85q\x00"
     again = b"ccollections\nOrderedDict\nh\x00R0"

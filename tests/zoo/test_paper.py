@@ -264,6 +264,7 @@ def test_a_preset_that_makes_no_sense_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_pictures_are_counted_with_the_border(monkeypatch):
     monkeypatch.setattr("fcn_jax.inference.plan.MAX_MODEL_PIXELS", 90_000)
     segmenter = fcn_jax.Segmenter(fcn_jax.fcn32s_vgg16(num_classes=2, **WIDTHS))

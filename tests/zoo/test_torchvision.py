@@ -65,6 +65,7 @@ def test_weights_decide_classes_and_aux_and_the_mode_is_evaluation(model):
     np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_dropout_streams_advance_and_follow_the_seed():
     features = jnp.asarray(np.random.RandomState(0).standard_normal((1, 4, 4, 2048)), jnp.float32)
 
@@ -81,6 +82,7 @@ def test_dropout_streams_advance_and_follow_the_seed():
     assert not np.array_equal(first, other)
 
 
+@pytest.mark.slow
 def test_bfloat16_computes_fast_and_answers_in_float32():
     weights = seeded_state_dict("fcn_resnet50", 5)
     images = seeded_images(1, 33, 47)
@@ -163,6 +165,7 @@ def test_weights_that_name_nothing_are_refused_with_the_names_there_are():
         fcn_jax.fcn_resnet50(num_classes=-1)
 
 
+@pytest.mark.slow
 def test_a_classifier_gives_its_backbone_only():
     weights = seeded_state_dict("resnet50", None) | {
         "fc.weight": np.ones((1000, 2048)),

@@ -76,6 +76,7 @@ def test_void_is_no_wrong_label():
     assert "beyond" not in said(labels=np.full((1, 2, 2), 255, np.uint8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2])
 def test_what_is_computed_once_more_is_the_step(count):
     objective, state, step = small_training(small_model(dropout=0.0), accumulate=count)
@@ -88,6 +89,7 @@ def test_what_is_computed_once_more_is_the_step(count):
     np.testing.assert_allclose(found.gradient_norm, metrics["gradient_norm"], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_one_bad_part_is_seen():
     objective, state, _ = small_training(small_model())
     batch = small_batch(4)

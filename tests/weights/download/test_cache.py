@@ -45,6 +45,7 @@ def run(program, *arguments) -> subprocess.Popen:
     )
 
 
+@pytest.mark.slow
 def test_of_two_processes_one_downloads(server, folder):
     server.script += [loopback.drip(10, pause=0.1)]
     with start(server, folder) as one, start(server, folder) as other:
