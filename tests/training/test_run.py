@@ -4,6 +4,7 @@ What needs processes of their own, kills above all, is in tests/scripts/test_tra
 """
 
 import contextlib
+import json
 import multiprocessing
 import os
 import resource
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 import fcn_jax
+from fcn_jax.algorithms.layers import convolve_by_product
 from fcn_jax.datasets import DatasetError, Sample, Scenes
 from fcn_jax.datasets.batches import Batches
 from fcn_jax.datasets.stream import WorkerError
@@ -22,6 +24,7 @@ from fcn_jax.errors import CheckpointError, SettingError
 from fcn_jax.evaluation import Evaluator
 from fcn_jax.training import DivergedError, OutputError, Run
 from fcn_jax.training.checkpointing.checkpoints import Checkpoints, CheckpointsNotSaved
+from fcn_jax.training.evaluations import best_of
 from tests.training.tiny_run import (
     assert_same_weights,
     kinds,
@@ -60,6 +63,9 @@ def test_what_a_run_leaves(whole):
     assert steps(whole) == [4, 6]
     for name in ("curves.png", "config.json", "best.safetensors", "last.safetensors"):
         assert (whole / name).stat().st_size > 0
+    best = json.loads(load_model_file(whole / "best.safetensors").metadata["evaluation"])
+    scored = {line["step"]: line["mean_iou"] for line in metrics(whole) if line["kind"] == "eval"}
+    assert (best["step"], best["mean_iou"]) == best_of(scored)
     model = fcn_jax.load_model(whole / "last.safetensors")
     assert model.categories == Scenes.categories
     np.testing.assert_array_equal(model.meta.colours()[1], Scenes(1).palette[1])  # the dataset's own
@@ -73,6 +79,14 @@ def test_progress_is_counted(tmp_path):
     assert counts == [(0, 2), (1, 2), (2, 2)]
     assert len(run.losses) == run.done == run.steps == 2
     assert run.record.keys() == {"loss", "lr", "gradient_norm", "images_per_second"}
+
+
+def test_training_uses_the_algorithms_of_its_platform_and_the_model_stays_plain(tmp_path):
+    with tiny_run(tmp_path) as run:
+        run.prepare()
+        trained = run.objective.structure.merge(run.state.params | run.state.rest)
+        assert trained.score_fr.conv_general_dilated is convolve_by_product  # on a CPU
+        assert run.model.score_fr.conv_general_dilated is not convolve_by_product
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
