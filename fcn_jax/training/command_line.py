@@ -13,7 +13,7 @@ OPTIONS = {field.name: "--" + field.name.replace("_", "-") for field in dataclas
 
 
 def parse_config(arguments: Sequence[str], *, program: str | None = None, description: str = "") -> Config:
-    """Reads `--recipe NAME`, then the other settings, whose defaults are that recipe's.
+    """Reads `--recipe NAME`, then the other settings; their defaults are that recipe's.
 
     `--epochs` takes the place of a recipe's steps. A command line that makes no sense, or `--help`, ends the
     program as usual.

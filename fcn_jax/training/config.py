@@ -22,7 +22,7 @@ class Config:
     dataset: str = "folder"
     """folder, voc, sbd, coco, camvid or scenes."""
     data_dir: Path | None = None
-    """Where its files lie; a folder of your own has images/ and labels/ in it."""
+    """The folder with its files; a folder of your own has images/ and labels/ in it."""
     train_split: str = "train"
     """What to train on."""
     val_split: str = "val"
@@ -32,19 +32,19 @@ class Config:
 
     # Model
     model: str = "fcn_resnet50"
-    """One of fcn_jax.list_models()."""
+    """A name that `fcn-jax models` lists."""
     weights: Path | None = None
-    """Checkpoint to start from, in any format; its score layers stay behind if its classes are others."""
+    """Checkpoint to start from, in any format; if its classes are others, its score layers stay behind."""
     weights_backbone: str | None = None
-    """Classifier's checkpoint for the backbone; or the name of published weights, such as DEFAULT."""
+    """A classifier's checkpoint for the backbone, or the name of published weights, such as DEFAULT."""
     aux_loss: bool = False
     """Trains the ResNets with an auxiliary head."""
     features: tuple[int, ...] | None = None
-    """Channels of the five blocks of one of the paper's trunks, for narrow instances."""
+    """Channels of the five blocks in the paper's networks; fewer than published make a narrow one."""
     fc_features: int | None = None
-    """Channels of fc6 and fc7, likewise."""
+    """Channels of fc6 and fc7 in the paper's networks."""
     dropout: bool = True
-    """As published, half of the last features in training; narrow instances learn better without."""
+    """Drops half of the last features in training, as published; narrow networks learn better without."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What the model computes in; parameters, statistics and the loss stay float32."""
     remat: bool = False

@@ -41,7 +41,7 @@ class Objective:
     def __call__(
         self, params: Arrays, rest: Arrays, batch: Batch, denominator: jax.Array
     ) -> tuple[jax.Array, tuple[Arrays, dict[str, jax.Array]]]:
-        """Computes the loss of a batch, or of a part of one whose `denominator` is given.
+        """Computes the loss of a batch, or of a part of one; the `denominator` is the whole batch's.
 
         Returns:
           The loss; and `rest` as the model leaves it, and its logits.

@@ -171,8 +171,8 @@ def build_objective(
 
     Args:
       structure: of the model in training mode.
-      model: whose transforms normalize pictures.
-      train_set: whose pixels are counted where the classes have weights.
+      model: its transforms normalize pictures.
+      train_set: its pixels are counted where the classes have weights.
     """
     class_weights = median_frequency(train_set) if config.class_weights == "median-frequency" else None
     return Objective(

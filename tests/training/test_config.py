@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from typing import get_args, get_type_hints
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,10 +11,11 @@ import pytest
 import fcn_jax
 from fcn_jax.datasets import Scenes
 from fcn_jax.errors import SettingError
+from fcn_jax.evaluation.evaluator import EvaluationSize
 from fcn_jax.training.class_weights import median_frequency
 from fcn_jax.training.command_line import parse_config
 from fcn_jax.training.config import RANGES, Config
-from fcn_jax.training.recipes import recipe
+from fcn_jax.training.recipes import RECIPES, recipe
 from fcn_jax.training.setup import build_model, build_optimizer
 from fcn_jax.transforms import CaffeSegmentation, SemanticSegmentation
 
@@ -32,6 +34,11 @@ def test_recipes_are_as_published():
     assert paper == {"fcn32s_vgg16": 1e-10, "fcn16s_vgg16": 1e-12, "fcn8s_vgg16": 1e-14}
     paper = recipe("paper", "fcn8s_atonce_vgg16")
     assert (paper.momentum, paper.batch_size, paper.reduction, paper.steps) == (0.99, 1, "sum", 300_000)
+
+
+def test_scores_are_taken_at_sizes_that_exist():
+    assert get_args(get_type_hints(Config)["eval_size"]) == get_args(EvaluationSize)
+    assert {config.eval_size for config in RECIPES.values()} <= set(get_args(EvaluationSize))
 
 
 def test_the_command_line_overrides_the_recipe():

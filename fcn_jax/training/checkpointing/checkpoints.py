@@ -53,7 +53,7 @@ class Restored(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints in a folder, `<folder>/<step>`, of which the newest stay.
+    """The checkpoints in a folder, `<folder>/<step>`. The newest stay.
 
     One run at a time saves to a folder. Restoring changes nothing in it. With several hosts each calls the
     same methods in the same order, on a folder that they share.

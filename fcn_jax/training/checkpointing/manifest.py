@@ -1,7 +1,7 @@
 """What a checkpoint says of itself: its step, its arrays with their digests, and the facts of the run.
 
 The manifest is JSON, kept with the arrays (as Orbax's custom metadata) together with its own SHA-256. A step
-whose manifest or arrays do not hold what they claim is damaged and can be skipped. Sound arrays that are not
+with another manifest or other arrays than were saved is damaged and can be skipped. Sound arrays that are not
 those of the model and the optimizer at hand are another matter: that is an error, and says what differs.
 """
 
