@@ -185,7 +185,17 @@ def test_the_library_imports_nothing_it_does_not_need():
     """Compared with Flax, which brings some of these by itself."""
     imported = set(python("import fcn_jax\n" + IMPORTED)) - set(python("import flax.nnx, jax\n" + IMPORTED))
     assert {"fcn_jax.inference.segmenter", "weights_converter"} <= imported
-    heavy = ("torch", "torchvision", "matplotlib", "optax", "orbax", "grain", "tyro", "pandas", "argparse")
+    heavy = (
+        "torch",
+        "torchvision",
+        "matplotlib",
+        "optax",
+        "orbax",
+        "tensorstore",
+        "tyro",
+        "pandas",
+        "argparse",
+    )
     ours = ("fcn_jax.cli", "fcn_jax.training", "fcn_jax.datasets", "fcn_jax.evaluation")
     assert [name for name in (*heavy, *ours, "tests") if name in imported] == []
 
