@@ -14,7 +14,7 @@ PUBLISHED_WIDTHS = {
     "vgg16": ((64, 128, 256, 512, 512), 4096),
     "caffenet": ((96, 256, 384, 384, 256), 4096),
 }
-"""{trunk of the paper's networks: (features, fc_features)}."""
+"""{backbone of the paper's networks: (features, fc_features)}."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class ModelSpec:
       name: the builder's name, as `fcn_jax.get_model` takes it; or one of `CLASSIFIERS`.
       num_classes: classes of the segmentation; 0 for a classifier, whose last layer is not used.
       aux_loss: whether there is an auxiliary head.
-      features: for the paper's networks: widths of the trunk's five blocks. None for all others.
+      features: for the paper's networks: widths of the backbone's five blocks. None for all others.
       fc_features: for the paper's networks: width of fc6 and fc7. None for all others.
       learn_upsampling: for the paper's networks: which upsamplings are parameters rather than constants.
         Files from other programs do not say; they are read as "none".

@@ -64,13 +64,13 @@ Args:
     copied, the new score layer is zero.
   progress: shows a bar while downloading.
   num_classes: as in `weights`, else 21, if not given.
-  features: channels of the trunk's five blocks, for small networks; as published if not given.
+  features: channels of the backbone's five blocks, for small networks; as published if not given.
   fc_features: channels of fc6 and fc7; 4096 if not given.
   learn_upsampling: "none", as released: every upsampling stays bilinear; "intermediate", as in the CVPR
     text: all but the last are learned. As in the checkpoint, else "none", if not given.
-  weights_backbone: an ImageNet classifier's weights for the trunk, fc6 and fc7: a member of the trunk's enum,
-    a Caffe or a torchvision checkpoint. Ignored if `weights` is given.
-  rngs: seeds the random trunk and dropout; `nnx.Rngs(0)` if not given.
+  weights_backbone: an ImageNet classifier's weights for the backbone, fc6 and fc7: a member of the
+    backbone's enum, a Caffe or a torchvision checkpoint. Ignored if `weights` is given.
+  rngs: seeds the random backbone and dropout; `nnx.Rngs(0)` if not given.
   dtype: of the computation; that of the parameters and the input if not given. Logits are at least float32.
   param_dtype: of the parameters.
 

@@ -200,12 +200,12 @@ def test_frozen_kernels_are_left_alone():
     np.testing.assert_array_equal(state.rest["gate"], compiled()[1].rest["gate"])
 
 
-def recomputing(trunk: str) -> tuple[Objective, Objective, tuple]:
+def recomputing(backbone: str) -> tuple[Objective, Objective, tuple]:
     """Makes the objective of a network without and with remat, and its arguments, in float64."""
 
     def build():
         settings = {"param_dtype": jnp.float64, "rngs": nnx.Rngs(0)}
-        if trunk == "vgg":
+        if backbone == "vgg":
             widths = {"features": (4, 6, 8, 10, 12), "fc_features": 16}
             return fcn_jax.get_model("fcn8s_vgg16", num_classes=NUM_CLASSES, **widths, **settings)
         spec = ModelSpec(name="fcn_resnet50", num_classes=NUM_CLASSES)
@@ -238,10 +238,10 @@ def saved_bytes(objective: Objective, params, *others) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("trunk", ["vgg", "resnet"])
+@pytest.mark.parametrize("backbone", ["vgg", "resnet"])
 @pytest.mark.usefixtures("float64")
-def test_recomputing_blocks_saves_memory_and_changes_nothing(trunk):
-    plain, recomputed, arguments = recomputing(trunk)
+def test_recomputing_blocks_saves_memory_and_changes_nothing(backbone):
+    plain, recomputed, arguments = recomputing(backbone)
     share = saved_bytes(recomputed, *arguments) / saved_bytes(plain, *arguments)
     assert 0 < share < 0.5  # seen: 0.23
 

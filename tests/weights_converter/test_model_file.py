@@ -83,13 +83,13 @@ def test_an_older_file_of_ours_is_what_it_says(name, tmp_path):
 
 
 def test_an_older_file_of_a_backbone(tmp_path):
-    trunk = {
+    backbone = {
         name.removeprefix("backbone."): array
         for name, array in to_ours(seeded_paper_state_dict(NAME)).params.items()
         if name.startswith("backbone.")
     }
     path = tmp_path / "old.safetensors"
-    write_safetensors(path, trunk, {"format": "fcn_jax", "model": "vgg16", "preset": "caffe"})
+    write_safetensors(path, backbone, {"format": "fcn_jax", "model": "vgg16", "preset": "caffe"})
     assert load_model_file(path).spec == dataclasses.replace(SPEC, name="vgg16", num_classes=0)
 
 

@@ -119,26 +119,26 @@ def test_at_once_is_told_by_name(tmp_path):
         fcn_jax.fcn8s_vgg16(weights=tmp_path / "atonce.safetensors")
 
 
-def test_a_classifier_of_caffes_or_torchvisions_fills_the_trunk_and_tells_the_preset():
-    trunk = {
+def test_a_classifier_of_caffes_or_torchvisions_fills_the_backbone_and_shows_the_preset():
+    backbone = {
         key: array
         for key, array in seeded_paper_state_dict("fcn32s_vgg16").items()
         if not key.startswith(("sc", "up"))
     }
     flat = {
         key: array.reshape(16, -1) if key in ("fc6.weight", "fc7.weight") else array
-        for key, array in trunk.items()
+        for key, array in backbone.items()
     }
     caffe = flat | {"fc8.weight": np.ones((7, 16)), "fc8.bias": np.ones(7)}
     model = fcn_jax.fcn8s_vgg16(weights_backbone=caffe, num_classes=4, **WIDTHS)
     assert model.transforms == CaffeSegmentation()
     np.testing.assert_array_equal(
-        model.backbone.fc6.kernel[...], trunk["fc6.weight"].transpose(2, 3, 1, 0).astype(np.float32)
+        model.backbone.fc6.kernel[...], backbone["fc6.weight"].transpose(2, 3, 1, 0).astype(np.float32)
     )
     assert (logits(model) == 0).all()  # score layers start at zero
 
     numbers = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
-    names = [key.removesuffix(".bias") for key in trunk if key.endswith(".bias")]
+    names = [key.removesuffix(".bias") for key in backbone if key.endswith(".bias")]
     places = [*(f"features.{number}" for number in numbers), "classifier.0", "classifier.3"]
     torchvisions = {
         f"{place}.{leaf}": flat[f"{name}.{leaf}"]

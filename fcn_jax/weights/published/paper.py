@@ -71,11 +71,11 @@ class FCN32s_AlexNet_Weights(WeightsEnum):
 
 
 class VGG16_Weights(WeightsEnum):
-    """Weights of the VGG16 trunk: torchvision's, and the Oxford release that the paper started from.
+    """Weights of the VGG16 backbone: torchvision's, and the Oxford release that the paper started from.
 
     They expect different images, RGB normalized or BGR minus mean; see each member's transforms. DEFAULT is
     the Oxford release, unlike in torchvision's enum of this name. `meta` has no `categories`: only a
-    classifier's trunk is loaded.
+    classifier's backbone is loaded.
     """
 
     IMAGENET1K_V1 = Weights(
@@ -101,7 +101,7 @@ class VGG16_Weights(WeightsEnum):
 
 
 class CaffeNet_Weights(WeightsEnum):
-    """Weights of the CaffeNet trunk that FCN-AlexNet starts from; `meta` has no `categories`."""
+    """Weights of the CaffeNet backbone that FCN-AlexNet starts from; `meta` has no `categories`."""
 
     ILSVRC_CAFFE = Weights(
         url=_CAFFE + "bvlc_reference_caffenet.caffemodel",
