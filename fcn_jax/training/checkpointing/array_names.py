@@ -1,7 +1,7 @@
-"""A tree as plain arrays by name, which is what files hold, and the way back.
+"""Converts a tree to plain arrays by name, as files hold them, and back.
 
-Names follow from the paths in the tree and so do not depend on the classes of an optimizer's state. Random
-keys are held as their bits.
+A name comes from the path in the tree, so it does not depend on the classes of an optimizer's state. Random
+keys are stored as their bits.
 """
 
 from typing import Any
@@ -22,9 +22,9 @@ def named_arrays(tree: Any) -> dict[str, Any]:
       tree: dicts, sequences, named tuples and other pytrees of arrays, or of `jax.ShapeDtypeStruct`s.
 
     Raises:
-      WrongTypeError: a leaf is something else, a NumPy array or a Python number perhaps; or it is of complex
-        numbers or of numbers of less than a byte.
-      ArrayError: two arrays come to one name.
+      WrongTypeError: a leaf is something else, such as a NumPy array or a Python number; or its numbers are
+        complex or smaller than a byte.
+      ArrayError: two arrays get the same name.
     """
     named = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
@@ -51,19 +51,19 @@ def named_arrays(tree: Any) -> dict[str, Any]:
 
 
 def stored_form(array: jax.Array) -> jax.Array:
-    """Gives an array as it is digested and stored: of random keys the bits, else the array itself."""
+    """Returns an array as it is digested and stored: the bits of random keys, else the array itself."""
     return jax.random.key_data(array) if _is_key(array.dtype) else array
 
 
 def stored_like(like: Like) -> jax.ShapeDtypeStruct:
-    """Says what to read, and where to put it, for `from_stored` to give an array like this one."""
+    """Returns shape, dtype and sharding of the stored form of an array like this one."""
     stored = jax.eval_shape(stored_form, jax.ShapeDtypeStruct(like.shape, like.dtype))
     sharding = like.sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.ShapeDtypeStruct(stored.shape, stored.dtype, sharding=sharding)
 
 
 def from_stored(stored: jax.Array | None, like: Like) -> jax.Array:
-    """Makes an array like this one from what was read: nothing (None) for an array without elements."""
+    """Makes an array like `like` from its stored form; that is None for an array without elements."""
     form = stored_like(like)
     if stored is None:
         empty: jax.Array = jax.jit(lambda: jnp.zeros(form.shape, form.dtype), out_shardings=form.sharding)()
@@ -74,7 +74,7 @@ def from_stored(stored: jax.Array | None, like: Like) -> jax.Array:
 
 
 def _key_impl(like: Like) -> Any:
-    """As `jax.random.key_impl`, which wants keys: here they are traced, so that a dtype is enough."""
+    """Returns `jax.random.key_impl` of the dtype. It needs keys, so this traces it with abstract ones."""
     found = []
     key = jax.ShapeDtypeStruct(like.shape, like.dtype)
     jax.eval_shape(lambda key: found.append(jax.random.key_impl(key)), key)

@@ -5,10 +5,10 @@
         ...
         checkpoints.save(step, state, {"epoch": 3})
 
-Orbax writes the files: it copies the arrays from the devices, goes on in a thread, and renames a step's
-folder into place when it is whole, on one host or many. What is added here is trust: a digest of each array,
-computed before it leaves its device and again when it is back. A step that fails this is skipped, with a
-message, for the next older one.
+Orbax writes the files, on one host or many: it copies the arrays from the devices, writes them in a thread,
+and renames a step's folder into place when it is whole. This module adds a digest of each array. It computes
+the digest before the array leaves its device, and again when the array is back. If the two differ, the step
+is skipped with a message, and the next older step is read.
 """
 
 import contextlib
@@ -31,11 +31,11 @@ logger = logging.getLogger(__name__)
 
 
 class CheckpointsDamaged(CheckpointsError):
-    """There are steps, and not one of them is whole."""
+    """There are steps, but all of them are damaged."""
 
 
 class CheckpointsNotSaved(CheckpointsError):
-    """A step could not be written; those before it stand."""
+    """A step could not be written; earlier steps remain."""
 
 
 class Restored(NamedTuple):
@@ -43,8 +43,8 @@ class Restored(NamedTuple):
 
     Attributes:
       step: its number.
-      tree: the arrays, bit for bit, in the structure and where the caller wanted them.
-      facts: what was given with them, as JSON gives it back.
+      tree: the arrays, bit for bit, with the structure and the shardings that the caller asked for.
+      facts: the facts saved with them, as JSON values.
     """
 
     step: int
@@ -55,28 +55,28 @@ class Restored(NamedTuple):
 class Checkpoints:
     """The checkpoints in a folder, `<folder>/<step>`. The newest stay.
 
-    One run at a time saves to a folder. Restoring changes nothing in it. With several hosts each calls the
-    same methods in the same order, on a folder that they share.
+    One run at a time saves to a folder. Restoring changes nothing in it. Several hosts share a folder, and
+    each calls the same methods in the same order.
 
     Args:
       folder: made by the first save.
       keep: how many of the newest steps stay.
 
     Attributes:
-      skipped: messages about the steps that the last `restore` passed over, newest first.
+      skipped: messages about the steps that the last `restore` skipped, newest first.
 
-    A step that is skipped or moved aside is a warning in the log.
+    The log has a warning for each step that is skipped or moved aside.
 
     Raises:
-      SettingError: `keep` is below 1, or the folder is an address.
+      SettingError: `keep` is below 1, or the folder is a URL.
     """
 
     def __init__(self, folder: str | os.PathLike, *, keep: int = 3):
         if keep < 1:
-            raise SettingError(subject="keep", expected="a number of steps of at least 1", got=str(keep))
+            raise SettingError(subject="keep", expected="at least 1 step", got=str(keep))
         if "://" in str(folder):
             raise SettingError(
-                expected="a folder", got=f"the address {folder}", hint="mount it and give the folder"
+                expected="a folder", got=f"the URL {folder}", hint="mount it and give the folder"
             )
         self.folder = Path(folder).absolute()
         self.skipped: list[str] = []
@@ -97,14 +97,14 @@ class Checkpoints:
         )
 
     def save(self, step: int, tree: Any, facts: Mapping | None = None) -> None:
-        """Saves a step. Returns once the arrays are copied: they may be donated while the writing goes on.
+        """Saves a step. Returns once the arrays are copied: they may be donated while a thread writes.
 
-        Steps that `restore` found damaged are first moved aside, to `damaged-<step>`, and what killed runs
-        left half written is removed.
+        First moves steps that `restore` found damaged to `damaged-<step>`, and removes half-written files of
+        killed runs.
 
         Args:
-          step: greater than those in the folder.
-          tree: any pytree of jax arrays, of typed random keys too.
+          step: greater than all steps in the folder.
+          tree: any pytree of jax arrays, including typed random keys.
           facts: whatever JSON can hold.
 
         Raises:
@@ -116,7 +116,7 @@ class Checkpoints:
         arrays = named_arrays(tree)
         stored = {name: stored_form(array) for name, array in arrays.items() if array.size}
         if not stored:
-            raise ArrayError(expected="a tree of jax arrays to save", got="one without a number in it")
+            raise ArrayError(expected="a tree of jax arrays to save", got="one without numbers")
         self.wait()
         self._move_damaged_aside()
         newest = max(self.steps(), default=-1)
@@ -125,7 +125,7 @@ class Checkpoints:
                 path=self.folder,
                 expected=f"a step after {newest}, the newest there",
                 got=str(step),
-                hint="restore that one and go on from it, or choose another folder",
+                hint="restore that step and continue from it, or choose another folder",
             )
         manifest = make_manifest(step, arrays, facts or {})
         with self._reporting(step):
@@ -154,15 +154,15 @@ class Checkpoints:
             self._saving = None
 
     def restore(self, like: Any) -> Restored | None:
-        """Gives the newest step that is whole, or None where there are no steps.
+        """Returns the newest whole step, or None if there are no steps.
 
         Args:
-          like: a tree as it was saved, of arrays or of `jax.ShapeDtypeStruct`s. The restored arrays lie where
-            these do, however they lay when they were saved; without a sharding, on the first device.
+          like: a tree as it was saved, of arrays or of `jax.ShapeDtypeStruct`s. The restored arrays get the
+            shardings of these, whatever shardings were saved; without a sharding, the first device.
 
         Raises:
-          CheckpointsDamaged: there are steps and none is whole.
-          CheckpointsDiffer: the newest whole step is of another model or optimizer.
+          CheckpointsDamaged: there are steps, but all are damaged.
+          CheckpointsDiffer: the newest whole step belongs to another model or optimizer.
           CheckpointsNotSaved: the save under way failed.
           WrongTypeError, ArrayError: see `named_arrays`.
         """
@@ -184,13 +184,12 @@ class Checkpoints:
                 path=self.folder,
                 expected="a step that is whole",
                 got=f"{len(self.skipped)} damaged",
-                hint="bring one back from a copy, or start again in another folder:\n"
-                + "\n".join(self.skipped),
+                hint="restore one from a copy, or start again in another folder:\n" + "\n".join(self.skipped),
             )
         return None
 
     def close(self) -> None:
-        """Waits for the save under way and ends the writing; see `wait` for what it raises."""
+        """Waits for the save under way and closes the writer. Raises as `wait` does."""
         try:
             self.wait()
         finally:
@@ -205,7 +204,7 @@ class Checkpoints:
     def _move_damaged_aside(self) -> None:
         if not self._damaged:
             return
-        self._drop_writer()  # it has a list of the steps of its own
+        self._drop_writer()  # it keeps its own list of the steps
         for step in self._damaged:
             source = self.folder / str(step)
             if jax.process_index() == 0 and source.exists():
@@ -218,7 +217,7 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _reporting(self, step: int) -> Iterator[None]:
-        """Makes one error of whatever Orbax meets when it writes a step."""
+        """Turns any error of Orbax, while it writes a step, into CheckpointsNotSaved."""
         try:
             yield
         except Exception as error:
@@ -227,13 +226,13 @@ class Checkpoints:
             raise CheckpointsNotSaved(
                 f"step {step} could not be saved: {brief(error)}",
                 self.folder,
-                hint="the steps before it stand; see that the folder can be written to and has room",
+                hint="earlier steps remain; check that the folder is writable and has room",
             ) from error
 
     def _drop_writer(self) -> None:
         writer, self._writer = self._writer, None
         if writer is not None:
-            with contextlib.suppress(Exception):  # it repeats what the save has reported
+            with contextlib.suppress(Exception):  # it repeats the error of the save
                 writer.close()
 
 

@@ -1,15 +1,15 @@
 """A digest for every array of a tree, computed where the array lives.
 
 Orbax does not notice a flipped bit in the numbers it reads back. So a checkpoint carries a digest of each
-array: 64 bits that tell apart any two arrays that differ in a bit, a place, the shape or the dtype. -0.0 and
-0.0 differ, and so do two NaNs of other bits.
+array: 64 bits that change with any bit, position, shape or dtype. -0.0 and 0.0 differ, and so do NaNs with
+different bits.
 
-Every 32-bit word of an array is mixed with its position and the results are summed modulo 2**32, twice over
-with two mixtures. Sums of integers come out the same in any order: the digest does not depend on how the
-array is spread over devices and hosts, and only the sums leave the device. At its place a mixture maps words
-one to one, so that a single changed word always changes both sums.
+A mixing function combines each 32-bit word of an array with its position, and the results are summed modulo
+2**32; this is done with two functions. A sum of integers does not depend on the order. So the digest does not
+depend on how the array is sharded over devices and hosts, and only the sums leave the device. At each
+position a mixing function maps words one to one: a single changed word always changes both sums.
 
-Source of the mixtures: fmix32 of Appleby's MurmurHash3, and Ellis's lowbias32.
+Source of the mixing functions: fmix32 of Appleby's MurmurHash3, and Ellis's lowbias32.
 """
 
 import hashlib
@@ -30,11 +30,11 @@ def digests(tree: Any) -> dict[str, str]:
     """Computes the digest of each array. Every process that holds a part of one must call this.
 
     Args:
-      tree: a pytree of jax arrays: real numbers of whole bytes, or typed random keys. Of arrays of more than
-        2**32 words, words that far apart count as in one place.
+      tree: a pytree of jax arrays: real numbers of whole bytes, or typed random keys. Positions count modulo
+        2**32 words.
 
     Returns:
-      {name: 16 hexadecimal digits}, the names those of `named_arrays`.
+      {name: 16 hexadecimal digits}, with the names of `named_arrays`.
 
     Raises:
       WrongTypeError, ArrayError: see `named_arrays`.
@@ -62,7 +62,7 @@ def _sums(array: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _words(array: jax.Array) -> jax.Array:
-    """The bits as uint32: a word for each number, and for numbers of 8 bytes two, along a further axis."""
+    """Returns the bits as uint32: one word for each number, or two along a further axis for 8 bytes."""
     if array.dtype == jnp.bool_:
         return array.astype(jnp.uint32)
     narrow = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32, 8: jnp.uint32}[array.dtype.itemsize]
@@ -70,7 +70,7 @@ def _words(array: jax.Array) -> jax.Array:
 
 
 def _positions(shape: tuple[int, ...]) -> jax.Array:
-    """Numbers the places of an array, row by row. Without a reshape, which would gather a spread array."""
+    """Numbers the positions of an array row by row. A reshape instead would gather a sharded array."""
     position = jnp.zeros(shape, jnp.uint32)
     for axis in range(len(shape)):
         stride = jnp.uint32(math.prod(shape[axis + 1 :]) % 2**32)

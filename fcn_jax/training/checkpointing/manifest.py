@@ -1,8 +1,8 @@
-"""What a checkpoint says of itself: its step, its arrays with their digests, and the facts of the run.
+"""The manifest of a checkpoint: its step, its arrays with their digests, and the facts of the run.
 
-The manifest is JSON, kept with the arrays (as Orbax's custom metadata) together with its own SHA-256. A step
-with another manifest or other arrays than were saved is damaged and can be skipped. Sound arrays that are not
-those of the model and the optimizer at hand are another matter: that is an error, and says what differs.
+The manifest is JSON, stored with the arrays (as Orbax's custom metadata) together with its own SHA-256. A
+step is damaged, and can be skipped, if its manifest or its arrays are not as saved. A whole step that does
+not fit the current model and optimizer is an error, which says what differs.
 """
 
 import hashlib
@@ -24,20 +24,20 @@ class CheckpointsError(FCNError):
 
 
 class CheckpointsDiffer(CheckpointsError):
-    """A checkpoint is sound, and of another model, optimizer or version of the format."""
+    """A checkpoint is whole, but belongs to another model, optimizer or version of the format."""
 
 
 class StepDamaged(Exception):
-    """A step does not hold what was saved; the message says in what."""
+    """A step does not hold what was saved; the message says what differs."""
 
 
 def make_manifest(step: int, arrays: Arrays, facts: Mapping) -> dict:
-    """Describes a step, digests included.
+    """Describes a step, including digests.
 
     Args:
       step: its number.
       arrays: by name.
-      facts: whatever the run wants to find again; JSON must be able to hold it.
+      facts: whatever the run needs later, as values that JSON can hold.
 
     Raises:
       WrongTypeError: JSON cannot hold the facts.
@@ -61,15 +61,15 @@ def make_manifest(step: int, arrays: Arrays, facts: Mapping) -> dict:
 
 
 def read_manifest(sealed, step: int) -> dict:
-    """Takes out a manifest that is whole and of the step.
+    """Checks that a manifest is whole and belongs to the step, and returns it.
 
     Args:
-      sealed: what `make_manifest` gave, read back.
-      step: the number of the folder in which it was found.
+      sealed: what `make_manifest` returned, read back.
+      step: the number of the folder that held it.
 
     Raises:
-      StepDamaged: it is not what `make_manifest` gave.
-      CheckpointsDiffer: it is, of another version of the format.
+      StepDamaged: it is not what `make_manifest` returned.
+      CheckpointsDiffer: it is whole, but has another version of the format.
     """
     if not isinstance(sealed, dict) or set(sealed) != {"manifest", "sha256"}:
         raise StepDamaged("it has no manifest")
@@ -79,23 +79,23 @@ def read_manifest(sealed, step: int) -> dict:
     if manifest["format"] != FORMAT:
         raise CheckpointsDiffer(
             expected=f"a checkpoint of format {FORMAT}",
-            got=f"format {manifest['format']!r} (of jax {manifest.get('jax')})",
+            got=f"format {manifest['format']!r} (written with jax {manifest.get('jax')})",
             hint="read it with the version of fcn_jax that wrote it",
         )
     if manifest["step"] != step:
-        raise StepDamaged(f"its arrays are those of step {manifest['step']}")
+        raise StepDamaged(f"its arrays belong to step {manifest['step']}")
     return manifest
 
 
 def changed_arrays(manifest: Mapping, arrays: Arrays) -> str | None:
-    """Says which arrays, by name, are not those that the manifest describes; None if all are."""
+    """Names the arrays that differ from the manifest; None if there are none."""
     found = digests(arrays)
     changed = [name for name in arrays if found[name] != manifest["arrays"][name]["digest"]]
-    return f"other numbers than were saved in {_listed(changed)}" if changed else None
+    return f"numbers differ from the saved ones in {_listed(changed)}" if changed else None
 
 
 def check_same_arrays(manifest: Mapping, wanted: Mapping[str, Like]) -> None:
-    """Raises CheckpointsDiffer if names, shapes or dtypes are not those of the arrays wanted."""
+    """Raises CheckpointsDiffer if names, shapes or dtypes differ from the wanted arrays'."""
     saved = {name: _shape_and_dtype(described) for name, described in manifest["arrays"].items()}
     here = {name: _shape_and_dtype(describe(array)) for name, array in wanted.items()}
     only_saved = [name for name in saved if name not in here]
@@ -105,18 +105,18 @@ def check_same_arrays(manifest: Mapping, wanted: Mapping[str, Like]) -> None:
         for name in here
         if name in saved and saved[name] != here[name]
     ]
-    groups = {"saved but not here": only_saved, "here but not saved": only_here, "of other form": other}
+    groups = {"saved but not here": only_saved, "here but not saved": only_here, "changed": other}
     if any(groups.values()):
         differences = "; ".join(f"{group}: {_listed(names)}" for group, names in groups.items() if names)
         raise CheckpointsDiffer(
-            expected="the arrays of the model and optimizer at hand",
+            expected="the arrays of the current model and optimizer",
             got=f"others ({differences})",
             hint="build them as they were when the checkpoint was saved, or choose another folder",
         )
 
 
 def describe(array: Like) -> dict:
-    """Gives shape and dtype as JSON can hold them: {"shape": [3, 3, 64, 64], "dtype": "float32"}."""
+    """Returns shape and dtype as JSON values: {"shape": [3, 3, 64, 64], "dtype": "float32"}."""
     return {"shape": list(array.shape), "dtype": str(array.dtype)}
 
 

@@ -1,8 +1,8 @@
-"""Reading one step of a run back from its files, and telling a damaged step from one that does not fit.
+"""Reads one step of a run from its files. A damaged step and a step that does not fit are separate errors.
 
-Orbax writes the files. They are read without it: the manifest as the JSON that it is, the arrays by
-TensorStore. Orbax would log pages about what it cannot read; and it reads arrays by coroutines that it
-abandons where one fails, which complain of it later, through the hooks of the process.
+Orbax writes the files, but does not read them here: the manifest is plain JSON, and TensorStore reads the
+arrays. Orbax would log pages about a file that it cannot read. It also reads arrays in coroutines, and
+abandons them when one fails; Python then warns about each, through the hooks of the process.
 """
 
 import json
@@ -25,23 +25,23 @@ from fcn_jax.training.checkpointing.manifest import (
 )
 
 ARRAYS = "arrays"
-"""The name of the folder within a step's that holds the arrays."""
+"""The subfolder of a step that holds the arrays."""
 
 
 def read_step(path: Path, wanted: Mapping[str, Like]) -> tuple[Arrays, dict]:
-    """Reads a step and checks it. On several hosts all of them call this, and all come to the same end.
+    """Reads a step and checks it. Several hosts all call this; either all return or all raise.
 
     Args:
       path: the step's folder, named by its number.
       wanted: the arrays by name, or their shapes, dtypes and shardings.
 
     Returns:
-      The arrays, in the order and where they are wanted, and the facts.
+      The arrays, in the order and with the shardings of `wanted`; and the facts.
 
     Raises:
-      StepDamaged: something is missing, cannot be read or has other numbers than were saved.
-      CheckpointsDiffer: the manifest is whole, and that of other arrays.
-      MemoryError, jax.errors.JaxRuntimeError: the machine failed, which tells nothing about the step.
+      StepDamaged: something is missing, cannot be read, or differs from what was saved.
+      CheckpointsDiffer: the manifest is whole, but describes other arrays.
+      MemoryError, jax.errors.JaxRuntimeError: the machine failed; the step may be whole.
     """
     manifest, arrays, reason = {}, {}, None
     try:
@@ -54,7 +54,7 @@ def read_step(path: Path, wanted: Mapping[str, Like]) -> tuple[Arrays, dict]:
         raise error.about(path) from None
     except StepDamaged as error:
         reason = str(error)
-    except Exception as error:  # TensorStore raises anything at what it cannot read
+    except Exception as error:  # TensorStore raises errors of many classes
         if isinstance(first_cause(error), MemoryError | jax.errors.JaxRuntimeError):
             raise
         reason = brief(error)
@@ -64,7 +64,7 @@ def read_step(path: Path, wanted: Mapping[str, Like]) -> tuple[Arrays, dict]:
 
 
 def _read_custom_metadata(path: Path) -> Any:
-    """Reads what Orbax was given with the arrays."""
+    """Reads the metadata that was saved with the arrays."""
     try:
         written = json.loads((path / "_CHECKPOINT_METADATA").read_bytes())
     except (OSError, ValueError):
@@ -94,7 +94,7 @@ def read_arrays(folder: Path, form: Mapping[str, jax.ShapeDtypeStruct]) -> dict[
 
 
 def _start_reading(name: str, store: Any, like: jax.ShapeDtypeStruct) -> dict[Any, Any]:
-    """Starts to read what each device of this host holds; devices that hold the same share one read.
+    """Starts to read the part of each device of this host. Devices with the same part share one read.
 
     Returns:
       {device: a future of its part}.
@@ -116,21 +116,21 @@ def _gather(parts: dict[Any, Any], like: jax.ShapeDtypeStruct) -> jax.Array:
 
 
 def first_cause(error: BaseException) -> BaseException:
-    """Follows an error to where it began."""
+    """Returns the first error in a chain of causes."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error
 
 
 def brief(error: BaseException) -> str:
-    """The first cause of an error, in a line: Orbax and TensorStore tell pages."""
+    """Returns the first cause of an error in one line; Orbax and TensorStore write pages."""
     cause = first_cause(error)
     message = " ".join(str(cause).split())
     return f"{type(cause).__name__}: {message[:300]}{'...' if len(message) > 300 else ''}"
 
 
 def _agree(reason: str | None) -> None:
-    """Raises StepDamaged, on every host, if any host has a reason to."""
+    """Raises StepDamaged on every host if any host has a reason."""
     whole = reason is None
     if jax.process_count() > 1:
         whole = multihost_utils.process_allgather(np.array(whole)).all()

@@ -170,9 +170,9 @@ def test_a_folder_that_cannot_be_made(tmp_path, name):
 
 
 def test_bad_arguments(tmp_path):
-    with pytest.raises(SettingError, match="keep: expected a number of steps of at least 1, got 0"):
+    with pytest.raises(SettingError, match="keep: expected at least 1 step, got 0"):
         Checkpoints(tmp_path, keep=0)
-    with pytest.raises(SettingError, match="expected a folder, got the address gs://bucket/run; mount it"):
+    with pytest.raises(SettingError, match="expected a folder, got the URL gs://bucket/run; mount it"):
         Checkpoints("gs://bucket/run")
     with Checkpoints(tmp_path / "new") as checkpoints:
         for tree in ({}, {"empty": jnp.zeros((0, 3))}):

@@ -91,7 +91,7 @@ def test_a_damaged_step_is_moved_aside_when_it_comes_again(folder, caplog):
             restored = checkpoints.restore(a_tree())
             assert restored.step == 1
             assert_equal(restored.tree, a_tree(1))
-            assert "other numbers than were saved in" in caplog.messages[-1]
+            assert "numbers differ from the saved ones in" in caplog.messages[-1]
             assert checkpoints.steps() == [1, 2]
             checkpoints.save(2, a_tree(2), {"again": True})
             assert caplog.messages[-1] == f"{folder / '2'}: moved to {name}, since it is damaged"
@@ -117,7 +117,7 @@ def test_a_renamed_step(folder):
     (folder / "2").rename(folder / "7")
     checkpoints = Checkpoints(folder)
     assert checkpoints.restore(a_tree()).step == 1
-    assert "7: skipped step 7, which is damaged: its arrays are those of step 2" in checkpoints.skipped[0]
+    assert "7: skipped step 7, which is damaged: its arrays belong to step 2" in checkpoints.skipped[0]
 
 
 def test_a_failed_read_leaves_nothing_behind_that_complains(folder, capfd, caplog):
@@ -155,7 +155,7 @@ def test_no_whole_step(folder):
     with pytest.raises(CheckpointsDamaged) as error:
         Checkpoints(folder).restore(a_tree())
     first, *others = str(error.value).splitlines()
-    assert first.startswith(f"{folder}: expected a step that is whole, got 2 damaged; bring one back")
+    assert first.startswith(f"{folder}: expected a step that is whole, got 2 damaged; restore one")
     assert others[0] == f"{folder / '2'}: skipped step 2, which is damaged: it has no manifest"
     assert others[1].startswith(f"{folder / '1'}: skipped step 1, which is damaged: ")
     assert sorted(path.name for path in folder.iterdir()) == ["1", "2"]

@@ -64,7 +64,7 @@ def test_every_entry_is_sealed(sealed, path):
 
 
 def test_another_step(sealed):
-    with pytest.raises(StepDamaged, match="its arrays are those of step 7"):
+    with pytest.raises(StepDamaged, match="its arrays belong to step 7"):
         read_manifest(sealed, 8)
 
 
@@ -82,7 +82,7 @@ def test_changed_arrays_are_named(sealed):
     many = {f"array {number}": jnp.full(2, number) for number in range(6)}
     manifest = make_manifest(7, many, {})["manifest"]
     found = {name: array + (name != "array 1") for name, array in many.items()}
-    expected = "other numbers than were saved in array 0, array 2, array 3 and 2 more"
+    expected = "numbers differ from the saved ones in array 0, array 2, array 3 and 2 more"
     assert changed_arrays(manifest, found) == expected
 
 
@@ -91,7 +91,7 @@ def test_what_differs_is_named(sealed):
     with pytest.raises(CheckpointsDiffer) as error:
         check_same_arrays(sealed["manifest"], here)
     message = str(error.value)
-    assert "saved but not here: a; here but not saved: new; of other form: b/kernel" in message
+    assert "saved but not here: a; here but not saved: new; changed: b/kernel" in message
     assert (
         "b/kernel (saved float32 (2, 3), here float32 (3, 2)), key (saved key<fry> (), here key<rbg> ())"
         in message
