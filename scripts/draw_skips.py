@@ -2,11 +2,12 @@
 
     python scripts/draw_skips.py [--output docs/skips.png]
 
-Narrow networks (8 to 96 channels) learn to label drawn things, over half of which are thin: 14 minutes on
-two busy cores. Expect a mean IoU on unseen scenes near 0.27 (32s), 0.45 (16s) and 0.72 (8s), and neither ring
-nor bar from the 32s. As in the paper each network starts from the next coarser one, its new score layer at
-zero; so the finer ones have also trained longer, and part of the gain is that: the 32s still confuses classes
-when it is handed on. Unlike the paper's: Adam, a loss averaged over pixels, no dropout, a random trunk.
+Narrow networks (8 to 96 channels) learn to label drawn things; over half of the things are thin. It takes 14
+minutes on two busy cores. Expect a mean IoU on unseen scenes near 0.27 (32s), 0.45 (16s) and 0.72 (8s); the
+32s finds neither rings nor bars. As in the paper, each network starts from the next coarser one, with its new
+score layer at zero. So the finer networks have also trained longer, which explains part of the gain: the 32s
+still confuses classes when the 16s starts. Unlike in the paper: Adam, a loss averaged over pixels, no
+dropout, a random backbone.
 """
 
 import argparse
@@ -38,7 +39,7 @@ GAP, HEADER = 16, 58
 
 
 class Heaps(Scenes):
-    """Scenes with all of the things in a heap."""
+    """Scenes with all things in one heap."""
 
     def __getitem__(self, index: int) -> Sample:
         random = np.random.RandomState([self.seed, check_index(index, len(self))])
@@ -46,7 +47,7 @@ class Heaps(Scenes):
 
 
 def settings(name: str, coarser: Path | None, output: Path, steps: int) -> Config:
-    """Gives the settings of a run that starts from the coarser network's weights."""
+    """Returns the settings of a run that starts from the coarser network's weights."""
     return Config(
         model=name,
         weights=coarser,
@@ -71,7 +72,7 @@ def settings(name: str, coarser: Path | None, output: Path, steps: int) -> Confi
 
 
 def train(train_set: Scenes, unseen: Scenes, steps: dict[str, int], folder: Path) -> list[tuple]:
-    """Trains the networks, each from the one before; gives a column of the page for each."""
+    """Trains the networks, each from the one before; returns a column of the page for each."""
     columns, coarser = [], None
     for name, count in steps.items():
         begin = time.perf_counter()
@@ -96,7 +97,7 @@ def show(labels: list[np.ndarray], colours: np.ndarray) -> list[Image.Image]:
 
 
 def draw_page(columns: list[tuple], scenes: Scenes) -> Image.Image:
-    """Lays out scenes under their captions, the classes' colours below; in 256 colours, for a small file."""
+    """Lays out captions, scenes, and the classes' colours below. Keeps 256 colours, for a small file."""
     large, small = ImageFont.load_default(19), ImageFont.load_default(15)
     width, height = GAP + (SIZE + GAP) * len(columns), HEADER + (SIZE + GAP) * SHOWN + 34
     page = Image.new("RGB", (width, height), "white")
@@ -118,7 +119,7 @@ def draw_page(columns: list[tuple], scenes: Scenes) -> Image.Image:
 
 
 def draw(output: Path, steps: dict[str, int], training: int = TRAINING, unseen: int = UNSEEN) -> None:
-    """Trains for so many steps on so many scenes, and draws the page."""
+    """Trains the networks on `training` scenes, and draws the page from unseen ones."""
     train_set, val_set = Heaps(training, (SIZE, SIZE), seed=0), Heaps(unseen, (SIZE, SIZE), seed=1)
     samples = [val_set[index] for index in range(SHOWN)]
     columns = [

@@ -1,7 +1,7 @@
 """fcn-jax demo: trains a small FCN-8s on drawn scenes and segments some, offline.
 
-The whole way of the data in a minute or two on two cores: scenes, batches, training, scores, weights in a
-file, and pictures segmented by them. Needs `pip install 'fcn_jax[train]'`.
+Shows every stage, in a minute or two on two cores: scenes, batches, training, scores, a file of weights, and
+segmented pictures. Needs `pip install 'fcn_jax[train]'`.
 """
 
 import argparse
@@ -29,11 +29,11 @@ SHOWN = 3  # unseen scenes that are segmented from their files
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command line."""
     parser.add_argument("--output", default="demo", metavar="DIR", help="folder to write to (demo)")
-    parser.add_argument("--steps", type=int, default=STEPS, metavar="N", help=f"of the training ({STEPS})")
+    parser.add_argument("--steps", type=int, default=STEPS, metavar="N", help=f"training steps ({STEPS})")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Trains, scores, saves, segments; prints where everything lies."""
+    """Trains, scores, saves, segments; prints where the files are."""
     if options.steps < 1:
         raise SettingError(subject="--steps", expected="at least 1", got=str(options.steps))
     try:
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
         from fcn_jax.training.run import Run
     except ImportError as error:
         raise MissingPackageError(
-            f"the demo trains, for which a package is missing ({error})", hint="pip install 'fcn_jax[train]'"
+            f"the demo needs a package for training ({error})", hint="pip install 'fcn_jax[train]'"
         ) from error
     output = Path(options.output)
     (output / "scenes").mkdir(parents=True, exist_ok=True)
@@ -73,12 +73,12 @@ def run(options: argparse.Namespace) -> int:
         Image.fromarray(unseen[index].image).save(path)
         segmenter(path).save(output)
     print(f"Look at {output / 'sheet.png'}, {output / 'curves.png'} and {output / 'scene_0_figure.png'}.")
-    print(f"Any picture: fcn-jax segment PICTURE --weights {weights}")
+    print(f"For your own picture: fcn-jax segment PICTURE --weights {weights}")
     return 0
 
 
 def demo_config(steps: int, folder: Path) -> "Config":
-    """Gives the settings: a narrow network, which learns better without dropout."""
+    """Returns the settings: a narrow network, which learns better without dropout."""
     from fcn_jax.training.config import Config
 
     return Config(

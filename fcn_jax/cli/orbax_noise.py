@@ -1,8 +1,8 @@
-"""Keeping Orbax's talk from the terminal, for commands that train: what goes wrong in it is an error as well.
+"""Keeps Orbax's messages from the terminal, for commands that train; each failure is an error as well.
 
-Where Orbax cannot write, as on a full disk, its threads log tracebacks, and it abandons coroutines, which
-complain by the hundred while the other writes end. A library must not touch what this touches; a command owns
-its process.
+If Orbax cannot write, as on a full disk, its threads log tracebacks. It also abandons coroutines, and Python
+warns about them by the hundred. This module changes settings of the process. A library must not do that; a
+command owns its process.
 """
 
 import contextlib
@@ -19,9 +19,9 @@ ORBAX = os.path.join("orbax", "checkpoint")
 
 @contextlib.contextmanager
 def orbax_hushed() -> Iterator[None]:
-    """Drops, in the block, what other packages log, and what Orbax's abandoned coroutines complain of.
+    """Drops other packages' log messages, and warnings about Orbax's abandoned coroutines, in the block.
 
-    After an error it stays so: the complaints go on while the process ends.
+    After an error it keeps dropping them: the warnings continue while the process ends.
     """
     handler, hook, filters = logging.NullHandler(), sys.unraisablehook, warnings.catch_warnings()
     logging.getLogger().addHandler(handler)  # with a handler at the root, logging does not print by itself
@@ -36,7 +36,7 @@ def orbax_hushed() -> Iterator[None]:
 
 
 class _Hook:
-    """Gives errors that nobody can catch to the hook before; not those of Orbax's abandoned coroutines."""
+    """Passes unraisable errors to the hook before, except those of Orbax's abandoned coroutines."""
 
     def __init__(self, before: Callable[[Any], Any]):
         self.before = before

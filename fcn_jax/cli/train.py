@@ -1,21 +1,21 @@
-"""fcn-jax train: trains a model on a dataset; stops at any moment and goes on exactly.
+"""fcn-jax train: trains a model on a dataset; can stop at any moment and resumes exactly.
 
     fcn-jax train --data-dir photos --output runs/photos       # a folder with images/ and labels/
     fcn-jax train --dataset camvid --data-dir CamVid --output runs/camvid --steps 4000
     fcn-jax train --recipe torchvision --data-dir coco --weights-backbone DEFAULT --output runs/coco
     fcn-jax train --recipe paper --data-dir sbd --weights-backbone VGG_ILSVRC_16_layers.caffemodel
 
-The settings below come from a recipe (small-data, if not named) and from the command line. On several GPUs or
-TPU cores of one machine the same line uses them all; on several hosts each host runs the line with
---distributed, and all share the output folder.
+The settings below come from a recipe (small-data, if not named) and from the command line. The command uses
+all GPUs or TPU cores of the machine. On several hosts, each host runs the same command with --distributed,
+and all share the output folder.
 
 The output folder gets config.json, metrics.jsonl, curves.png, a sheet of validation pictures for each
 evaluation, best.safetensors and last.safetensors (for `fcn-jax segment --weights`), and checkpoints/. After a
-power cut, a `kill -9`, Ctrl-C or SIGTERM the same line goes on: on the same machine with as many devices, the
-weights become bit for bit those of a run that was never broken off.
+power cut, `kill -9`, Ctrl-C or SIGTERM, the same command resumes the run. On the same machine with as many
+devices, the weights then equal those of an uninterrupted run, bit for bit.
 
-Exit status: 0 done; 1 an error, said on standard error, such as a loss that is not finite; 2 the command line
-is wrong; 130 or 143 stopped by Ctrl-C or SIGTERM, and saved.
+Exit status: 0 done; 1 an error, such as a loss that is not finite (standard error has the message); 2 the
+command line is wrong; 130 or 143 stopped by Ctrl-C or SIGTERM, and saved.
 """
 
 import contextlib
@@ -39,12 +39,12 @@ SECONDS_BETWEEN_LINES = 10
 
 
 def run_arguments(arguments: Sequence[str]) -> int:
-    """Runs the command line; gives the exit status."""
+    """Runs the command line; returns the exit status."""
     return _run(train, arguments, "fcn-jax train", __doc__ or "")
 
 
 def train(config: "Config") -> int:
-    """Trains; gives the exit status."""
+    """Trains; returns the exit status."""
     from fcn_jax.training import Run
 
     run = Run(config)
@@ -53,10 +53,10 @@ def train(config: "Config") -> int:
 
 
 def as_program(function: Callable[["Config"], int], program: str, description: str | None) -> int:
-    """Runs a script that trains, with the command line of `fcn-jax train`; gives its exit status.
+    """Runs a script that trains, with the command line of `fcn-jax train`; returns its exit status.
 
     Args:
-      function: trains; gives the exit status.
+      function: trains; returns the exit status.
       program: the name of the script.
       description: for `--help`.
     """
@@ -67,7 +67,7 @@ def as_program(function: Callable[["Config"], int], program: str, description: s
 def _run(
     function: Callable[["Config"], int], arguments: Sequence[str], program: str, description: str
 ) -> int:
-    """Parses the command line and trains; says how it failed, if it did in a way that people can mend."""
+    """Parses the command line and trains; prints an error that a user can fix as one line."""
     names = NAMES
     try:
         with ctrl_c_ends_at_once(), closed_pipes_ignored(), orbax_hushed():
@@ -82,15 +82,15 @@ def _run(
         print(f"{program}: error: {error.words(names)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"{program}: interrupted; the last checkpoint stands", file=sys.stderr)
+        print(f"{program}: interrupted; the last checkpoint remains", file=sys.stderr)
         return 130
 
 
 @contextlib.contextmanager
 def ctrl_c_ends_at_once() -> Iterator[None]:
-    """Has Ctrl-C end the process with status 130 in the block, while no run listens: nothing is to be saved.
+    """Lets Ctrl-C end the process with status 130 in the block, before a run has anything to save.
 
-    Python's KeyboardInterrupt is lost where it comes into a callback, such as those of JAX's imports.
+    A KeyboardInterrupt would be lost if it came during a callback, as JAX's imports run some.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -108,7 +108,7 @@ def ctrl_c_ends_at_once() -> Iterator[None]:
 
 
 class _Unbreakable:
-    """A stream whose output is dropped once nobody reads it: a training does not end with its `| head`."""
+    """A stream that drops its output once nobody reads it: a training outlives its `| head`."""
 
     def __init__(self, stream: TextIO):
         self._stream = stream
@@ -136,7 +136,7 @@ class _Unbreakable:
 
 @contextlib.contextmanager
 def closed_pipes_ignored() -> Iterator[None]:
-    """Drops, in the block, what is written to standard output and error once nobody reads them."""
+    """Drops output in the block once nobody reads standard output or standard error."""
     out, err = (cast(TextIO, _Unbreakable(stream)) for stream in (sys.stdout, sys.stderr))
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -148,7 +148,7 @@ def closed_pipes_ignored() -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet_run() -> Iterator[None]:
-    """Hides, in the block, what runs say of their steps and folders; warnings stay."""
+    """Hides the log messages of runs in the block, except warnings."""
     logger = logging.getLogger("fcn_jax.training")
     before = logger.level
     logger.setLevel(logging.WARNING)
@@ -161,7 +161,7 @@ def quiet_run() -> Iterator[None]:
 
 @contextlib.contextmanager
 def steps_shown(run: "Run") -> Iterator[None]:
-    """Shows the steps of a run on standard error: a bar on a terminal, now and then a line elsewhere."""
+    """Shows the steps of a run on standard error: a bar on a terminal, elsewhere a line now and then."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from fcn_jax.cli.progress import plain_console

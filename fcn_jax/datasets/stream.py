@@ -1,10 +1,10 @@
-"""Batches prepared ahead of their use, in order: in threads, or in worker processes.
+"""Prepares batches ahead of their use, in order, in threads or in worker processes.
 
-A script that uses workers needs `if __name__ == "__main__":` around what it does, as always in Python where
-processes are spawned: each worker imports the script to find the classes that it defines.
+A script that uses workers must put its work under `if __name__ == "__main__":`, as always when Python spawns
+processes: each worker imports the script to find the classes that it defines.
 
-Workers leave Ctrl-C and SIGTERM to the process that trains, from their first moment on; they touch no GPU;
-and they end when that process ends, however it ends. A worker that is killed is one clear error.
+Workers ignore Ctrl-C and SIGTERM from their start; the training process handles them. Workers use no GPU.
+They end with the training process, even if that is killed. A killed worker raises one clear error.
 """
 
 import atexit
@@ -32,23 +32,22 @@ Prepare = Callable[[int], dict[str, np.ndarray]]
 
 
 class WorkerError(FCNError, RuntimeError):
-    """A process that prepares batches has ended before its time."""
+    """A worker process ended too early."""
 
 
 class BatchStream(Iterator[dict[str, np.ndarray]]):
     """`prepare(step)` for each step in turn, some of them ahead of time. Also a context manager.
 
     Args:
-      prepare: a function of the step that gives arrays by name; with workers it is pickled for them.
-      first_step: the first.
-      last_step: where to stop; itself left out.
-      workers: processes that prepare, a batch at a time each; 0 prepares in threads of this process.
-      threads: without workers, how many batches to prepare at a time; by default one for each core, and 16
-        at most.
+      prepare: a function that returns a step's arrays by name; it is pickled for workers.
+      first_step: the first step.
+      last_step: the first step that is left out.
+      workers: number of processes; each prepares one batch at a time. 0 prepares in threads of this process.
+      threads: number of threads, if there are no workers; by default one for each core, at most 16.
 
     Raises:
       SettingError: a number out of its range.
-      WorkerError: while iterating, a worker has ended.
+      WorkerError: a worker ended (while iterating).
     """
 
     def __init__(
@@ -77,7 +76,7 @@ class BatchStream(Iterator[dict[str, np.ndarray]]):
         self._threads = ThreadPoolExecutor(self._ahead, "fcn_jax batches")
         self._workers = _Workers(prepare, workers) if workers else None
         self._end = weakref.finalize(self, _end, self._threads, self._workers)
-        self._end.atexit = False  # that may come after multiprocessing has begun to wait for the workers
+        self._end.atexit = False  # its own exit hook may run after multiprocessing waits for the workers
         atexit.register(self._end)
 
     def __next__(self) -> dict[str, np.ndarray]:
@@ -105,7 +104,7 @@ class BatchStream(Iterator[dict[str, np.ndarray]]):
         self.close()
 
     def close(self) -> None:
-        """Ends the threads and the workers. What was not fetched is dropped; iterating is over."""
+        """Ends the threads, the workers and the iteration. Drops batches that were not fetched."""
         self._coming.clear()
         self._end()
         atexit.unregister(self._end)
@@ -119,7 +118,7 @@ def _end(threads: ThreadPoolExecutor, workers: "_Workers | None") -> None:
 
 
 class _Workers:
-    """Processes that prepare steps for the threads that ask them, each for one thread at a time."""
+    """Worker processes. Each prepares a step for one thread at a time."""
 
     def __init__(self, prepare: Prepare, count: int):
         self._pickled, self._count = pickle.dumps(prepare), count
@@ -142,11 +141,11 @@ class _Workers:
                 )
                 self._processes.append(process)
                 process.start()
-                theirs.close()  # so that the end of the worker is the end of the pipe
+                theirs.close()  # so that the pipe ends when the worker ends
                 self._idle.put((process, ours))
 
     def prepare(self, step: int) -> dict[str, np.ndarray]:
-        """Has a step prepared by the next worker that is idle."""
+        """Prepares a step in the next idle worker."""
         process, connection = self._idle.get()
         try:
             connection.send(step)
@@ -155,8 +154,8 @@ class _Workers:
             process.join(5)
             raise WorkerError(
                 f"a worker process that prepares batches has ended: {_how_it_ended(process.exitcode)}",
-                hint="start again with the same settings, which goes on where the run was saved; if memory "
-                "is short, choose fewer {workers}",
+                hint="start again with the same settings to resume from the last checkpoint; if memory is "
+                "short, choose fewer {workers}",
             ) from None
         finally:
             self._idle.put((process, connection))
@@ -165,7 +164,7 @@ class _Workers:
         return result
 
     def kill(self) -> None:
-        """Ends the processes at once, and with them the waiting of the threads that ask them."""
+        """Kills the processes, and so ends the wait of the threads that use them."""
         for process in self._processes:
             if process.pid is not None:
                 process.kill()
@@ -179,20 +178,20 @@ def _how_it_ended(code: int | None) -> str:
         return "its pipe is closed"
     if code < 0:
         name = signal.Signals(-code).name if -code in list(signal.Signals) else str(-code)
-        return f"killed by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
+        return f"killed by {name}" + (", perhaps for lack of memory" if name == "SIGKILL" else "")
     return (
-        f"exit status {code}, with its reason above; a script that uses workers needs "
-        '`if __name__ == "__main__":` around what it does'
+        f"exit status {code}, with its reason above; a script that uses workers must put its work under "
+        '`if __name__ == "__main__":`'
     )
 
 
 @contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """Lets processes start with Ctrl-C and SIGTERM blocked; to this one they come after the block."""
+    """Starts processes with Ctrl-C and SIGTERM blocked. This process receives them after the block."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    resource_tracker.ensure_running()  # which unblocks these signals when it starts
+    resource_tracker.ensure_running()  # its start would unblock these signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
@@ -202,7 +201,7 @@ def _signals_held_back() -> Iterator[None]:
 
 def _work(connection: Connection, pickled: bytes) -> None:
     """Prepares steps, in a worker, until the pipe is closed."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # where they could not be blocked
+    for number in (signal.SIGINT, signal.SIGTERM):  # on systems that cannot block them
         signal.signal(number, signal.SIG_IGN)
     import jax  # the package has imported it already
 
@@ -221,8 +220,8 @@ def _work(connection: Connection, pickled: bytes) -> None:
 
 
 def portable(error: Exception) -> Exception:
-    """Makes an error that can go to another process, where its traceback cannot follow."""
-    if isinstance(error, DatasetError):  # says everything itself
+    """Makes an error that can be pickled; a note in it keeps the traceback, which pickling would lose."""
+    if isinstance(error, DatasetError):  # its message says everything
         return DatasetError(str(error))
     where = "".join(traceback.format_exception(error))
     try:

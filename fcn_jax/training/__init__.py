@@ -5,7 +5,7 @@
     Run(recipe("small-data")).train()
 
 `scripts/train.py` shows a run step by step. Needs `pip install 'fcn_jax[train]'`. The names below are
-imported when they are first asked for, since they bring large packages with them.
+imported at their first use, since they import large packages.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""Weights of classes in the loss, from how often they occur in a training set.
+"""Weights of the classes in the loss, from their frequency in a training set.
 
 Source: Eigen and Fergus, "Predicting depth, surface normals and semantic labels" (2015), section 6.3.2.
 """
@@ -9,10 +9,10 @@ from fcn_jax.datasets import IGNORE_LABEL, SegmentationDataset
 
 
 def median_frequency(dataset: SegmentationDataset) -> np.ndarray:
-    """Computes median frequency weights: the median of the classes' frequencies over that of each class.
+    """Computes median frequency weights: the classes' median frequency divided by each class's frequency.
 
-    The frequency of a class is its share of all pixels, void ones too, of the pictures that it occurs in.
-    Reads every picture once.
+    The frequency of a class is its share of the pixels in the pictures where it occurs. Void pixels count as
+    pixels. Reads every picture once.
 
     Returns:
       (C,) float64; 0 for classes that do not occur.

@@ -9,17 +9,16 @@ from fcn_jax.training.config import Config
 from fcn_jax.training.recipes import RECIPES, recipe
 
 OPTIONS = {field.name: "--" + field.name.replace("_", "-") for field in dataclasses.fields(Config)}
-"""What the settings are called on the command line, for the hints of errors."""
+"""{setting: its option}, for the hints of errors."""
 
 
 def parse_config(arguments: Sequence[str], *, program: str | None = None, description: str = "") -> Config:
-    """Reads `--recipe NAME`, then the other settings; their defaults are that recipe's.
+    """Reads `--recipe NAME`, then the other settings. The recipe sets their defaults.
 
-    `--epochs` takes the place of a recipe's steps. A command line that makes no sense, or `--help`, ends the
-    program as usual.
+    `--epochs` replaces a recipe's steps. A wrong command line, or `--help`, ends the program as usual.
 
     Args:
-      program: its name in messages; that of the script if not given.
+      program: the program's name in messages; the script's name if not given.
 
     Raises:
       MissingPackageError: tyro is not installed.

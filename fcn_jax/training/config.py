@@ -13,20 +13,20 @@ from weights_converter.files import replacing
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Settings of a training run. Those of data and output are yours; a recipe fills in the others."""
+    """Settings of a training run. You set the data and the output; a recipe sets the others."""
 
     recipe: str = "small-data"
-    """Where the other defaults come from: small-data, torchvision or paper."""
+    """Recipe that sets the other defaults: small-data, torchvision or paper."""
 
     # Data
     dataset: str = "folder"
-    """folder, voc, sbd, coco, camvid or scenes."""
+    """Kind of dataset: folder, voc, sbd, coco, camvid or scenes."""
     data_dir: Path | None = None
-    """The folder with its files; a folder of your own has images/ and labels/ in it."""
+    """Folder of the dataset's files; with the kind "folder" it has images/ and labels/ in it."""
     train_split: str = "train"
-    """What to train on."""
+    """Split to train on."""
     val_split: str = "val"
-    """What to evaluate on."""
+    """Split to evaluate on."""
     workers: int = 0
     """Processes that prepare batches; 0 prepares them in threads."""
 
@@ -34,7 +34,7 @@ class Config:
     model: str = "fcn_resnet50"
     """A name that `fcn-jax models` lists."""
     weights: Path | None = None
-    """Checkpoint to start from, in any format; if its classes are others, its score layers stay behind."""
+    """Checkpoint to start from, in any format; if its classes differ, its score layers are left out."""
     weights_backbone: str | None = None
     """A classifier's checkpoint for the backbone, or the name of published weights, such as DEFAULT."""
     aux_loss: bool = False
@@ -46,7 +46,7 @@ class Config:
     dropout: bool = True
     """Drops half of the last features in training, as published; narrow networks learn better without."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """What the model computes in; parameters, statistics and the loss stay float32."""
+    """Dtype that the model computes in; parameters, statistics and the loss stay float32."""
     remat: bool = False
     """Computes blocks again in the backward pass, which saves memory; not for fcn32s_alexnet."""
 
@@ -54,11 +54,11 @@ class Config:
     steps: int | None = None
     """Updates of the weights; None takes as many as `epochs` need."""
     epochs: float = 30.0
-    """Times through the training set; a substitute for `steps`."""
+    """Passes through the training set, if `steps` is None."""
     batch_size: int = 8
     """Pictures in a step, over all devices."""
     accumulate: int = 1
-    """Parts that a batch goes through the model in, to save memory."""
+    """Parts of a batch that are computed one after another, to save memory."""
 
     # Optimizer
     optimizer: Literal["sgd", "adamw"] = "adamw"
@@ -66,20 +66,20 @@ class Config:
     """Learning rate, after the warmup."""
     schedule: Literal["poly", "cosine", "constant"] = "cosine"
     warmup: float = 0.0
-    """Share of the steps in which the learning rate first rises from a hundredth of itself."""
+    """Share of the steps, at the start, in which the learning rate rises from a hundredth of `lr`."""
     momentum: float = 0.9
-    """What sgd keeps of its last update."""
+    """Share of its last update that sgd keeps."""
     weight_decay: float = 1e-4
     groups: Literal["torchvision", "paper", "paper-alexnet", "kernels"] = "kernels"
     """Which parameters learn faster and which decay: see fcn_jax.training.optimizers.GROUPS."""
     clip: float | None = None
     """Largest norm of the gradient."""
     average: float | None = None
-    """Decay of the moving average of the weights (EMA), which is then what is evaluated and saved."""
+    """Decay of the weights' moving average (EMA); the run then evaluates and saves the average."""
 
     # Loss
     reduction: Literal["mean", "sum"] = "mean"
-    """How the losses of the valid pixels become one: sum is the paper's."""
+    """Mean or sum of the valid pixels' losses; the paper takes the sum."""
     aux_weight: float = 0.5
     """Weight of the auxiliary head's loss."""
     class_weights: Literal["none", "median-frequency"] = "none"
@@ -91,13 +91,13 @@ class Config:
     augment: bool = True
     """Resizes, mirrors and crops pictures; without it they stay as they are."""
     base_size: int | None = 520
-    """Shorter edge that `scale` multiplies; None takes the picture's own."""
+    """Length of the shorter edge, before `scale`; None takes the picture's own."""
     crop_size: tuple[int, int] = (480, 480)
     """Height and width that the model is trained on."""
     scale: tuple[float, float] = (0.5, 2.0)
-    """Least and greatest factor that a picture is resized by."""
+    """Smallest and largest factor for resizing a picture."""
     flip: float = 0.5
-    """How likely a mirror image is."""
+    """Probability that a picture is mirrored."""
     jitter: float = 0.0
     """How far brightness, contrast and saturation vary, from 0 to 1."""
     with_replacement: bool = False
@@ -105,21 +105,21 @@ class Config:
 
     # Evaluation and output
     eval_every: int = 500
-    """Steps between evaluations; there is one at the end in any case."""
+    """Steps between evaluations; there is always one after the last step."""
     eval_size: Literal["original", "torchvision"] = "original"
-    """The size that scores are taken at: the labels' own, or a shorter edge of 520 (torchvision's recipe)."""
+    """Size for the scores: the labels' own, or a shorter edge of 520 (torchvision's recipe)."""
     eval_limit: int | None = None
-    """Evaluate on so many pictures of the split, evenly spread; the scores are then of that part alone."""
+    """Largest number of pictures to evaluate on, evenly spread over the split; None takes all."""
     output: Path = Path("runs/latest")
     """Folder to write to."""
     resume: Literal["auto", "never", "must"] = "auto"
-    """Go on with the run that is in the output folder: if there is one, never, or there must be one."""
+    """auto resumes the run in the output folder if there is one; never refuses to; must needs one."""
     checkpoint_every: int = 100
-    """Steps between checkpoints: a power cut costs at most so many."""
+    """Steps between checkpoints; a power cut loses at most so many steps."""
     keep: int = 2
     """How many of the newest checkpoints stay."""
     seed: int = 0
-    """Decides the random weights, the dropout, the order and the augmentation."""
+    """Seed of the random weights, the dropout, the order and the augmentation."""
 
     # Devices
     devices: int | None = None
@@ -127,13 +127,13 @@ class Config:
     sharding: Literal["replicated", "fsdp"] = "replicated"
     """fsdp splits parameters and moments over the devices as well."""
     distributed: bool = False
-    """Trains on the hosts that Slurm, Open MPI, Kubernetes or a TPU pod lists; each runs the same line."""
+    """Trains on the hosts that Slurm, Open MPI, Kubernetes or a TPU pod lists; each runs the same command."""
     coordinator: str | None = None
-    """HOST:PORT of the first host, where nothing lists the hosts."""
+    """HOST:PORT of the first host, if nothing lists the hosts."""
     processes: int | None = None
     """How many hosts there are, with --coordinator."""
     process: int | None = None
-    """Which of the hosts this is, from 0."""
+    """Number of this host, from 0."""
 
     def __post_init__(self):
         for name, (expected, within) in RANGES.items():
@@ -142,7 +142,7 @@ class Config:
             if value is not None and not all(map(within, values)):
                 raise SettingError(subject=name, expected=expected, got=str(value))
         if self.scale[0] > self.scale[1]:
-            raise SettingError(subject="scale", expected="the lesser factor first", got=str(self.scale))
+            raise SettingError(subject="scale", expected="the smaller factor first", got=str(self.scale))
 
 
 def _at_least(bound: int):
@@ -183,7 +183,7 @@ RANGES = {
     "processes": _at_least(1),
     "process": _at_least(0),
 }
-"""What the numbers among the settings may be: in words, and as a test of each number."""
+"""{setting: its range in words, and a test of each number}."""
 
 
 def save_config(config: Config, path: str | os.PathLike) -> None:
@@ -193,5 +193,5 @@ def save_config(config: Config, path: str | os.PathLike) -> None:
 
 
 def as_json(config: Config) -> dict:
-    """Gives the settings as JSON can hold them."""
+    """Returns the settings as JSON values."""
     return json.loads(json.dumps(dataclasses.asdict(config), default=os.fspath))

@@ -1,8 +1,8 @@
-"""Where the arrays of a training run lie: one mesh over all devices, of one host or several.
+"""Places the arrays of a training run on devices: one mesh over all devices of one or more hosts.
 
-The mesh has one axis, "data". Batches are split along it. Parameters, their moments and averages are copied
-to every device, or ("fsdp") split as well, each along its longest axis that divides: then a device holds a
-share of the model and fetches what it needs.
+The mesh has one axis, "data". Batches are split along it. Every device has a copy of the parameters, their
+moments and averages. With "fsdp" these are split too, each along its longest axis that the number of devices
+divides. A device then holds a share of the model and fetches the rest when it needs it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ SMALL = 2**16
 
 
 def make_mesh(count: int | None = None) -> Mesh:
-    """Makes the mesh, of all devices of all hosts or of the first `count` of each.
+    """Makes the mesh from all devices of all hosts, or from the first `count` of each host.
 
     Raises:
       SettingError: a host has fewer devices.
@@ -47,14 +47,14 @@ def check_batch_size(batch_size: int, mesh: Mesh, accumulate: int = 1) -> None:
     if batch_size < 1 or batch_size % (mesh.size * accumulate):
         raise SettingError(
             subject="batch_size",
-            expected=f"a number that {mesh.size} devices x {accumulate} parts of accumulation divide",
+            expected=f"a multiple of {mesh.size} devices x {accumulate} parts of accumulation",
             got=str(batch_size),
             hint=f"choose a multiple of {mesh.size * accumulate}, or fewer {{devices}}",
         )
 
 
 def state_shardings(state: Any, mesh: Mesh, sharding: Sharding = "replicated") -> Any:
-    """Says where each array of a state lies: the same tree with shardings in place of arrays.
+    """Returns the shardings of a state: the same tree with a sharding in place of each array.
 
     Raises:
       SettingError: an unknown kind of sharding.
@@ -73,12 +73,12 @@ def state_shardings(state: Any, mesh: Mesh, sharding: Sharding = "replicated") -
 
 
 def place_state(state: Any, shardings: Any) -> Any:
-    """Lays a state, the same on every host, where the shardings say: each host its own parts of it."""
+    """Places a state as the shardings say. All hosts give the same state; each places its own parts."""
     return jax.tree.map(_place, state, shardings)
 
 
 def _place(array: jax.Array, sharding: NamedSharding) -> jax.Array:
-    # jax.device_put takes no array that lies on a device of one host to those of several.
+    # jax.device_put cannot move an array from one host's device to devices of several hosts.
     if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
         numbers = _place(jax.random.key_data(array), sharding)
         return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(array))
@@ -96,12 +96,12 @@ def place_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Ar
 
 
 def local_copy(arrays: dict[str, jax.Array], mesh: Mesh) -> dict[str, jax.Array]:
-    """Gives each host whole arrays of its own, on its first device, from arrays anywhere on the mesh."""
+    """Copies whole arrays from the mesh to the first device of each host."""
     whole = NamedSharding(mesh, PartitionSpec())
     arrays = jax.jit(lambda arrays: arrays, out_shardings=whole)(arrays)
     return jax.tree.map(lambda array: array.addressable_data(0), arrays)
 
 
 def agreed(value: bool) -> bool:
-    """Gives on every host what the first one says."""
+    """Returns the first host's value on every host."""
     return bool(multihost_utils.broadcast_one_to_all(np.asarray(value)))

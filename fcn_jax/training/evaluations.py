@@ -1,4 +1,4 @@
-"""The evaluations of a run: scores, the best weights so far, and pictures to look at."""
+"""The evaluations of a run: scores, the best weights so far, sheets and curves."""
 
 import json
 import logging
@@ -23,26 +23,26 @@ from weights_converter import CheckpointError, load_model_file
 logger = logging.getLogger(__name__)
 
 SHEET_ROWS = 4
-KEY = "evaluation"  # of the metadata of best.safetensors: the score that its weights have
+KEY = "evaluation"  # in the metadata of best.safetensors: the score of its weights
 
 
 class Best(NamedTuple):
-    """The weights in best.safetensors: after which step, and their mean IoU."""
+    """The step and the mean IoU of the weights in best.safetensors."""
 
     step: int
     mean_iou: float
 
 
 class Evaluations:
-    """Scores a run's model now and then, on the first of several hosts together with the others.
+    """Scores a run's model now and then. Each of several hosts scores a share of the pictures.
 
     Args:
-      model: as it is now, in evaluation mode.
-      val_set: what to score it on.
+      model: the run's model, in evaluation mode; `run` takes its later weights.
+      val_set: the pictures to score it on.
       share: (process_index, process_count) of this host.
 
     Attributes:
-      scored: the mean IoU after each step that was scored in the way of these settings.
+      scored: {step: mean IoU}, only of evaluations with the same settings.
       best: what best.safetensors holds; None before the first evaluation.
     """
 
@@ -64,27 +64,27 @@ class Evaluations:
         self._share = share
 
     def restore(self, earlier: Iterable[Mapping], done: int) -> None:
-        """Finds out, on the first host, what earlier starts of the run have scored, and the best weights.
+        """Finds, on the first host, the scores of the run's earlier starts and the best weights.
 
-        If best.safetensors is missing or damaged and its weights are not those at hand, the log says that
-        they are lost.
+        If best.safetensors is missing or damaged, and the current weights are not the best ones, the log says
+        that the best weights are lost.
 
         Args:
           earlier: evaluations, from the checkpoint and from the metrics.
-          done: steps that have been made.
+          done: number of steps made.
         """
         self.scored = same_scoring(earlier, self.scoring, done)
         self._lost = None if self._find_best() or not self.scored else best_of(self.scored)
         if self._lost is not None and self._lost.step != done:
             logger.warning(
-                "%s is missing: it held the weights after step %d (mean IoU %.4f), which are nowhere else; "
-                "the best of the evaluations to come takes their place",
+                "%s is missing: it held the only copy of the weights after step %d (mean IoU %.4f); "
+                "the best later evaluation writes it again",
                 self.folder.best,
                 *self._lost,
             )
 
     def best_is_at_hand(self, done: int) -> bool:
-        """Whether best.safetensors is lost and has to have the weights after the steps that are done."""
+        """Whether best.safetensors is lost but held the weights after step `done`."""
         return self._lost is not None and self._lost.step == done
 
     def save_best_again(self, model: SegmentationModel, done: int) -> None:
@@ -92,11 +92,11 @@ class Evaluations:
         if self._lost is not None:
             self._save_best(model, self._lost)
             logger.warning(
-                "%s is missing: written again, with the weights after step %d", self.folder.best, done
+                "%s was missing: written again with the weights after step %d", self.folder.best, done
             )
 
     def facts(self) -> list[dict]:
-        """Gives the evaluations as a checkpoint keeps them."""
+        """Returns the evaluations as a checkpoint keeps them."""
         return [
             self.scoring | {"step": step, "mean_iou": _json_number(score)}
             for step, score in self.scored.items()
@@ -109,16 +109,16 @@ class Evaluations:
         records: Records,
         on_progress: Callable[[int, int], None],
     ) -> Scores | None:
-        """Scores the model after `done` steps; the first host writes everything down.
+        """Scores the model after `done` steps; the first host writes the results.
 
         Args:
           model: with the weights to score.
           records: where the scores go.
-          on_progress: called after each picture with the number of pictures done and the number of all; may
-            end the evaluation by raising, before anything is written.
+          on_progress: called after each picture with the number of pictures done and the number of all. It
+            may raise: that ends the evaluation before anything is written.
 
         Returns:
-          The scores; None on other hosts than the first.
+          The scores; None on all hosts but the first.
         """
         host, hosts = self._share
         self.evaluator.update(model)
@@ -152,7 +152,7 @@ class Evaluations:
         self.best = best
 
     def _find_best(self) -> bool:
-        """Reads which weights best.safetensors holds; tells whether it is there, and whole."""
+        """Reads what best.safetensors holds. Returns whether the file exists and is whole."""
         if not self.folder.best.exists():
             return False
         try:
@@ -161,7 +161,7 @@ class Evaluations:
         except CheckpointError as error:
             set_aside(self.folder.best, error.reason)
             return False
-        if facts is None:  # of an older version, which kept the score in the metrics alone
+        if facts is None:  # from an older version, which kept the score only in the metrics
             self.best = best_of(self.scored) if self.scored else None
         elif self.scoring.items() <= facts.items():
             self.best = Best(facts["step"], _number(facts["mean_iou"]))
@@ -169,7 +169,7 @@ class Evaluations:
 
 
 def same_scoring(evaluations: Iterable[Mapping], scoring: Mapping, done: int) -> dict[int, float]:
-    """Chooses the mean IoU after each step, up to `done`, that was scored in the same way."""
+    """Returns {step: mean IoU} of the evaluations up to step `done` with the same settings."""
     return {
         found["step"]: _number(found["mean_iou"])
         for found in sorted(evaluations, key=lambda found: found["step"])
@@ -178,7 +178,7 @@ def same_scoring(evaluations: Iterable[Mapping], scoring: Mapping, done: int) ->
 
 
 def best_of(scored: Mapping[int, float]) -> Best:
-    """Gives the first step of the highest score; NaN, where no pixel counts, is the lowest."""
+    """Returns the first step with the highest score. NaN (no pixel counts) is the lowest score."""
     step = max(sorted(scored), key=lambda step: _rank(scored[step]))
     return Best(step, scored[step])
 

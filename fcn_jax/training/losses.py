@@ -1,4 +1,4 @@
-"""The training loss: cross-entropy of every pixel that has a class.
+"""The training loss: cross-entropy of the pixels that have a class.
 
 Source: torchvision's `references/segmentation` (`criterion`: the mean over valid pixels, the auxiliary head
 at half weight); the paper's nets (Caffe's SoftmaxWithLoss, `normalize: false`: the sum over pixels, divided
@@ -32,18 +32,18 @@ def cross_entropy(
     Args:
       logits: (N, H, W, C), any float dtype; computed in at least float32.
       labels: (N, H, W) integers in [0, C), or `ignore_label`. Any other label makes the result NaN.
-      class_weights: (C,) weight of each class's pixels, in the sum and in what it is divided by.
+      class_weights: (C,) weight of each class's pixels, in the sum and in the denominator.
       label_smoothing: in [0, 1): this share of the target is spread evenly over all classes.
       reduction: "mean" over the valid pixels, weighted if there are weights, as torch's; "sum" over the
         pixels divided by the number of images, as Caffe's with `normalize: false`.
-      denominator: what the sum is divided by, if not what `loss_denominator(labels, ...)` gives: that of the
-        whole batch, when `logits` are those of a part.
+      denominator: divides the sum; `loss_denominator(labels, ...)` if not given. If `logits` are a part of a
+        batch, give the whole batch's denominator.
 
     Returns:
       A scalar, at least float32; 0 where no pixel is valid.
 
     Raises:
-      ArrayError: shapes that do not fit.
+      ArrayError: shapes that do not match.
       SettingError: a setting out of range.
 
     Source: `torch.nn.functional.cross_entropy`.
@@ -83,7 +83,7 @@ def loss_denominator(
     reduction: Reduction = "mean",
     dtype=jnp.float32,
 ) -> jax.Array:
-    """Computes what the summed loss of a batch is divided by: its valid pixels' weight, or its images.
+    """Computes the denominator of a batch's summed loss: its valid pixels' weight, or its images.
 
     Args:
       labels: (N, H, W) integers.
@@ -111,7 +111,7 @@ def loss_denominator(
 def fcn_loss(
     logits: Mapping[str, jax.Array], labels: jax.Array, *, aux_weight: float = 0.5, **settings
 ) -> jax.Array:
-    """Computes the loss of a model's heads: that of "out", plus `aux_weight` times that of "aux" if there.
+    """Computes a model's loss: the loss of "out", plus `aux_weight` times the loss of "aux" if present.
 
     Args:
       logits: what a model returns.

@@ -1,4 +1,4 @@
-"""What training minimizes, as a pure function of arrays by name."""
+"""The loss that training minimizes, as a pure function of arrays by name."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ class Objective:
     Attributes:
       structure: of the model in training mode.
       num_classes: of the labels.
-      normalize: turns a batch's images into what the model reads: a preset's `normalize` for uint8.
+      normalize: prepares a batch's images for the model: a preset's `normalize` for uint8.
       aux_weight: of the auxiliary head's loss.
       settings: for `cross_entropy`: class_weights, label_smoothing, reduction, ignore_label.
     """
@@ -41,10 +41,10 @@ class Objective:
     def __call__(
         self, params: Arrays, rest: Arrays, batch: Batch, denominator: jax.Array
     ) -> tuple[jax.Array, tuple[Arrays, dict[str, jax.Array]]]:
-        """Computes the loss of a batch, or of a part of one; the `denominator` is the whole batch's.
+        """Computes the loss of a batch, or of a part of one. The `denominator` is the whole batch's.
 
         Returns:
-          The loss; and `rest` as the model leaves it, and its logits.
+          The loss; and `rest` with the model's updates, and the logits.
         """
         model = self.structure.merge(params | rest)
         logits = model(self.normalize(batch["images"]))

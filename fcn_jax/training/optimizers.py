@@ -1,7 +1,7 @@
 """Optimizers for `{name: array}` parameters: torchvision's SGD, the paper's, and AdamW; schedules.
 
-What tells one recipe from another is data: by how much the learning rate of a parameter is scaled, and
-whether it decays. Both follow from the parameter's name.
+The recipes differ only in data: the factor of a parameter's learning rate, and whether the parameter decays.
+Both depend on the parameter's name.
 
 Source: torchvision's `references/segmentation/train.py` (`params_to_optimize`, the poly schedule, the linear
 warmup); the solvers and net definitions of the paper's authors; Loshchilov and Hutter (2019).
@@ -17,15 +17,15 @@ import optax
 from fcn_jax.errors import SettingError
 
 Schedule = Literal["poly", "constant", "cosine"]
-WARMUP_START = 0.01  # of the learning rate, as torchvision's --lr-warmup-decay
+WARMUP_START = 0.01  # share of the learning rate, as torchvision's --lr-warmup-decay
 
 
 class Groups(NamedTuple):
-    """How parameters are told apart, by name.
+    """How the optimizer treats each parameter, by its name.
 
     Attributes:
-      scale: what the learning rate of a parameter is multiplied by.
-      decays: whether weight decay applies to it.
+      scale: returns the factor of the parameter's learning rate.
+      decays: returns whether weight decay applies to the parameter.
     """
 
     scale: Callable[[str], float]
@@ -47,12 +47,12 @@ GROUPS = {
         scale=lambda name: 2.0 if name.endswith(".bias") else 1.0,
         decays=lambda name: not name.endswith(".bias"),
     ),
-    # voc-fcn-alexnet says so of score_fr alone.
+    # In voc-fcn-alexnet only score_fr has these factors.
     "paper-alexnet": Groups(
         scale=lambda name: 2.0 if name == "score_fr.bias" else 1.0,
         decays=lambda name: name != "score_fr.bias",
     ),
-    # What people do with AdamW: kernels decay, biases and batch norm do not.
+    # As is usual with AdamW: kernels decay, biases and batch norm do not.
     "kernels": Groups(scale=lambda name: 1.0, decays=lambda name: not _is_vector(name)),
 }
 
@@ -60,12 +60,12 @@ GROUPS = {
 def learning_rate(
     kind: Schedule, lr: float, steps: int, *, warmup_steps: int = 0, power: float = 0.9
 ) -> optax.Schedule:
-    """Makes the learning rate as a function of the step, from 0 to `steps` - 1.
+    """Returns the learning rate as a function of the step, from 0 to `steps` - 1.
 
     Args:
       kind: "poly" is lr * (1 - t / T) ** power, "cosine" half a wave from lr to 0, "constant" lr.
       steps: of the whole training.
-      warmup_steps: so many of them first rise linearly from a hundredth of lr; T is the rest.
+      warmup_steps: number of first steps, which rise linearly from a hundredth of lr; T is the rest.
 
     Raises:
       SettingError: an unknown kind, or no steps left after the warmup.
@@ -88,7 +88,7 @@ def learning_rate(
     if warmup_steps:
         warmup = optax.linear_schedule(WARMUP_START * lr, lr, warmup_steps)
         schedule = optax.join_schedules([warmup, schedule], [warmup_steps])
-    # From a whole number of steps Optax computes in float32, also where JAX is told to use float64.
+    # From an integer step Optax computes in float32, even if JAX uses float64.
     return lambda step: schedule(jnp.asarray(step, float))
 
 
@@ -101,9 +101,9 @@ def sgd(
     weight_decay: float,
     clip: float | None = None,
 ) -> optax.GradientTransformation:
-    """Makes torch's SGD: the decay is part of the gradient, the learning rate stays out of the momentum.
+    """Makes torch's SGD: the gradient includes the decay, the momentum excludes the learning rate.
 
-    Caffe keeps the learning rate inside; the two are the same where it is constant, as in the paper.
+    Caffe's momentum includes the learning rate. If the rate is constant, as in the paper, both are the same.
 
     Args:
       names: of all parameters.

@@ -1,4 +1,4 @@
-"""The folder that a run writes to: one run at a time, and nothing in it is lost silently."""
+"""The folder that a run writes to. One run at a time uses it, and no file is lost silently."""
 
 import contextlib
 import io
@@ -23,12 +23,12 @@ class RunFolder:
 
     Attributes:
       path: the folder.
-      config: its settings.
+      config: the run's settings.
       metrics: a line of JSON for each step and each evaluation.
-      best, last: weights.
+      best, last: the best and the last weights.
       curves: a picture of the metrics.
       sheets: the folder with a sheet of pictures for each evaluation.
-      checkpoints: the folder with what a run goes on from.
+      checkpoints: the folder with the checkpoints that a run resumes from.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -42,17 +42,17 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
 
     def has_checkpoints(self) -> bool:
-        """Whether there is a step to go on from, whole or not."""
+        """Whether the folder has a checkpoint, whole or damaged."""
         return self.checkpoints.is_dir() and any(path.name.isdecimal() for path in self.checkpoints.iterdir())
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Makes the folder and keeps other runs out of it; removes what killed runs left half written.
+        """Makes the folder and locks other runs out of it; removes half-written files of killed runs.
 
-        The lock ends with the process, however that ends.
+        The lock ends with the process, even if that is killed.
 
         Raises:
-          OutputError: another run has it, or it cannot be made.
+          OutputError: another run holds the lock, or the folder cannot be made.
         """
         with contextlib.ExitStack() as stack:
             with writing(self.path):
@@ -73,7 +73,7 @@ class RunFolder:
 
 @contextlib.contextmanager
 def writing(path: str | os.PathLike) -> Iterator[None]:
-    """Makes one error, with the place and what to do, of whatever keeps the block from writing a file.
+    """Turns an OSError in the block into an OutputError, which names the file and what to do.
 
     Raises:
       OutputError: the block met an OSError.
@@ -86,13 +86,13 @@ def writing(path: str | os.PathLike) -> Iterator[None]:
         raise OutputError(
             f"cannot be written: {error.strerror or error}",
             path,
-            hint="see that the folder can be written to and has room; the same settings then go on from the "
+            hint="check that the folder is writable and has room; then the same settings resume from the "
             "last checkpoint",
         ) from error
 
 
 def write_whole(file: io.FileIO, data: bytes) -> None:
-    """Writes to a file without a buffer. What a nearly full disk takes of it is followed by its error."""
+    """Writes all data to an unbuffered file. If a full disk takes only a part, the next write raises."""
     while data:
         data = data[file.write(data) :]
 
@@ -101,7 +101,7 @@ def set_aside(path: Path, reason: str) -> Path:
     """Renames a damaged file, so that another can take its place: config.json becomes config-damaged.json.
 
     Returns:
-      Its new path. The log has a warning with the reason.
+      Its new path. A warning in the log gives the reason.
     """
     target = free_name(path.with_name(f"{path.stem}-damaged{path.suffix}"))
     with writing(path):

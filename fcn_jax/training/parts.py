@@ -1,4 +1,4 @@
-"""What a run is made of, part by part: its folder, data, model, loss, optimizer and compiled step."""
+"""The parts of a run: its folder, data, model, loss, optimizer and compiled step."""
 
 import contextlib
 
@@ -32,24 +32,24 @@ from fcn_jax.training.step import TrainStep, make_train_step
 
 
 class Parts:
-    """The parts of a run, made one by one, in the order of the methods.
+    """The parts of a run. Each method makes some of them; call the methods in the order below.
 
     Args:
-      config: its settings.
-      train_set, val_set: what to train and to evaluate on; opened by the settings if not given.
+      config: the settings.
+      train_set, val_set: datasets to train and to evaluate on; opened from the settings if not given.
 
     Attributes:
       config, train_set, val_set: as given, or as opened.
       host, hosts: the number of this host, and how many there are.
-      folder: where the run writes to.
-      input: its batches.
-      steps: how many there will be.
+      folder: where the run writes.
+      input: the batches of the training set.
+      steps: how many steps the run makes.
       mesh: the devices.
       model: in evaluation mode; a run fills it with weights to evaluate.
-      evaluations: what scores it.
+      evaluations: scores the model.
       objective: the loss.
       train_step: the compiled step.
-      state: the arrays that it changes.
+      state: the arrays that the step changes.
     """
 
     host: int
@@ -78,8 +78,8 @@ class Parts:
 
         Raises:
           BackendError: JAX cannot start.
-          OutputError: another run is using the folder, or it cannot be made.
-          SettingError: there is a run in it that is not this one.
+          OutputError: another run is using the folder, or the folder cannot be made.
+          SettingError: the folder holds another run.
         """
         config = self.config
         if config.distributed or config.coordinator:
@@ -98,11 +98,11 @@ class Parts:
             raise refused or OutputError("the first host cannot use this folder and says why", config.output)
 
     def open_data(self) -> None:
-        """Opens the pictures to train and to evaluate on, and says how they come in batches.
+        """Opens the datasets to train and to evaluate on, and makes the batches.
 
         Raises:
           DatasetError: a dataset cannot be opened, or their classes differ.
-          SettingError: a batch that cannot be shared by the hosts.
+          SettingError: the hosts cannot share a batch evenly.
         """
         config = self.config
         train_set, val_set = self._given
@@ -120,7 +120,7 @@ class Parts:
         self.steps = config.steps or max(1, int(config.epochs * len(self.train_set) / config.batch_size))
 
     def build_model(self) -> None:
-        """Builds the model, and what scores it.
+        """Builds the model and its evaluations.
 
         Raises:
           SettingError, CheckpointError: see `setup.build_model`.
@@ -135,10 +135,10 @@ class Parts:
         """Makes the loss, the optimizer, the compiled step, and the state that it changes, on all devices.
 
         Raises:
-          SettingError: settings that make no sense together.
+          SettingError: settings that contradict each other.
         """
         config = self.config
-        trained = nnx.clone(self.model)  # so that the model itself stays as it is evaluated and saved
+        trained = nnx.clone(self.model)  # self.model stays in the form for evaluation and saving
         choose_for_training(trained, jax.default_backend())
         trained.train()
         structure = Structure(trained)

@@ -3,8 +3,8 @@
     config = recipe("small-data")
     config = dataclasses.replace(config, dataset="folder", data_dir=Path("photos"))
 
-Source: torchvision's `references/segmentation` (its README's command lines and its defaults); the solvers of
-the paper's authors (section 7 of what they released); "small-data" is this package's own.
+Source: torchvision's `references/segmentation` (its README's command lines and its defaults); the solvers
+that the paper's authors released; "small-data" is this package's own.
 """
 
 import dataclasses
@@ -69,7 +69,7 @@ PAPER = Config(
     devices=1,
 )
 
-# The authors' solvers, where they differ from that of voc-fcn32s.
+# The authors' solvers, where they differ from voc-fcn32s's.
 PAPER_SOLVERS = {
     "fcn32s_vgg16": {},
     "fcn16s_vgg16": {"lr": 1e-12},
@@ -89,7 +89,7 @@ RECIPES = {"small-data": SMALL_DATA, "torchvision": TORCHVISION, "paper": PAPER}
 
 
 def recipe(name: str, model: str | None = None) -> Config:
-    """Gives a recipe's settings for a model; the paper's solvers differ from model to model.
+    """Returns a recipe's settings for a model. The paper's solvers differ from model to model.
 
     Raises:
       SettingError: an unknown recipe, or a model that the paper does not have.
@@ -98,7 +98,7 @@ def recipe(name: str, model: str | None = None) -> Config:
         raise SettingError(subject="recipe", expected=f"one of {', '.join(RECIPES)}", got=repr(name))
     config = RECIPES[name]
     model = model or config.model
-    has_aux = model in MODELS and MODELS[model].published.aux_loss  # a wrong name is told when it is built
+    has_aux = model in MODELS and MODELS[model].published.aux_loss  # build_model reports a wrong name
     config = dataclasses.replace(config, model=model, aux_loss=config.aux_loss and has_aux)
     if name == "paper":
         if model not in PAPER_SOLVERS:

@@ -1,4 +1,4 @@
-"""Whether a start of a training goes on with the run that is in its output folder already."""
+"""Checks that a training can resume the run that is in its output folder."""
 
 import json
 
@@ -7,7 +7,7 @@ from fcn_jax.errors import SettingError
 from fcn_jax.training.config import Config, as_json
 from fcn_jax.training.output import RunFolder, set_aside
 
-# What may change from one start of a run to the next, since the weights do not depend on it.
+# Settings that may change from one start of a run to the next: the weights do not depend on them.
 FREE = {
     "data_dir",
     "workers",
@@ -29,12 +29,12 @@ FREE = {
 
 
 def check_folder(config: Config, folder: RunFolder) -> None:
-    """Sees that the run in a folder, if there is one, is this one.
+    """Checks that a folder holds this run or none.
 
-    A damaged config.json is moved aside: the checkpoints know the settings too.
+    A damaged config.json is moved aside: the checkpoints hold the settings too.
 
     Raises:
-      SettingError: there is another run, or one that `config.resume` does not want to go on with.
+      SettingError: the folder holds another run; or it holds a run, and `config.resume` is "never".
     """
     if not folder.config.exists() and not folder.has_checkpoints():
         return
@@ -42,7 +42,7 @@ def check_folder(config: Config, folder: RunFolder) -> None:
         raise SettingError(
             "there is a run in this folder already",
             folder.path,
-            hint='choose another {output}, or go on with it by {resume} "auto"',
+            hint='choose another {output}, or resume it with {resume} "auto"',
         )
     if not folder.config.exists():
         return
@@ -57,16 +57,16 @@ def check_folder(config: Config, folder: RunFolder) -> None:
 
 
 def check_goes_on(config: Config, pictures: str, saved: dict) -> None:
-    """Sees that a checkpoint is of this run.
+    """Checks that a checkpoint belongs to this run.
 
     Args:
-      config: of this start.
+      config: the settings of this start.
       pictures: the training set's `fingerprint`.
       saved: the checkpoint's facts, "config" and "pictures".
 
     Raises:
-      SettingError: it had other settings.
-      DatasetError: it had other pictures.
+      SettingError: the checkpoint's run had other settings.
+      DatasetError: the checkpoint's run had other pictures.
     """
     check_same_run(config, saved["config"])
     if saved["pictures"] != pictures:
@@ -74,15 +74,19 @@ def check_goes_on(config: Config, pictures: str, saved: dict) -> None:
             path=config.output,
             expected="the pictures that this run began with",
             got="others, more or fewer",
-            hint="bring them back, or start anew in another {output}, from these weights by {weights}",
+            hint="put them back; or start a new run from its weights, with {weights} and another {output}",
         )
 
 
 def check_same_run(config: Config, saved: dict) -> None:
-    """Sees that a run with these settings can go on where one with those saved, as JSON, broke off.
+    """Checks that a run with these settings can resume a run with the saved ones.
+
+    Args:
+      config: the settings of this start.
+      saved: the earlier settings, as JSON values.
 
     Raises:
-      SettingError: settings differ that decide the weights.
+      SettingError: the weights depend on a setting that differs.
     """
     before = as_json(Config()) | saved  # an older version may not have had a setting
     differences = [
@@ -94,5 +98,5 @@ def check_same_run(config: Config, saved: dict) -> None:
         raise SettingError(
             f"the run in this folder had other settings ({'; '.join(differences)})",
             config.output,
-            hint="repeat them to go on with it, or choose another {output}",
+            hint="repeat them to resume it, or choose another {output}",
         )

@@ -1,4 +1,4 @@
-"""A training run: what it is made of, and its steps.
+"""A training run and its loop.
 
     with Run(config) as run:
         run.prepare()
@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 
 class DivergedError(FCNError):
-    """A step gave a loss or a gradient that is not finite; the state before it is saved."""
+    """A step gave a loss or a gradient that is not finite; the state before the step is saved."""
 
 
 class Interrupted(Exception):
@@ -58,7 +58,7 @@ class Interrupted(Exception):
 
 
 class Pending(NamedTuple):
-    """A step under way: its number, what it will give, and when it began."""
+    """A step under way: its number, the metrics that it computes, and when it began."""
 
     number: int
     metrics: dict[str, jax.Array]
@@ -66,20 +66,20 @@ class Pending(NamedTuple):
 
 
 class Run(Parts):
-    """A training run in its folder. It begins, or goes on where an earlier start of it broke off.
+    """A training run in its folder. It begins, or resumes where its earlier start ended.
 
-    What it says goes to the log of `fcn_jax.training.run`.
+    Its messages go to the log of `fcn_jax.training.run`.
 
     Args:
-      config: its settings.
-      train_set, val_set: what to train and to evaluate on; opened by the settings if not given.
-      on_progress: called with the steps that are done and all steps, after each; may be set later.
+      config: the settings.
+      train_set, val_set: datasets to train and to evaluate on; opened from the settings if not given.
+      on_progress: called after each step with the number of steps done and of all; may be set later.
 
     Attributes:
       done: how many steps have been made, of `steps`.
       saved: the step of the newest checkpoint; None before the first.
-      losses: of the steps since this start.
-      record: what is written down of the newest step: loss, lr, gradient_norm, images_per_second.
+      losses: the loss of each step since this start.
+      record: facts about the newest step: loss, lr, gradient_norm, images_per_second.
       on_progress: as given.
     """
 
@@ -98,10 +98,10 @@ class Run(Parts):
         self.losses: list[float] = []
         self.record: dict[str, float] = {}
         self._pending: Pending | None = None
-        self._settled = 0.0  # when the step before was
+        self._settled = 0.0  # when the last step or evaluation ended
 
     def train(self) -> int:
-        """Makes the whole run; gives its exit status, as `finish` does."""
+        """Makes the whole run. Returns the exit status, as `finish` does."""
         with self:
             self.prepare()
             for batch in self.batches():
@@ -113,7 +113,7 @@ class Run(Parts):
             return self.finish()
 
     def prepare(self) -> None:
-        """Makes everything ready for the first step, or for the first that is left to do."""
+        """Prepares everything for the first step that remains."""
         self.open_folder()
         self.open_data()
         self.build_model()
@@ -135,13 +135,15 @@ class Run(Parts):
             self._open.close()
 
     def restore(self) -> None:
-        """Takes the newest checkpoint that is whole, if there is one, and begins to write things down.
+        """Restores the newest whole checkpoint, if there is one, and opens the records.
 
         From here on Ctrl-C and SIGTERM let the step under way finish.
 
         Raises:
-          CheckpointsError: none of the checkpoints is whole, or they are of another model.
-          DatasetError, SettingError: they are of another run; or there are none and there must be one.
+          CheckpointsError: every checkpoint is damaged, or the newest whole one belongs to another model.
+          DatasetError: the checkpoint's run had other pictures.
+          SettingError: the checkpoint's run had other settings; or there is no checkpoint, and
+            `config.resume` is "must".
         """
         config, folder = self.config, self.folder
         self._stop: Stop = self._open.enter_context(stop_on_signals())
@@ -153,10 +155,10 @@ class Run(Parts):
             check_goes_on(config, self._facts["pictures"], restored.facts)
             self.state, self.done, self.saved = restored.tree, restored.step, restored.step
             earlier = restored.facts.get("evaluations", [])
-            logger.info("going on after step %d of %d", self.done, self.steps)
+            logger.info("resuming after step %d of %d", self.done, self.steps)
         elif config.resume == "must":
             raise SettingError(
-                path=config.output, subject="resume", expected="a checkpoint to go on from", got="none"
+                path=config.output, subject="resume", expected="a checkpoint to resume from", got="none"
             )
         records = Records(folder.path if self.host == 0 else None, first_step=self.done)
         self._records = self._open.enter_context(records)
@@ -171,7 +173,7 @@ class Run(Parts):
     # The loop
 
     def batches(self) -> Iterator[Batch]:
-        """Gives the batches of the steps that are left, until a signal asks the run to end.
+        """Yields the batches of the remaining steps, until a signal asks the run to end.
 
         Raises:
           DatasetError: a picture cannot be read.
@@ -181,18 +183,18 @@ class Run(Parts):
         self._open.enter_context(stream)
         if self.host == 0:
             self.on_progress(self.done, self.steps)
-        if self._missed and self.evaluation_due:  # an earlier start was stopped before it could
+        if self._missed and self.evaluation_due:  # an earlier start ended before this evaluation
             self._missed = False
             self.evaluate()
         while self.done < self.steps and not self._stop.requested(self.done):
             yield next(stream)
 
     def step(self, batch: Batch) -> None:
-        """Makes a step. What it gave is looked at while the next one computes.
+        """Starts a step. While it computes, records the step before.
 
         Raises:
           DivergedError: the step before gave a loss or a gradient that is not finite.
-          OutputError: its record cannot be written.
+          OutputError: the record cannot be written.
         """
         begun = time.perf_counter()
         self.state, metrics = self.train_step(self.state, place_batch(batch, self.mesh), self.done)
@@ -202,18 +204,18 @@ class Run(Parts):
 
     @property
     def evaluation_due(self) -> bool:
-        """Whether to evaluate after the steps that are done."""
+        """Whether to evaluate now, after step `done`."""
         return self._due(self.config.eval_every)
 
     @property
     def checkpoint_due(self) -> bool:
-        """Whether to save after the steps that are done."""
+        """Whether to save now, after step `done`."""
         return self._due(self.config.checkpoint_every)
 
     def evaluate(self) -> None:
-        """Scores the weights, writes them and the scores down, and draws them.
+        """Scores the weights; writes the weights, the scores, a sheet and the curves.
 
-        A signal leaves the evaluation to the next start, before anything is written.
+        A signal ends the evaluation before it writes anything. The next start then evaluates.
 
         Raises:
           DivergedError, OutputError: see `step`.
@@ -238,7 +240,7 @@ class Run(Parts):
         """Saves a checkpoint, in the background.
 
         Raises:
-          CheckpointsNotSaved: this one or the one before cannot be written.
+          CheckpointsNotSaved: this checkpoint or the one before cannot be written.
           DivergedError, OutputError: see `step`.
         """
         self._settle()
@@ -249,7 +251,7 @@ class Run(Parts):
         self._settled = time.perf_counter()
 
     def finish(self) -> int:
-        """Saves what is not saved yet, and says how the run ended.
+        """Saves what is not saved yet, and logs how the run ended.
 
         Returns:
           The exit status: 0 if all steps are done; 130 or 143 if Ctrl-C or SIGTERM ended it.
@@ -261,7 +263,10 @@ class Run(Parts):
         if stopped:
             by = f" by {self._stop.signal.name}" if self._stop.signal is not None else ""
             logger.info(
-                "stopped%s after step %d of %d, saved; the same line goes on", by, self.done, self.steps
+                "stopped%s after step %d of %d and saved; the same settings resume the run",
+                by,
+                self.done,
+                self.steps,
             )
             return self._stop.exit_code
         best = self.evaluations.best
@@ -276,13 +281,13 @@ class Run(Parts):
             logger.info("done; see %s", self.folder.path)
         return 0
 
-    # What the loop is made of
+    # Parts of the loop
 
     def _due(self, every: int) -> bool:
         return self.done > 0 and (self.done == self.steps or self.done % every == 0)
 
     def _settle(self) -> None:
-        """Waits for the step under way and writes down what it gave."""
+        """Waits for the step under way and records it."""
         pending, self._pending = self._pending, None
         self._write_down(pending)
 
@@ -311,14 +316,14 @@ class Run(Parts):
         return self.model
 
     def _leave_weights(self) -> None:
-        """Has the weights of the last step in a file, though nobody has scored them."""
+        """Writes the weights of the last step to last.safetensors without scoring them."""
         model = self._take_weights()
         if self.host == 0:
             with writing(self.folder.last):
                 save_weights(model, self.folder.last)
 
     def _rescue(self) -> None:
-        """Saves the last step when there is no next batch, where one host can do it alone."""
+        """Saves the last step after the next batch failed, if there is only one host."""
         if self.done == (self.saved or 0) or self.hosts > 1:
             return
         with contextlib.suppress(FCNError, OSError):
@@ -326,7 +331,7 @@ class Run(Parts):
             self._checkpoints.wait()
 
     def _diverged(self, number: int, metrics: dict[str, Any]) -> DivergedError:
-        """Saves the state, which is still the one before that step, and looks at the batch once more."""
+        """Saves the state before that step, and computes its batch once more for a diagnosis."""
         self.done, self._pending = number, None
         self.save()
         self._leave_weights()

@@ -1,4 +1,4 @@
-"""What a run starts from, made from its settings: data, model, loss and optimizer."""
+"""Builds what a run needs from its settings: data, model, loss and optimizer."""
 
 import dataclasses
 import logging
@@ -27,21 +27,21 @@ from weights_converter import read_weights
 
 logger = logging.getLogger(__name__)
 
-CACHE_BYTES = 2 << 30  # of decoded pictures, over all workers
+CACHE_BYTES = 2 << 30  # for decoded pictures, over all workers
 
 
 def open_train_set(config: Config) -> SegmentationDataset:
-    """Opens what to train on; pictures stay in memory as far as there is room.
+    """Opens the training set. A cache keeps decoded pictures in memory, as many as fit.
 
     Raises:
-      DatasetError: it cannot be opened.
+      DatasetError: the dataset cannot be opened.
     """
     train_set = open_dataset(config.dataset, config.data_dir, config.train_split)
     return Cached(train_set, CACHE_BYTES // max(1, config.workers))
 
 
 def open_val_set(config: Config) -> SegmentationDataset:
-    """Opens what to evaluate on. Raises as `open_train_set` does."""
+    """Opens the validation set. Raises as `open_train_set` does."""
     return open_dataset(config.dataset, config.data_dir, config.val_split)
 
 
@@ -49,13 +49,13 @@ def check_same_classes(train_set: SegmentationDataset, val_set: SegmentationData
     """Raises DatasetError unless both datasets have the same classes in the same order."""
     if val_set.categories != train_set.categories:
         raise DatasetError(
-            expected=f"classes to evaluate on as those to train on, {', '.join(train_set.categories)}",
+            expected=f"a validation set with the training set's classes, {', '.join(train_set.categories)}",
             got=", ".join(val_set.categories),
         )
 
 
 def build_augmentation(config: Config) -> Augmentation | None:
-    """Makes what becomes of each picture; None where pictures stay as they are."""
+    """Builds the augmentation; None if pictures stay as they are."""
     if not config.augment:
         return None
     jitter = config.jitter
@@ -71,15 +71,15 @@ def build_augmentation(config: Config) -> Augmentation | None:
 def build_model(config: Config, categories: Sequence[str], palette: np.ndarray) -> SegmentationModel:
     """Builds the model of a run, in evaluation mode, with the classes of its dataset.
 
-    It is random, or has a classifier's backbone, or the weights of an earlier training. If those are of other
-    classes, the score layers start anew, and the log says so.
+    The model is random, or has a classifier's backbone, or an earlier training's weights. If that training
+    had other classes, the score layers start anew, and the log says so.
 
     Args:
       palette: (256, 3) uint8 colours by label.
 
     Raises:
       SettingError: settings that the model does not have.
-      CheckpointError: `config.weights` cannot be read, or are of another architecture.
+      CheckpointError: `config.weights` cannot be read, or belongs to another architecture.
     """
     check_name(config.model)
     model = get_model(config.model, **_model_settings(config, len(categories)))
@@ -102,7 +102,7 @@ def build_model(config: Config, categories: Sequence[str], palette: np.ndarray) 
 
 
 def _model_settings(config: Config, num_classes: int) -> dict:
-    """What the builder of the model takes, after a look at what it does not take."""
+    """Returns the arguments for the model's builder. Refuses settings that the model does not have."""
     published = MODELS[config.model].published
     if config.aux_loss and not published.aux_loss:
         raise SettingError(f"{config.model} has no auxiliary head", subject="aux_loss", hint="leave it out")
@@ -122,25 +122,25 @@ def _model_settings(config: Config, num_classes: int) -> dict:
 
 
 def _fill_from(path: Path, model: SegmentationModel, categories: tuple[str, ...]) -> None:
-    """Fills a model with the weights of an earlier training, perhaps of other classes."""
+    """Fills a model with an earlier training's weights, which may have other classes."""
     found = read_weights(path)
     known = read_meta(found).categories
     same = found.spec.num_classes == len(categories) and known in (None, categories)
     if not same:
-        logger.warning("%s is of other classes: its score layers stay behind", path)
+        logger.warning("%s has other classes: its score layers are not loaded", path)
     had, wants = found.spec.aux_loss, model.spec.aux_loss
     aux = "require" if had == wants else "drop" if had else "keep"
     fill(model, found, head="require" if same else "replace", aux=aux)
 
 
 def transforms_of(model: SegmentationModel) -> Preset:
-    """Gives a model's transforms, which every builder sets."""
+    """Returns a model's transforms; every builder sets them."""
     assert model.transforms is not None
     return model.transforms
 
 
 def _transforms(config: Config, transforms: Preset) -> Preset:
-    """Prepares pictures for the trained model at the size that it was trained at."""
+    """Returns the trained model's transforms: they resize pictures to the size used in training."""
     size = config.base_size if config.augment else None
     if isinstance(transforms, SemanticSegmentation):
         return dataclasses.replace(transforms, resize_size=size)
@@ -154,10 +154,10 @@ def _transforms(config: Config, transforms: Preset) -> Preset:
 
 
 def widen_fc(model: SegmentationModel) -> None:
-    """Draws fc6 and fc7 wider, by He's rule, for a trunk that is trained from scratch.
+    """Scales random fc6 and fc7 by He's rule, for a backbone that is trained from scratch.
 
-    The deviation 0.01 that they are drawn with is VGG's, for 4096 channels; through few channels it lets next
-    to nothing of a signal pass.
+    The builder draws them with VGG's deviation 0.01, which suits 4096 channels. With few channels almost
+    nothing of a signal passes.
     """
     for layer in (model.backbone.fc6, model.backbone.fc7):
         *window, inputs, _ = layer.kernel.shape
@@ -170,9 +170,9 @@ def build_objective(
     """Makes the loss.
 
     Args:
-      structure: of the model in training mode.
+      structure: the model's, in training mode.
       model: its transforms normalize pictures.
-      train_set: its pixels are counted where the classes have weights.
+      train_set: its pixels are counted if the classes have weights.
     """
     class_weights = median_frequency(train_set) if config.class_weights == "median-frequency" else None
     return Objective(
@@ -191,10 +191,10 @@ def build_objective(
 def build_optimizer(
     config: Config, names: Iterable[str], steps: int
 ) -> tuple[optax.Schedule, optax.GradientTransformation]:
-    """Builds the learning rate and the optimizer of a run of so many steps, for parameters of these names.
+    """Builds the learning rate and the optimizer of a run from its number of steps and parameter names.
 
     Raises:
-      SettingError: settings that make no sense, such as a warmup as long as the run.
+      SettingError: invalid settings, such as a warmup as long as the run.
     """
     schedule = learning_rate(config.schedule, config.lr, steps, warmup_steps=round(config.warmup * steps))
     settings = {"groups": GROUPS[config.groups], "weight_decay": config.weight_decay, "clip": config.clip}

@@ -1,4 +1,4 @@
-"""What training changes, as plain arrays by name, and the way from a model to them and back."""
+"""The state that training changes, as plain arrays by name."""
 
 from typing import Any, NamedTuple
 
@@ -11,14 +11,14 @@ from fcn_jax.models.arrays import Arrays, Structure
 
 
 class TrainState(NamedTuple):
-    """All that a run must keep to go on exactly.
+    """All that a run needs to resume exactly.
 
     Attributes:
       step: () int32, how many steps have been made.
       params: what the optimizer changes, by dotted name.
       rest: the model's other arrays: batch statistics, fixed kernels, the random streams of dropout.
       moments: the optimizer's state.
-      average: exponential moving averages of `params` and of the batch statistics, by name; {} without.
+      average: exponential moving averages of `params` and of the batch statistics, by name; may be {}.
     """
 
     step: jax.Array
@@ -43,5 +43,5 @@ def create_state(
 
 
 def evaluated_arrays(state: TrainState) -> Arrays:
-    """Gives the arrays to evaluate and to save: the averages where there are any."""
+    """Returns the arrays to evaluate and to save: the averages where there are any."""
     return state.params | state.rest | state.average

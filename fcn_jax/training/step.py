@@ -1,8 +1,8 @@
 """One step of training as one compiled function: forward, backward, optimizer, averages.
 
-On several devices the step sees the whole batch: with images sharded over a mesh (see `devices`) the
-compiler splits the work, and the loss, the gradients and batch norm's statistics are those of the global
-batch (torch: SyncBatchNorm).
+On several devices the step sees the whole batch. The images are sharded over a mesh (see `devices`), and the
+compiler splits the work. Loss, gradients and batch norm's statistics come from the global batch (torch:
+SyncBatchNorm).
 """
 
 from collections.abc import Callable
@@ -30,24 +30,24 @@ def make_train_step(
     accumulate: int = 1,
     shardings: TrainState | None = None,
 ) -> TrainStep:
-    """Makes the compiled step (state, batch, number) -> (state, metrics). The state given is used up.
+    """Makes the compiled step (state, batch, number) -> (state, metrics). A step donates its state.
 
-    The step does nothing unless `number` is `state.step`, and nothing if the loss or a gradient is not
-    finite: then metrics["applied"] is false, the state is still the last good one, and so it stays however
-    many steps are already under way.
+    A step changes nothing if `number` is not `state.step`, or if the loss or a gradient is not finite. Then
+    metrics["applied"] is false, and the state remains the last good one. Later steps that are already under
+    way do not change it either.
 
     metrics: scalars "loss", "lr", "gradient_norm", "applied".
 
     Args:
       objective: the loss.
       optimizer: its learning rate is `schedule`'s.
-      average_decay: of the moving averages, where the state has them; at step t at most (1 + t) / (10 + t).
-      accumulate: parts that the batch goes through the model in, one after another, to save memory. The loss
-        is that of the whole batch; batch norm sees the parts.
+      average_decay: decay of the moving averages, if the state has any; at step t at most (1 + t) / (10 + t).
+      accumulate: number of parts of a batch, computed one after another to save memory. The loss is the
+        whole batch's; batch norm sees one part at a time.
       shardings: of the state, on a mesh.
 
     Raises (when called):
-      SettingError: a batch that `accumulate` does not divide.
+      SettingError: `accumulate` does not divide the batch.
     """
     differentiate = jax.value_and_grad(objective, has_aux=True)
 
@@ -75,7 +75,7 @@ def _update(
     schedule: optax.Schedule,
     average_decay: float | None,
 ) -> Any:
-    """Makes the new state, or leaves the old one, and the metrics."""
+    """Returns the state, new or unchanged, and the metrics."""
     norm = optax.tree.norm(gradients)
     updates, moments = optimizer.update(gradients, state.moments, state.params)
     params: Any = optax.apply_updates(state.params, updates)
@@ -92,16 +92,16 @@ def _update(
 
 
 def _step_in_parts(objective: Objective, count: int, finish: Callable[..., Any]) -> TrainStep:
-    """Makes a step of a batch that goes through the model in so many parts."""
+    """Makes a step that computes a batch in `count` parts."""
     differentiate = jax.value_and_grad(objective, has_aux=True)
 
-    # Several calls rather than a loop inside one: XLA's loops on a CPU run convolutions some forty times
-    # slower, and parts written out one after another would all be held in memory at once.
+    # Several calls rather than one call with a loop: on a CPU, XLA runs convolutions in a loop some forty
+    # times slower. An unrolled loop would hold all parts in memory at once.
     @jax.jit
     def prepare(state: TrainState, batch: Batch):
         parts = split_batch(batch, count)
         denominator = objective.denominator(state.params, batch["labels"])
-        rest = jax.tree.map(jnp.copy, state.rest)  # the sums are given up part by part, the state is not
+        rest = jax.tree.map(jnp.copy, state.rest)  # add_part donates the sums, but not the state
         sums = jnp.zeros_like(denominator), rest, jax.tree.map(jnp.zeros_like, state.params)
         return parts, denominator, sums
 
@@ -124,7 +124,7 @@ def split_batch(batch: Batch, count: int) -> list[Batch]:
     """Splits a batch into parts of every count-th image, so that each device has its share of each part.
 
     Raises:
-      SettingError: a batch that does not divide.
+      SettingError: `count` does not divide the batch.
     """
     for values in batch.values():
         if values.shape[0] % count:

@@ -1,4 +1,4 @@
-"""Ending a run from outside: Ctrl-C and SIGTERM let the step under way finish and its state be saved."""
+"""Ends a run on Ctrl-C or SIGTERM: the step under way finishes, and the run saves its state."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ class Stop:
         self.signal: signal.Signals | None = None
 
     def requested(self, step: int) -> bool:
-        """Tells whether to end before this step; on several hosts all of them agree on the step."""
+        """Returns whether to end before this step; several hosts agree on the step."""
         if jax.process_count() == 1:
             return self.signal is not None
         from jax.experimental import multihost_utils
@@ -31,12 +31,12 @@ class Stop:
         return agreed
 
     def requested_here(self) -> bool:
-        """Tells, between two steps, whether to end at once; on several hosts that waits for the next step."""
+        """Returns whether to end at once, between two steps. Several hosts wait for the next step."""
         return jax.process_count() == 1 and self.signal is not None
 
     @property
     def exit_code(self) -> int:
-        """What a shell expects of a process that a signal ended: 130 for Ctrl-C, 143 for SIGTERM."""
+        """The exit status that shells expect after a signal: 130 for Ctrl-C, 143 for SIGTERM."""
         return 0 if self.signal is None else 128 + int(self.signal)
 
 
@@ -44,8 +44,8 @@ class Stop:
 def stop_on_signals() -> Iterator[Stop]:
     """Listens to Ctrl-C and SIGTERM while the block runs. A second Ctrl-C interrupts at once.
 
-    On several hosts SIGTERM is left to JAX, which carries it to all of them; Ctrl-C at one is passed on so.
-    In another thread than the main one, where Python takes no signals, nothing is listened to.
+    On several hosts JAX passes a SIGTERM on to all of them; Ctrl-C on one host becomes a SIGTERM. Outside the
+    main thread Python takes no signal handlers, so signals do not end the run there.
     """
     stop = Stop()
     several = jax.process_count() > 1
@@ -55,7 +55,7 @@ def stop_on_signals() -> Iterator[Stop]:
             raise KeyboardInterrupt
         stop.signal = signal.Signals(number)
         if number == signal.SIGINT:
-            # Not by print, which cannot be called while a print of the program's own is under way.
+            # Not by print: it raises an error if the signal interrupts another print.
             os.write(2, b"stopping after this step; Ctrl-C again stops at once and saves nothing\n")
         if several:
             os.kill(os.getpid(), signal.SIGTERM)

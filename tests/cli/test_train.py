@@ -76,14 +76,14 @@ def test_help_names_recipes_and_settings(cli):
         (["--dataset", "camvit"], "did you mean 'camvid'?"),
         (
             ["--dataset", "scenes", "--batch-size", "9", "--accumulate", "2"],
-            "--batch-size: expected a number",
+            "--batch-size: expected a multiple",
         ),
         (["--dataset", "scenes", "--devices", "99"], "--devices: expected a number from 1 to"),
         (["--dataset", "scenes", "--model", "fcn9s_vgg16"], "did you mean 'fcn"),
         (["--dataset", "scenes", "--weights", "none.pth"], "none.pth"),
         (
             ["--dataset", "scenes", "--resume", "must", *TINY[2:]],
-            "--resume: expected a checkpoint to go on from",
+            "--resume: expected a checkpoint to resume from",
         ),
     ],
 )
@@ -105,8 +105,8 @@ def test_hints_name_options(cli, tmp_path):
     _, _, err = cli("train", "--dataset", "scenes", "--output", tmp_path, "--resume", "never")
     assert err == (
         f"fcn-jax train: error: {tmp_path}: there is a run in this folder already; "
-        'choose another --output, or go on with it by --resume "auto"\n'
+        'choose another --output, or resume it with --resume "auto"\n'
     )
     _, _, err = cli("train", "--dataset", "scenes", "--output", tmp_path)
     assert "seed: was 1, is 0" in err
-    assert "repeat them to go on with it, or choose another --output" in err
+    assert "repeat them to resume it, or choose another --output" in err

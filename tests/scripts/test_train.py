@@ -135,7 +135,7 @@ def test_two_hosts_train_as_one(tmp_path, whole):
         assert "after step" in out
     for status, out in map(finish, start_two()):
         assert status == 0, out
-        assert "going on after step" in out
+        assert "resuming after step" in out
     (expected, _), (found, _) = (
         read_safetensors(folder / "last.safetensors") for folder in (whole, tmp_path)
     )

@@ -95,7 +95,7 @@ def test_a_wrong_command_line_ends_with_2(arguments, capsys):
         ({"clip": 0.0}, "clip: expected a number above 0"),
         ({"lr": float("inf")}, "lr: expected at least 0"),
         ({"scale": (0.0, 1.0)}, "scale: expected a number above 0"),
-        ({"scale": (2.0, 1.0)}, "scale: expected the lesser factor first"),
+        ({"scale": (2.0, 1.0)}, "scale: expected the smaller factor first"),
         ({"crop_size": (0, 4)}, "crop_size: expected at least 1"),
     ],
 )
@@ -167,7 +167,7 @@ def test_score_layers_stay_only_with_their_classes(tmp_path, caplog):
     others = build_model(config, ("c", "b", "a"), PALETTE)
     np.testing.assert_array_equal(others.score_fr.bias[...], [0, 0, 0])
     assert caplog.messages == [
-        f"{tmp_path / 'abc.safetensors'} is of other classes: its score layers stay behind"
+        f"{tmp_path / 'abc.safetensors'} has other classes: its score layers are not loaded"
     ]
 
 

@@ -60,9 +60,7 @@ def test_batches_that_divide(batch_size, parts):
 
 @pytest.mark.parametrize(("batch_size", "parts"), [(0, 1), (-4, 1), (6, 1), (12, 2)])
 def test_batches_that_do_not_divide(batch_size, parts):
-    message = (
-        rf"4 devices x {parts} parts of accumulation divide, got {batch_size}; .* multiple of {4 * parts}"
-    )
+    message = rf"4 devices x {parts} parts of accumulation, got {batch_size}; .* multiple of {4 * parts}"
     with pytest.raises(SettingError, match=message):
         check_batch_size(batch_size, MESH, parts)
 

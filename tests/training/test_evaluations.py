@@ -73,11 +73,11 @@ def test_best_weights_of_an_older_version(evaluations, model):
     assert evaluations.best == (3, 0.5)
 
 
-def test_lost_weights_are_told_or_written_again(evaluations, model, caplog):
+def test_lost_weights_are_reported_or_written_again(evaluations, model, caplog):
     evaluations.restore([evaluated(3, 0.5), evaluated(6, 0.4)], 6)
     assert not evaluations.best_is_at_hand(6)
     assert evaluations.best is None
-    assert "held the weights after step 3 (mean IoU 0.5000), which are nowhere else" in caplog.text
+    assert "held the only copy of the weights after step 3 (mean IoU 0.5000)" in caplog.text
     evaluations.restore([evaluated(3, 0.4), evaluated(6, 0.5)], 6)
     assert evaluations.best_is_at_hand(6)
     evaluations.save_best_again(model, 6)

@@ -141,7 +141,7 @@ def test_another_run_in_the_folder(finished, whole, changes, kind, message, conf
 
 
 def test_a_run_must_be_there(tmp_path):
-    with pytest.raises(SettingError, match="resume: expected a checkpoint to go on from, got none"):
+    with pytest.raises(SettingError, match="resume: expected a checkpoint to resume from, got none"):
         tiny_run(tmp_path, resume="must").train()
 
 
@@ -218,7 +218,7 @@ def test_classes_must_be_the_same_in_both_sets(tmp_path):
     others = Scenes(2, (33, 47))
     others.categories = ("one", "two")
     run = Run(tiny_config(tmp_path), train_set=Scenes(2, (40, 50)), val_set=others)
-    with pytest.raises(DatasetError, match=r"expected classes to evaluate on .* got one, two"):
+    with pytest.raises(DatasetError, match=r"expected a validation set with .* got one, two"):
         run.train()
 
 
@@ -271,15 +271,18 @@ def test_the_best_weights_are_written_again_where_they_are_at_hand(tmp_path, cap
     else:
         best.write_bytes(before[:-100])
     assert tiny_run(tmp_path, **once).train() == 0
-    assert f"{best} is missing: written again, with the weights after step 2" in caplog.text
+    assert f"{best} was missing: written again with the weights after step 2" in caplog.text
     assert (tmp_path / "best-damaged.safetensors").exists() == (damage == "cut")
     assert best.read_bytes() == before
 
 
-def test_lost_best_weights_are_told(finished, caplog):
+def test_lost_best_weights_are_reported(finished, caplog):
     (finished / "best.safetensors").unlink()
     assert tiny_run(finished).train() == 0
-    assert "best.safetensors is missing: it held the weights after step 3 (mean IoU 0.1" in caplog.text
+    assert (
+        "best.safetensors is missing: it held the only copy of the weights after step 3 (mean IoU 0.1"
+        in caplog.text
+    )
     assert not (finished / "best.safetensors").exists()
 
 
@@ -341,7 +344,9 @@ def test_a_full_disk_is_one_error_that_names_the_place(tmp_path, whole, size, ki
 
 def test_a_file_in_the_place_of_a_folder(tmp_path):
     (tmp_path / "sheets").touch()
-    with pytest.raises(OutputError, match=f"{tmp_path / 'sheets'}: cannot be written: File exists; see that"):
+    with pytest.raises(
+        OutputError, match=f"{tmp_path / 'sheets'}: cannot be written: File exists; check that"
+    ):
         tiny_run(tmp_path, steps=1).train()
 
 

@@ -1,1 +1,1 @@
-"""What a training run writes and shows for people: records, curves, sheets, progress, a diagnosis."""
+"""Reports of a training run: records, TensorBoard events, curves, a diagnosis."""

@@ -1,4 +1,4 @@
-"""A run's curves as a picture: loss, learning rate, scores. Drawn by matplotlib, of the extra `train`."""
+"""Draws a run's curves: loss, learning rate, scores. Needs matplotlib, from the extra `train`."""
 
 import os
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ def draw_curves(records: Sequence[dict], path: str | os.PathLike) -> None:
     """Draws the records of a run as PNG, whole or not at all.
 
     Args:
-      records: what `read_records` gives; any number of them.
+      records: as `read_records` returns them; may be empty.
       path: the file to write.
 
     Raises:
@@ -69,7 +69,7 @@ def _draw_losses(records: Sequence[dict], axes: Any, rate_axes: Any) -> None:
 
 
 def draw_scores(records: Sequence[dict], axes: Any) -> None:
-    """Draws mean IoU and pixel accuracy, the best marked, into matplotlib's axes."""
+    """Draws pixel accuracy and mean IoU into matplotlib's axes, and marks the best mean IoU."""
     axes.set(title="validation", xlabel="step", ylim=(0, 1.05))
     done = _column(records, "eval", "step")
     if not len(done):
@@ -94,7 +94,7 @@ def _say(axes: Any, text: str) -> None:
 
 
 def thin_out(values: np.ndarray) -> np.ndarray:
-    """Chooses indices to draw: of each stretch the least and the largest value, so that no peak is lost."""
+    """Chooses indices to draw: the smallest and largest value of each stretch, so that no peak is lost."""
     if len(values) <= MOST_POINTS:
         return np.arange(len(values))
     known = np.isfinite(values)
@@ -112,7 +112,7 @@ def _column(records: Sequence[dict], kind: str, name: str) -> np.ndarray:
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-    """A moving mean over the last 2 % of the values, NaN left out."""
+    """Returns a moving mean over the last 2 % of the values, without NaNs."""
     window = max(1, len(values) // 50)
     known = np.isfinite(values)
     sums = np.cumsum(np.concatenate([[0], np.where(known, values, 0)]))

@@ -1,4 +1,4 @@
-"""What to say when a training step gives a loss or a gradient that is not finite."""
+"""Explains why a training step gave a loss or a gradient that is not finite."""
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,13 +15,13 @@ CALMER = "try a lower {lr}, a longer {warmup}, or {clip} 1"
 
 
 class Inspection(NamedTuple):
-    """What a batch gives, in numbers that every host has.
+    """Facts about a batch's loss and gradients; every host has the same numbers.
 
     Attributes:
       loss: of the batch.
-      gradient_norm: as far as the gradient is finite.
-      largest: by head, the largest finite logit, by its absolute value; NaN if none is.
-      finite: {"parameters", "logits", "gradients": {name: whether all of it is}}.
+      gradient_norm: norm of the gradients' finite numbers.
+      largest: {head: largest absolute value of its finite logits; NaN if none is finite}.
+      finite: {"parameters", "logits", "gradients": {name: whether all its numbers are finite}}.
     """
 
     loss: jax.Array
@@ -33,7 +33,7 @@ class Inspection(NamedTuple):
 def inspect(
     objective: Objective, params: Arrays, rest: Arrays, batch: Batch, parts: Iterable[Batch]
 ) -> Inspection:
-    """Computes a step once more, without an update, a part of the batch at a time, to see what is wrong."""
+    """Computes a step once more, without an update and part by part, to find what is wrong."""
 
     @jax.jit
     def look(params, rest, part, denominator, sums):
@@ -47,7 +47,7 @@ def inspect(
     for part in parts:
         seen, rest, sums = look(params, rest, part, denominator, sums)
         found.append(jax.device_get(seen))
-    last = found[-1]  # with the gradients of all
+    last = found[-1]  # its gradients are the sum over all parts
     return last._replace(
         loss=sum(seen.loss for seen in found),
         largest={
@@ -59,7 +59,7 @@ def inspect(
 
 
 def summarize(loss, logits: Arrays, gradients: Arrays, parameters: Arrays) -> Inspection:
-    """Takes from arrays what `diagnose` tells of them."""
+    """Computes the facts that `diagnose` reports."""
     largest = jnp.nanmax(jnp.stack(list(map(_largest, gradients.values()))))
     scale = jnp.where(largest > 2.0**32, 2.0**64, 1)  # squares of large numbers would exceed float32
     known = (jnp.where(jnp.isfinite(values), values, 0) / scale for values in gradients.values())
@@ -73,7 +73,7 @@ def summarize(loss, logits: Arrays, gradients: Arrays, parameters: Arrays) -> In
 
 
 def _largest(values: jax.Array) -> jax.Array:
-    """Of the finite ones, by their absolute value; NaN where there is none."""
+    """Returns the largest absolute value of the finite numbers; NaN if there are none."""
     return jnp.nanmax(jnp.where(jnp.isfinite(values), jnp.abs(values), jnp.nan))
 
 
@@ -87,19 +87,19 @@ def diagnose(
     num_classes: int,
     pictures: Sequence[str],
 ) -> tuple[str, str]:
-    """Says what is not finite in a step, and what to try.
+    """Explains what is not finite in a step, and what to try.
 
     Args:
-      found: when the step was computed once more.
+      found: what `inspect` returned for the step.
       step: its number.
       lr: its learning rate.
-      losses: of the steps before it, the last twenty at least.
+      losses: losses of the steps before it, at least the last twenty.
       labels: (N, H, W), of the batch or this host's share.
       num_classes: of the model.
-      pictures: names of those in the batch, or in this host's share.
+      pictures: names of the pictures in the batch, or in this host's share.
 
     Returns:
-      Several lines of text, and what to do, which names settings as "a lower {lr}".
+      Several lines of text; and advice, which names settings in braces, as in "a lower {lr}".
     """
     wrong_labels = np.unique(labels[(labels != 255) & ((labels < 0) | (labels >= num_classes))])
     bad = {what: [name for name, good in flags.items() if not good] for what, flags in found.finite.items()}
@@ -120,7 +120,7 @@ def diagnose(
         lines.append(f"  labels beyond the {num_classes} classes: {', '.join(map(str, wrong_labels[:8]))}")
     for name, largest in found.largest.items():
         lines.append(f'  largest logit of "{name}": {largest:.4g}')
-    lines.append(f"  norm of the gradients, as far as finite: {norm:.4g}")
+    lines.append(f"  norm of the gradients' finite numbers: {norm:.4g}")
     for what, names in bad.items():
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
@@ -129,18 +129,18 @@ def diagnose(
                 f"  not finite among the {what}: {', '.join(names[:3])}{more} ({len(names)} of {of})"
             )
     if np.isfinite(loss) and not any(bad.values()):
-        lines.append("  computed once more, loss, logits and gradients are finite")
+        lines.append("  in a second computation, loss, logits and gradients are finite")
     advice = _advice(bool(wrong_labels.size), bool(bad["parameters"]), bool(losses), rising or norm > 1e3)
     return "\n".join(lines), advice
 
 
 def _advice(wrong_labels: bool, bad_parameters: bool, trained: bool, diverging: bool) -> str:
     if wrong_labels:
-        return "mend the labels of these pictures"
+        return "correct the labels of these pictures"
     if bad_parameters and trained:
         return f"the update before it was too large: {CALMER}"
     if bad_parameters:
-        return "start from other weights: those given are not finite"
+        return "start from other weights: the given ones are not finite"
     if diverging:
         return f"training diverges: {CALMER}"
     return "try a lower {lr}, {clip} 1, or {dtype} float32 if it ran in bfloat16; look at the pictures"

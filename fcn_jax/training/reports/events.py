@@ -1,7 +1,7 @@
-"""TensorBoard's event files, written by the thread that asks for it, so that a full disk is told there.
+"""TensorBoard's event files, written in the caller's thread, so that a full disk raises an error there.
 
-tensorboardX's own `SummaryWriter` writes in a thread, whose errors nobody can catch. Its protocol buffers are
-used here, in the same file format (TFRecord).
+tensorboardX's `SummaryWriter` writes in a thread of its own, where nobody can catch an error. This module
+uses only its protocol buffers, and writes the same file format (TFRecord).
 """
 
 import logging
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 class Events:
     """A new event file.
 
-    What earlier files have at `purge_step` and later is forgotten by TensorBoard.
+    TensorBoard drops the events of earlier files from `purge_step` on.
 
     Args:
       folder: made if it is missing.
@@ -34,11 +34,11 @@ class Events:
         from tensorboardX.proto import event_pb2, summary_pb2
         from tensorboardX.record_writer import masked_crc32c
 
-        # The classes of a protocol buffer are made while it is imported, unseen by type checkers.
+        # A protocol buffer makes its classes during the import, where type checkers do not see them.
         events: Any = event_pb2
         summaries: Any = summary_pb2
         self._event, self._summary, self._checksum = events.Event, summaries.Summary, masked_crc32c
-        now = time.time_ns()  # in the name a second time, for starts within one second
+        now = time.time_ns()  # nanoseconds, for two starts within one second
         self._path = folder / f"events.out.tfevents.{now // 10**9}.{socket.gethostname()}.{now}"
         with writing(self._path):
             folder.mkdir(exist_ok=True)
@@ -49,7 +49,7 @@ class Events:
 
     @staticmethod
     def if_installed(folder: Path, purge_step: int) -> "Events | None":
-        """Begins a file; without tensorboardX gives None, with a word in the log."""
+        """Begins a file. Without tensorboardX returns None and logs how to install it."""
         try:
             return Events(folder, purge_step)
         except ImportError:
@@ -66,7 +66,7 @@ class Events:
         self._append(self._event(step=step, summary=self._summary(value=values)))
 
     def close(self) -> None:
-        """Ends the file."""
+        """Closes the file."""
         self._file.close()
 
     def _append(self, event: Any) -> None:

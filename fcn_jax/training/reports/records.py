@@ -1,10 +1,10 @@
-"""What a run writes down as it goes: a line of JSON for each step and each evaluation; TensorBoard events.
+"""The records of a run: a line of JSON for each step and each evaluation; TensorBoard events.
 
 `metrics.jsonl` has {"kind": "train", "step": 12, "loss": ..., ...} for the step number 12, counted from 0,
 and {"kind": "eval", "step": 500, "mean_iou": ..., ...} for an evaluation after 500 steps. NaN and infinities
-are null. A run that goes on from an earlier step first takes out the lines after it, and a last line that a
-power cut has torn: the file is then that of a run that was never broken off. In TensorBoard both kinds stand
-at the number of steps made.
+are null. A run that resumes first removes the lines after its checkpoint, and a last line that a power cut
+left incomplete. The file then equals an uninterrupted run's. TensorBoard shows both kinds at the number of
+steps made.
 """
 
 import json
@@ -23,7 +23,7 @@ from weights_converter.files import replacing
 logger = logging.getLogger(__name__)
 
 FILE_NAME = "metrics.jsonl"
-BEGINNING = b'{"kind": "'  # of every line, by which a torn one is told from a file of something else
+BEGINNING = b'{"kind": "'  # of every line; an incomplete last line without it is damaged
 
 
 class RecordsError(FCNError, ValueError):
@@ -33,17 +33,17 @@ class RecordsError(FCNError, ValueError):
 class Records:
     """Appends to `<folder>/metrics.jsonl`, and to `<folder>/tensorboard/` if tensorboardX is installed.
 
-    A damaged file is moved aside; the lines that can be read stay.
+    A damaged file is moved aside; a new file keeps its readable lines.
 
     Args:
-      folder: of the run; None writes nothing, for hosts but the first.
-      first_step: the step that the run begins or goes on with; lines of this step and later are removed.
+      folder: the run's; None writes nothing, on all hosts but the first.
+      first_step: the first step of this start; lines of this step and later are removed.
 
     Attributes:
-      evaluations: the records of evaluations that were there, up to that step.
+      evaluations: the evaluations in the file, up to that step.
 
     Raises:
-      OutputError: the folder is not there, or cannot be written to.
+      OutputError: the folder does not exist or is not writable.
     """
 
     def __init__(self, folder: str | os.PathLike | None, *, first_step: int = 0):
@@ -57,20 +57,20 @@ class Records:
                 kept = _mend(self._path, first_step)
                 self.evaluations = [record for record in kept if record["kind"] == "eval"]
             elif first_step > 0:
-                logger.warning("%s is missing: it begins anew after step %d", self._path, first_step)
+                logger.warning("%s is missing: a new file begins after step %d", self._path, first_step)
             self._file = self._path.open("ab", buffering=0)
         self._events = Events.if_installed(Path(folder) / "tensorboard", first_step + 1)
 
     def train(self, step: int, facts: Mapping[str, Any]) -> None:
-        """Writes down a step that was made, by its number from 0."""
+        """Records a step, by its number from 0."""
         self._write({"kind": "train", "step": step, **facts})
 
     def eval(self, done: int, facts: Mapping[str, Any]) -> None:
-        """Writes down the scores after so many steps."""
+        """Records the scores after `done` steps."""
         self._write({"kind": "eval", "step": done, **facts})
 
     def close(self) -> None:
-        """Ends the files."""
+        """Closes the files."""
         file, events = self._file, self._events
         self._file = self._events = None
         if file is not None:
@@ -98,10 +98,10 @@ class Records:
 
 
 def read_records(path: str | os.PathLike) -> list[dict]:
-    """Reads a run's lines; a torn last one is left out.
+    """Reads a run's records; leaves out an incomplete last line.
 
     Raises:
-      RecordsError: another line is none of ours, or the last one is not the beginning of one of ours.
+      RecordsError: a line is not a record, or the last line is not the beginning of a record.
       OSError: the file cannot be read.
     """
     records, damaged = _scan(Path(path))
@@ -117,7 +117,7 @@ def read_records(path: str | os.PathLike) -> list[dict]:
 
 
 def _mend(path: Path, first_step: int) -> list[dict]:
-    """Leaves in the file what can be read and was written before a step; gives these records."""
+    """Keeps only the readable records before a step in the file. Returns these records."""
     records, damaged = _scan(path)
     if damaged:
         lines = ", ".join(str(number) for number, _ in damaged[:8])
@@ -129,7 +129,7 @@ def _mend(path: Path, first_step: int) -> list[dict]:
 
 
 def _scan(path: Path) -> tuple[list[dict], list[tuple[int, bytes]]]:
-    """Reads the records, and the lines that are none with their numbers; a torn last line is neither."""
+    """Returns the records, and the damaged lines with their numbers; skips an incomplete last line."""
     *lines, torn = path.read_bytes().split(b"\n")
     torn = torn.rstrip(b"\0")  # a power cut may leave zeros
     if not BEGINNING.startswith(torn[: len(BEGINNING)]):
@@ -152,7 +152,7 @@ def _sorted_out(lines: Iterable[bytes]) -> tuple[list[dict], list[tuple[int, byt
 
 
 def _end(record: dict) -> int:
-    """How many steps had been made when it was written."""
+    """Returns the number of steps that were made when the record was written."""
     return record["step"] + (record["kind"] == "train")
 
 
@@ -161,7 +161,7 @@ def _line(record: dict) -> bytes:
 
 
 def _finite(value: Any) -> Any:
-    """Puts None for NaN and infinities, also within lists and dicts."""
+    """Replaces NaN and infinities by None, also within lists and dicts."""
     if isinstance(value, dict):
         return {name: _finite(part) for name, part in value.items()}
     if isinstance(value, list | tuple):

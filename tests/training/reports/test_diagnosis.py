@@ -34,21 +34,21 @@ def said(**changes):
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"labels": np.full((1, 2, 2), 9, np.uint8)}, ["beyond the 3 classes: 9", "mend the labels"]),
+        ({"labels": np.full((1, 2, 2), 9, np.uint8)}, ["beyond the 3 classes: 9", "correct the labels"]),
         (
             {"parameters": BAD},
             ["not finite among the parameters: conv.kernel", "the update before it was too"],
         ),
         ({"parameters": BAD, "losses": []}, ["losses before it: none", "start from other weights"]),
-        ({"labels": np.full((1, 2, 2), -1)}, ["beyond the 3 classes: -1", "mend the labels"]),
-        ({"gradients": {"conv.kernel": np.full(3, 3e38, np.float32)}}, ["finite: inf", "diverges"]),
-        ({"gradients": {"conv.kernel": np.full(4, 1e30, np.float32)}}, ["as far as finite: 2e+30"]),
+        ({"labels": np.full((1, 2, 2), -1)}, ["beyond the 3 classes: -1", "correct the labels"]),
+        ({"gradients": {"conv.kernel": np.full(3, 3e38, np.float32)}}, ["finite numbers: inf", "diverges"]),
+        ({"gradients": {"conv.kernel": np.full(4, 1e30, np.float32)}}, ["finite numbers: 2e+30"]),
         ({"gradients": {f"conv{i}.kernel": BAD["conv.kernel"] for i in range(5)}}, ["and 2 more (5 of 5)"]),
         (
             {"gradients": {"conv.kernel": np.full(4, 5e3)}, "loss": 1.0},
             [
-                "norm of the gradients, as far as finite: 1e+04",
-                "computed once more, loss, logits and gradients are finite",
+                "norm of the gradients' finite numbers: 1e+04",
+                "in a second computation, loss, logits and gradients are finite",
                 "training diverges",
             ],
         ),
