@@ -239,9 +239,9 @@ def test_errors_in_workers(start):
 
 
 @pytest.mark.slow
-def test_a_script_without_a_guard_is_told(start):
+def test_a_script_without_a_guard_gets_advice(start):
     _, errors = start(UNGUARDED).communicate(timeout=120)
-    assert 'a script that uses workers needs `if __name__ == "__main__":`' in errors.splitlines()[-1]
+    assert 'must put its work under `if __name__ == "__main__":`' in errors.splitlines()[-1]
 
 
 @pytest.mark.slow

@@ -106,7 +106,7 @@ def test_another_model_is_not_damage(two_steps):
     like["params"]["conv1.bias"] = jnp.zeros(4, jnp.bfloat16)
     with pytest.raises(CheckpointsDiffer) as error:
         Checkpoints(two_steps).restore(like)
-    assert str(error.value).startswith(f"{two_steps / '2'}: expected the arrays of the model and optimizer")
+    assert str(error.value).startswith(f"{two_steps / '2'}: expected the arrays of the current model")
     assert "params/conv1.bias (saved float32 (3,), here bfloat16 (4,))" in str(error.value)
 
 
