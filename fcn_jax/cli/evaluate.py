@@ -24,7 +24,9 @@ from weights_converter.files import replacing
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command line."""
-    parser.add_argument("--dataset", required=True, choices=list_datasets(), help="the dataset to score on")
+    parser.add_argument(
+        "--dataset", default="folder", choices=list_datasets(), help="the dataset to score on"
+    )
     parser.add_argument("--data-dir", metavar="DIR", help="the folder with the dataset's files")
     parser.add_argument("--split", default="val", help="the part of the dataset to score (val)")
     add_weights_arguments(parser)

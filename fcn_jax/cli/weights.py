@@ -1,6 +1,7 @@
 """The arguments that choose a model, its weights and its dtype."""
 
 import argparse
+import os
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -9,6 +10,8 @@ from fcn_jax.errors import SettingError
 from fcn_jax.models.model import SegmentationModel
 from fcn_jax.weights import fetch, get_model_weights
 from fcn_jax.zoo import list_models, load_model
+
+CHECKPOINT_SUFFIXES = (".safetensors", ".pth", ".pt", ".caffemodel")
 
 
 def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +57,8 @@ def find_weights(weights: str, model: str | None, offline: bool) -> Path:
     for enum in published:
         if family in ("", enum.__name__) and member in enum.__members__:
             return fetch(enum[member], offline=offline or None)
+    if os.path.basename(weights) != weights or Path(weights).suffix in CHECKPOINT_SUFFIXES:
+        raise SettingError("there is no such checkpoint file", weights, subject="--weights")
     names = ", ".join(f"{enum.__name__}.{member}" for enum in published for member in enum.__members__)
     raise SettingError(
         subject="--weights",

@@ -61,6 +61,6 @@ def open_dataset(
         )
     if folder is None:
         raise DatasetError(
-            expected=f"the folder with the files of {name}", got="none", hint="give it as {folder}"
+            expected=f"the folder that holds the dataset ({name})", got="none", hint="give it as {folder}"
         )
     return IN_FOLDERS[name](folder, split)

@@ -2,7 +2,8 @@
 
 import json
 
-from fcn_jax.datasets import DatasetError
+from fcn_jax.datasets import DatasetError, SegmentationDataset
+from fcn_jax.datasets.dataset import fingerprint
 from fcn_jax.errors import SettingError
 from fcn_jax.training.config import Config, as_json
 from fcn_jax.training.output import RunFolder, set_aside
@@ -56,25 +57,43 @@ def check_folder(config: Config, folder: RunFolder) -> None:
     check_same_run(config, saved)
 
 
-def check_goes_on(config: Config, pictures: str, saved: dict) -> None:
+def run_facts(config: Config, train_set: SegmentationDataset) -> dict:
+    """Returns what every checkpoint of a run says of the run: its settings, classes and pictures."""
+    return {
+        "config": as_json(config),
+        "categories": list(train_set.categories),
+        "pictures": fingerprint(train_set),
+    }
+
+
+def check_goes_on(config: Config, facts: dict, saved: dict) -> None:
     """Checks that a checkpoint belongs to this run.
 
     Args:
       config: the settings of this start.
-      pictures: the training set's `fingerprint`.
-      saved: the checkpoint's facts, "config" and "pictures".
+      facts: the `run_facts` of this start.
+      saved: the checkpoint's facts.
 
     Raises:
       SettingError: the checkpoint's run had other settings.
-      DatasetError: the checkpoint's run had other pictures.
+      DatasetError: the checkpoint's run had other classes or pictures.
     """
     check_same_run(config, saved["config"])
-    if saved["pictures"] != pictures:
+    new_run = "or start a new run from its weights, with {weights} and another {output}"
+    before = saved.get("categories", facts["categories"])  # older checkpoints do not say
+    if before != facts["categories"]:
+        raise DatasetError(
+            path=config.output,
+            expected=f"the classes that this run began with ({', '.join(before)})",
+            got=", ".join(facts["categories"]),
+            hint=f"restore the list of classes; {new_run}",
+        )
+    if saved["pictures"] != facts["pictures"]:
         raise DatasetError(
             path=config.output,
             expected="the pictures that this run began with",
             got="others, more or fewer",
-            hint="put them back; or start a new run from its weights, with {weights} and another {output}",
+            hint=f"put them back; {new_run}",
         )
 
 

@@ -24,13 +24,12 @@ import jax
 
 from fcn_jax.datasets import DatasetError, SegmentationDataset
 from fcn_jax.datasets.batches import Batch
-from fcn_jax.datasets.dataset import fingerprint
 from fcn_jax.datasets.stream import WorkerError
 from fcn_jax.errors import FCNError, SettingError
 from fcn_jax.models import SegmentationModel
 from fcn_jax.models.arrays import fill_model
 from fcn_jax.training.checkpointing.checkpoints import Checkpoints
-from fcn_jax.training.config import Config, as_json, save_config
+from fcn_jax.training.config import Config, save_config
 from fcn_jax.training.devices import (
     agreed,
     local_copy,
@@ -40,7 +39,7 @@ from fcn_jax.training.output import writing
 from fcn_jax.training.parts import Parts
 from fcn_jax.training.reports.diagnosis import diagnose, inspect
 from fcn_jax.training.reports.records import Records
-from fcn_jax.training.resume import check_goes_on
+from fcn_jax.training.resume import check_goes_on, run_facts
 from fcn_jax.training.state import evaluated_arrays
 from fcn_jax.training.step import split_batch
 from fcn_jax.training.stop import Stop, stop_on_signals
@@ -141,18 +140,20 @@ class Run(Parts):
 
         Raises:
           CheckpointsError: every checkpoint is damaged, or the newest whole one belongs to another model.
-          DatasetError: the checkpoint's run had other pictures.
+          DatasetError: the checkpoint's run had other classes or pictures.
           SettingError: the checkpoint's run had other settings; or there is no checkpoint, and
             `config.resume` is "must".
         """
         config, folder = self.config, self.folder
         self._stop: Stop = self._open.enter_context(stop_on_signals())
         self._checkpoints = self._open.enter_context(Checkpoints(folder.checkpoints, keep=config.keep))
+        self._facts = run_facts(config, self.train_set)
+        saved = self._checkpoints.newest_facts()
+        if saved is not None:  # before the arrays, whose shapes follow from the settings and the classes
+            check_goes_on(config, self._facts, saved)
         restored = self._checkpoints.restore(self.state)
-        self._facts = {"config": as_json(config), "pictures": fingerprint(self.train_set)}
         earlier: list[dict] = []
         if restored is not None:
-            check_goes_on(config, self._facts["pictures"], restored.facts)
             self.state, self.done, self.saved = restored.tree, restored.step, restored.step
             earlier = restored.facts.get("evaluations", [])
             logger.info("resuming after step %d of %d", self.done, self.steps)
@@ -169,6 +170,15 @@ class Run(Parts):
         if agreed(self.evaluations.best_is_at_hand(self.done)):
             self.evaluations.save_best_again(self._take_weights(), self.done)
         self._missed = agreed(self.done > 0 and self.done not in self.evaluations.scored)
+        if self.host == 0:
+            logger.info(
+                "%s: %d pictures to train on, %d to evaluate on; %d steps of %d pictures",
+                self.model.spec,
+                len(self.train_set),
+                len(self.val_set),
+                self.steps,
+                config.batch_size,
+            )
 
     # The loop
 
@@ -183,8 +193,8 @@ class Run(Parts):
         self._open.enter_context(stream)
         if self.host == 0:
             self.on_progress(self.done, self.steps)
-        if self._missed and self.evaluation_due:  # an earlier start ended before this evaluation
-            self._missed = False
+        missed, self._missed = self._missed, False
+        if missed and self.evaluation_due:  # an earlier start ended before this evaluation
             self.evaluate()
         while self.done < self.steps and not self._stop.requested(self.done):
             yield next(stream)

@@ -66,5 +66,5 @@ def test_other_classes_than_the_datasets(cli, port, tmp_path):
 
 def test_a_dataset_without_its_folder(cli, weights, tmp_path):
     ended = cli("evaluate", "--dataset", "voc", "--weights", weights, "--output", tmp_path)
-    said = "expected the folder with the files of voc, got none; give it as --data-dir"
+    said = "expected the folder that holds the dataset (voc), got none; give it as --data-dir"
     assert ended == (1, "", f"fcn-jax: error: {said}\n")

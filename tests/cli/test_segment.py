@@ -299,6 +299,10 @@ FAILURES = {
     "folder_as_weights": (["a.png", "--weights", "empty"], "empty: "),
     "no_weights": (
         ["a.png", "--weights", "fcn.pth"],
+        "fcn.pth: --weights: there is no such checkpoint file",
+    ),
+    "no_such_name": (
+        ["a.png", "--weights", "DEFAULTS"],
         "--weights: expected a checkpoint file, or DEFAULT, or another name of published weights "
         "(FCN_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1, ",
     ),
@@ -391,7 +395,7 @@ def test_a_picture_too_long_is_refused_with_numbers(cli, wrong):
     assert out == f"0 of 1 segmented, into out{os.sep}\n"
     assert err.startswith("fcn-jax: error: long.png: expected a picture of at most 8,000,000 pixels")
     assert "got 20 x 8000, which becomes 720 x 208200 = 149,904,000" in err
-    assert "; crop it, or have it resized with a smaller --resize\n" in err
+    assert "; crop it, or choose a smaller --resize\n" in err
     summary = summary_of(wrong / "out")
     assert summary["failed"] == [
         {"source": "long.png", "error": err.removeprefix("fcn-jax: error: ").rstrip()}

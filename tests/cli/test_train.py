@@ -71,7 +71,7 @@ def test_help_names_recipes_and_settings(cli):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], "expected the folder with the files of folder, got none; give it as --data-dir"),
+        ([], "expected the folder that holds the dataset (folder), got none; give it as --data-dir"),
         (["--data-dir", "nowhere"], "nowhere"),
         (["--dataset", "camvit"], "did you mean 'camvid'?"),
         (

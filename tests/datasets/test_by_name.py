@@ -40,7 +40,7 @@ def test_an_unknown_name(name, hint):
 
 
 def test_no_folder_where_one_is_needed_and_one_where_none_is():
-    with pytest.raises(DatasetError, match=r"the folder with the files of voc, got none; give it as folder$"):
+    with pytest.raises(DatasetError, match=r"holds the dataset \(voc\), got none; give it as folder$"):
         open_dataset("voc")
     with pytest.raises(DatasetError, match=r"no folder for scenes, which are generated, got 'DIR'"):
         open_dataset("scenes", "DIR")

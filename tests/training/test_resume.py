@@ -28,8 +28,12 @@ def test_a_setting_that_an_older_version_lacked_had_its_default(tmp_path):
         check_same_run(Config(output=tmp_path, dropout=False), saved)
 
 
-def test_the_pictures_must_be_the_same(tmp_path):
+def test_pictures_and_classes_must_be_the_same(tmp_path):
     config = Config(output=tmp_path)
-    check_goes_on(config, "a digest", {"config": as_json(config), "pictures": "a digest"})
+    facts = {"config": as_json(config), "categories": ["road", "sky"], "pictures": "a digest"}
+    check_goes_on(config, facts, facts)
+    check_goes_on(config, facts, {name: facts[name] for name in ("config", "pictures")})  # as saved in 0.1
     with pytest.raises(DatasetError, match="expected the pictures that this run began with"):
-        check_goes_on(config, "another", {"config": as_json(config), "pictures": "a digest"})
+        check_goes_on(config, facts, facts | {"pictures": "another"})
+    with pytest.raises(DatasetError, match=r"that this run began with \(road, sea\), got road, sky; restore"):
+        check_goes_on(config, facts, facts | {"categories": ["road", "sea"]})

@@ -90,7 +90,7 @@ def test_training_uses_the_algorithms_of_its_platform_and_the_model_stays_plain(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, whole, number, capfd):
+def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, whole, number, caplog):
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     for step in (1, 4):
         run = tiny_run(tmp_path, on_progress=stopping_after(step, number))
@@ -98,10 +98,21 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, whole, number, capfd):
         assert steps(tmp_path)[-1] == run.done in (step, step + 1)  # the step under way was finished
         assert (tmp_path / "last.safetensors").exists()
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
-    assert tiny_run(tmp_path).train() == 0
+    with caplog.at_level("INFO", "fcn_jax"):
+        assert tiny_run(tmp_path).train() == 0
+    assert caplog.messages[-1].startswith("done: best mean IoU")
     for name in ("best.safetensors", "last.safetensors"):
         assert_same_weights(whole / name, tmp_path / name)
     assert metrics(tmp_path) == metrics(whole)
+
+
+def test_other_classes_are_named_before_their_arrays_differ(finished):
+    class Fewer(Scenes):
+        categories = Scenes.categories[:-1]
+
+    run = Run(tiny_config(finished), train_set=Fewer(6, (40, 50)), val_set=Fewer(3, (33, 47), seed=1))
+    with pytest.raises(DatasetError, match=r"expected the classes that this run began with \(background, "):
+        run.train()
 
 
 def test_what_may_change_between_starts(tmp_path, whole):

@@ -59,6 +59,8 @@ def test_a_sheet_refuses(tmp_path):
     with pytest.raises(ValueError, match="expected at least one picture for the sheet, got none"):
         draw_sheet([], ["sky"], palette, tmp_path / "sheet.png")
     for wrong in ((labels.T, labels), (labels, labels[:-1])):
-        with pytest.raises(ValueError, match=r"dog: expected truth and prediction of the picture's size \(5, 7\)"):
+        with pytest.raises(
+            ValueError, match=r"dog: expected truth and prediction of the picture's size \(5, 7\)"
+        ):
             SheetRow("dog", image, *wrong)
     assert list(tmp_path.iterdir()) == []

@@ -25,7 +25,7 @@ from orbax.checkpoint import v1 as ocp
 from fcn_jax.errors import ArrayError, SettingError
 from fcn_jax.training.checkpointing.array_names import named_arrays, stored_form
 from fcn_jax.training.checkpointing.manifest import CheckpointsError, StepDamaged, make_manifest
-from fcn_jax.training.checkpointing.step_files import ARRAYS, brief, read_step
+from fcn_jax.training.checkpointing.step_files import ARRAYS, brief, read_facts, read_step
 
 logger = logging.getLogger(__name__)
 
@@ -152,6 +152,17 @@ class Checkpoints:
             with self._reporting(step):
                 response.result()
             self._saving = None
+
+    def newest_facts(self) -> dict | None:
+        """Returns the facts of the newest step that has a whole manifest; None if no step has one.
+
+        Raises:
+          CheckpointsDiffer: the manifest has another version of the format.
+        """
+        for step in reversed(self.steps()):
+            with contextlib.suppress(StepDamaged):
+                return read_facts(self.folder / str(step))
+        return None
 
     def restore(self, like: Any) -> Restored | None:
         """Returns the newest whole step, or None if there are no steps.

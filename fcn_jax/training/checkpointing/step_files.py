@@ -63,6 +63,16 @@ def read_step(path: Path, wanted: Mapping[str, Like]) -> tuple[Arrays, dict]:
     return arrays, manifest["facts"]
 
 
+def read_facts(path: Path) -> dict:
+    """Reads the facts of a step, without its arrays.
+
+    Raises:
+      StepDamaged: the step has no whole manifest.
+      CheckpointsDiffer: the manifest has another version of the format.
+    """
+    return read_manifest(_read_custom_metadata(path), int(path.name))["facts"]
+
+
 def _read_custom_metadata(path: Path) -> Any:
     """Reads the metadata that was saved with the arrays."""
     try:

@@ -112,8 +112,8 @@ def _column(records: Sequence[dict], kind: str, name: str) -> np.ndarray:
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-    """Returns a moving mean over the last 2 % of the values, without NaNs."""
-    window = max(1, len(values) // 50)
+    """Returns a moving mean over the last 2 % of the values, but at least five, without NaNs."""
+    window = max(5, len(values) // 50)
     known = np.isfinite(values)
     sums = np.cumsum(np.concatenate([[0], np.where(known, values, 0)]))
     counts = np.cumsum(np.concatenate([[0], known]))

@@ -53,7 +53,7 @@ class Events:
         try:
             return Events(folder, purge_step)
         except ImportError:
-            logger.info("no TensorBoard events: pip install 'fcn_jax[tensorboard]' to get them")
+            logger.debug("no TensorBoard events: pip install 'fcn_jax[tensorboard]' to get them")
             return None
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:

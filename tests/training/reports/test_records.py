@@ -122,7 +122,7 @@ def test_tensorboard_keeps_the_scores_at_the_step_gone_on_from(tmp_path):
 
 
 def test_without_tensorboardx_it_is_said_once(tmp_path, monkeypatch, caplog):
-    caplog.set_level("INFO", "fcn_jax")
+    caplog.set_level("DEBUG", "fcn_jax")
     monkeypatch.setitem(sys.modules, "tensorboardX.record_writer", None)
     with Records(tmp_path) as records:
         records.train(0, {"loss": 1.0})
