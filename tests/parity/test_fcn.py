@@ -4,17 +4,12 @@ The figures in the comments are the largest seen, on a CPU with jax 0.10.2 and t
 """
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
-from fcn_jax.models import FCN, FCNHead, ResNet
-from fcn_jax.models.arrays import fill_model, named_variables
+from tests.parity.short import short_fcn, short_torch_fcn
 from tests.parity.sides import from_torch, jax_fcn, relative_error, to_torch, torch, torch_fcn
-from tests.parity.torch_reference import torchvision
 from tests.seeded import seeded_images
-from weights_converter import ModelSpec
 
 VARIANTS = ["fcn_resnet50", "fcn_resnet101"]
 SIZES = [(2, 33, 47), (3, 8, 9), (1, 1, 1), (2, 1, 40), (1, 16, 24)]
@@ -24,63 +19,11 @@ def forward(model, images):
     return jax.jit(lambda model, images: model(images))(model, images)
 
 
-def short_reference() -> torch.nn.Module:
-    """Builds torchvision's network with a random ResNet of six blocks, in float64."""
-    torch.manual_seed(0)
-    backbone = torchvision.models.resnet.ResNet(
-        torchvision.models.resnet.Bottleneck,
-        [1, 1, 2, 2],
-        replace_stride_with_dilation=[False, True, True],
-    )
-    backbone = torchvision.models._utils.IntermediateLayerGetter(backbone, {"layer4": "out", "layer3": "aux"})
-    head = torchvision.models.segmentation.fcn.FCNHead
-    model = torchvision.models.segmentation.FCN(backbone, head(2048, 5), head(1024, 5)).double().eval()
-    for name, tensor in model.state_dict().items():
-        if tensor.ndim == 1 and tensor.is_floating_point():
-            positive = name.endswith("running_var") or ".bn3.weight" in name
-            tensor.uniform_(0.2, 0.6) if positive else tensor.uniform_(-0.5, 1.5)
-    return model
-
-
-def short_model(reference: torch.nn.Module) -> FCN:
-    """Builds our network with the same weights; the names are mapped here by hand."""
-
-    def build() -> FCN:
-        settings = {"param_dtype": jnp.float64, "rngs": nnx.Rngs(0)}
-        heads = (FCNHead(channels, 5, **settings) for channels in (2048, 1024))
-        spec = ModelSpec(name="fcn_resnet50", num_classes=5, aux_loss=True)
-        return FCN(spec, ResNet((1, 1, 2, 2), **settings), *heads)
-
-    names = {
-        "downsample.0": "downsample.conv",
-        "downsample.1": "downsample.bn",
-        "classifier.0": "classifier.conv",
-        "classifier.1": "classifier.bn",
-        "classifier.4": "classifier.score",
-        "running_mean": "mean",
-        "running_var": "var",
-    }
-    arrays = {}
-    for key, tensor in reference.state_dict().items():
-        name, array = key, tensor.numpy()
-        for theirs, ours in names.items():
-            name = name.replace(theirs, ours)
-        leaf = "kernel" if array.ndim == 4 else "scale"
-        name = name.replace("weight", leaf)
-        if array.ndim:  # a scalar is a counter of batches
-            arrays[name] = jnp.asarray(array.transpose(2, 3, 1, 0) if array.ndim == 4 else array)
-    model = build()
-    assert arrays.keys() == named_variables(model).keys()
-    fill_model(model, arrays)
-    model.eval()
-    return model
-
-
 @pytest.mark.usefixtures("float64")
 def test_the_logits_of_every_size_equal_torchvisions_in_float64():
     """A short network suffices, because it has all kinds of block that depend on the size."""
-    reference = short_reference()
-    model = short_model(reference)
+    reference = short_torch_fcn()
+    model = short_fcn(reference)
     for size in SIZES:
         images = seeded_images(*size)
         with torch.no_grad():

@@ -14,9 +14,10 @@ from weights_converter.conversion import to_ours
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["fcn_resnet50", "fcn_resnet101"])
 @pytest.mark.usefixtures("float64")
-def test_gradients_and_running_statistics_equal_torchs(name):
+def test_gradients_and_running_statistics_equal_torchs():
+    """With one of the whole networks, because the other has the same blocks, and more of them."""
+    name = "fcn_resnet50"
     images = seeded_images(2, 33, 47)
     labels = seeded_labels(images, 5)
 

@@ -19,9 +19,9 @@ from fcn_jax.training.state import create_state
 from fcn_jax.training.step import make_train_step
 from tests.losses import seeded_labels
 from tests.parity.paper_sides import jax_paper, to_our_params, torch_paper
-from tests.parity.sides import jax_fcn, relative_error, to_torch, torch, torch_fcn, torch_loss
+from tests.parity.short import short_arrays, short_fcn, short_torch_fcn
+from tests.parity.sides import relative_error, to_torch, torch, torch_loss
 from tests.seeded import seeded_images
-from weights_converter.conversion import to_ours
 
 STEPS = 10
 NUM_CLASSES = 5
@@ -76,9 +76,9 @@ def largest_difference(ours: list[float], theirs: list[float]) -> float:
 @pytest.mark.usefixtures("float64")
 def test_ten_steps_of_torchvisions_recipe():
     lr = 0.02
-    reference = torch_fcn("fcn_resnet50").train()
+    reference = short_torch_fcn().train()
     reference.classifier[3].p = reference.aux_classifier[3].p = 0.0
-    before = {key: value.clone() for key, value in reference.state_dict().items()}
+    before, model = short_arrays(reference), short_fcn(reference)
     groups = [
         {"params": list(reference.backbone.parameters())},
         {"params": list(reference.classifier.parameters())},
@@ -87,17 +87,14 @@ def test_ten_steps_of_torchvisions_recipe():
     optimizer = torch.optim.SGD(groups, lr=lr, momentum=0.9, weight_decay=1e-4)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (1 - step / STEPS) ** 0.9)
     expected_losses = train_torch(reference, optimizer, scheduler, torch_loss, count=2)
-    expected = reference.state_dict()
+    expected = short_arrays(reference)
 
-    model = jax_fcn("fcn_resnet50")
     model.classifier.dropout.rate = model.aux_classifier.dropout.rate = 0.0
     schedule = learning_rate("poly", lr, STEPS)
     settings = {"groups": GROUPS["torchvision"], "momentum": 0.9, "weight_decay": 1e-4}
     losses, state = train_jax(model, schedule, settings, {}, count=2)
 
     assert largest_difference(losses, expected_losses) < 1e-12  # seen: 1e-15
-    expected = to_ours({key: value.numpy() for key, value in expected.items()}).params
-    before = to_ours({key: value.numpy() for key, value in before.items()}).params
     arrays = state.params | state.rest
     for name, array in expected.items():
         assert relative_error(arrays[name], array) < 1e-12, name  # seen: 1.3e-14
