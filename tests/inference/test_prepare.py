@@ -83,6 +83,7 @@ def test_float32_labels_of_clear_margins():
     np.testing.assert_array_equal(logits.argmax(-1)[clear], expected.argmax(-1)[clear])
 
 
+@pytest.mark.slow
 def test_what_is_dropped_and_what_stays():
     model = drawn_model("fcn_resnet50", "float32")
     before = nnx.to_pure_dict(nnx.state(model, (nnx.Param, nnx.BatchStat)))

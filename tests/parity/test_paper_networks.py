@@ -26,8 +26,9 @@ from tests.parity.sides import from_torch, relative_error, to_torch, torch
 from tests.seeded import seeded_images
 from weights_converter import ModelSpec
 
+CONTAINED = ("fcn32s_vgg16", "fcn16s_vgg16")  # fcn8s_vgg16 has all of their layers
 CASES = [
-    *((name, (2, 33, 47)) for name in NAMES),
+    *(pytest.param(name, (2, 33, 47), marks=[pytest.mark.slow] * (name in CONTAINED)) for name in NAMES),
     *((name, (1, 1, 1)) for name in ("fcn8s_atonce_vgg16", "fcn32s_alexnet")),
     *(
         pytest.param(name, (1, 375, 500), marks=pytest.mark.slow)

@@ -72,6 +72,7 @@ def test_what_a_run_leaves(whole):
     assert model.spec.fc_features == 8
 
 
+@pytest.mark.slow
 def test_progress_is_counted(tmp_path):
     counts = []
     run = tiny_run(tmp_path, on_progress=lambda *count: counts.append(count), steps=2, eval_every=9)
@@ -115,6 +116,7 @@ def test_other_classes_are_named_before_their_arrays_differ(finished):
         run.train()
 
 
+@pytest.mark.slow
 def test_what_may_change_between_starts(tmp_path, whole):
     tiny_run(tmp_path, on_progress=stopping_after(3)).train()
     assert tiny_run(tmp_path, checkpoint_every=5, keep=1, workers=1).train() == 0
@@ -181,6 +183,7 @@ def test_remains_of_killed_runs_are_removed(finished):
     assert not any(path.exists() for path in remains)
 
 
+@pytest.mark.slow
 def test_a_signal_during_an_evaluation_leaves_it_to_the_next_start(tmp_path, monkeypatch):
     labels = Evaluator.labels
 
@@ -199,6 +202,7 @@ def test_a_signal_during_an_evaluation_leaves_it_to_the_next_start(tmp_path, mon
     assert (tmp_path / "best.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_with_a_diagnosis(tmp_path):
     wild = tiny_run(tmp_path, optimizer="sgd", lr=1e25)
     with pytest.raises(DivergedError) as error:
@@ -331,6 +335,7 @@ def train(run, size):
         run.finish()
 
 
+@pytest.mark.slow
 # Where Orbax cannot write, it abandons coroutines.
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -361,6 +366,7 @@ def test_a_file_in_the_place_of_a_folder(tmp_path):
         tiny_run(tmp_path, steps=1).train()
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_one_error_and_its_last_step_is_saved(tmp_path, whole):
     def kill(done, total):
         if done == 3:

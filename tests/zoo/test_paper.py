@@ -83,6 +83,7 @@ def test_the_model_that_a_file_is_of(tmp_path):
         fcn_jax.load_model(tensors, model_name="fcn16s_vgg16")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("coarse", "fine"), PARENTS)
 def test_a_stage_starts_with_its_parents_scores(coarse, fine, tmp_path):
     tensors = dict(seeded_paper_state_dict(coarse))
