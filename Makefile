@@ -4,6 +4,8 @@ PYTHON ?= python3
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 DEMO := .venv-demo-$(VERSION)
 TEST := .venv-test-$(VERSION)
+# Two processes of tests, a file at a time: most of the time goes to XLA's compiler, which uses one core.
+PYTEST := $(TEST)/bin/python -m pytest -n 2 --dist loadfile
 
 # What another JAX or Python can break: all that computes, and the doors to it.
 JAX_TESTS := tests/algorithms tests/models tests/inference tests/evaluation tests/training tests/zoo tests/weights \
@@ -15,13 +17,13 @@ demo: $(DEMO)/ready
 	$(DEMO)/bin/fcn-jax demo --output demo
 
 test: $(TEST)/ready
-	$(TEST)/bin/python -m pytest
+	$(PYTEST)
 
 test-fast: $(TEST)/ready
-	$(TEST)/bin/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-jax: $(TEST)/ready
-	$(TEST)/bin/python -m pytest $(JAX_TESTS)
+	$(PYTEST) $(JAX_TESTS)
 
 # Pyright asks the first python on the PATH where packages lie, and the network for its newest version unless told not to.
 lint: $(TEST)/lint-ready
