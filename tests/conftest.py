@@ -6,6 +6,7 @@ import gc
 import os
 import platform
 import shutil
+import sys
 import tempfile
 
 import jax
@@ -40,12 +41,13 @@ def float64():
 
 
 @pytest.fixture(autouse=True, scope="module")
-def bounded_memory(request):
+def bounded_memory():
     """Drops what a module's tests have compiled and cached; all modules' together take many gigabytes."""
     yield
-    for value in vars(request.module).values():
-        if isinstance(value, functools._lru_cache_wrapper) and value.__module__ == request.module.__name__:
-            value.cache_clear()
+    for name in [name for name in sys.modules if name.startswith("tests.")]:
+        for value in vars(sys.modules[name]).values():
+            if isinstance(value, functools._lru_cache_wrapper) and value.__module__ == name:
+                value.cache_clear()
     jax.clear_caches()
     gc.collect()
     if platform.libc_ver()[0] == "glibc":  # which keeps what is freed
