@@ -160,6 +160,7 @@ def test_a_full_disk_is_one_line(tmp_path):
     quiet = {"PYTHONWARNINGS": "ignore::UserWarning"}  # of JAX, that it cannot keep what it compiled
     status, out = finish(start(tmp_path, SETTINGS | {"eval_every": 9}, limited, quiet))
     assert status == 1
-    errors = [line for line in out.splitlines() if not line.startswith("step ")]
+    told, *errors = [line for line in out.splitlines() if not line.startswith("step ")]
+    assert "pictures to train on" in told
     assert len(errors) == 1, out
     assert errors[0].startswith(f"train.py: error: {tmp_path / 'checkpoints'}: step 2 could not be saved: ")
