@@ -23,7 +23,7 @@ test-fast: $(TEST)/ready
 	$(PYTEST) -m "not slow"
 
 test-jax: $(TEST)/ready
-	$(PYTEST) $(JAX_TESTS)
+	$(PYTEST) -m "not slow or devices" $(JAX_TESTS)
 
 # Pyright asks the first python on the PATH where packages lie, and the network for its newest version unless told not to.
 lint: $(TEST)/lint-ready
@@ -50,4 +50,4 @@ $(TEST)/lint-ready: $(TEST)/ready requirements/lint.txt
 	touch $@
 
 clean:
-	rm -rf .venv-demo-* .venv-test-* demo build *.egg-info
+	rm -rf .venv-demo-* .venv-test-* .pytest_cache demo build *.egg-info

@@ -7,7 +7,6 @@ import os
 import platform
 import shutil
 import sys
-import tempfile
 
 import jax
 import pytest
@@ -16,19 +15,22 @@ import pytest
 os.environ["FCN_JAX_COMPILATION_CACHE"] = "0"
 
 COMPILED = "JAX_COMPILATION_CACHE_DIR"
+LARGEST = 2**30  # bytes
 
 
 def pytest_configure(config):
-    """Keeps compiled programs in a folder: modules drop theirs from memory, and many compile the same ones.
+    """Keeps compiled programs on disk: modules drop theirs from memory, and many compile the same ones.
 
-    The folder lasts for one session, unless JAX_COMPILATION_CACHE_DIR names one. Processes that tests start
-    find it by the environment.
+    They stay for the next session, in pytest's cache, those of each machine apart (`--cache-clear` drops
+    them), or in the folder that JAX_COMPILATION_CACHE_DIR names. Processes that tests start inherit the name.
     """
-    if COMPILED not in os.environ:
-        os.environ[COMPILED] = tempfile.mkdtemp(prefix="fcn_jax-compiled-")
-        config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(COMPILED), ignore_errors=True))
+    if COMPILED not in os.environ and hasattr(config, "cache"):
+        name = f"compiled on {platform.node()}"
+        if sum(path.stat().st_size for path in config.cache.mkdir(name).iterdir()) > LARGEST:
+            shutil.rmtree(config.cache.mkdir(name))
+        os.environ[COMPILED] = os.fspath(config.cache.mkdir(name))
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    jax.config.update("jax_compilation_cache_dir", os.environ[COMPILED])
+    jax.config.update("jax_compilation_cache_dir", os.environ.get(COMPILED))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 

@@ -40,7 +40,6 @@ def assert_close(ours, expected, bound: float) -> None:
     assert np.abs(ours - expected).max() / np.abs(expected).max() < bound
 
 
-@pytest.mark.slow
 @without_torch
 @pytest.mark.parametrize("name", VARIANTS)
 @pytest.mark.usefixtures("float64")
@@ -50,7 +49,6 @@ def test_logits(name):
         assert_close(np.asarray(logits[head]), stored()[f"{name}/{head}"], 1e-12)  # seen: 3e-15
 
 
-@pytest.mark.slow
 @without_torch
 @pytest.mark.usefixtures("float64")
 def test_a_step_in_training_mode():

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
+@pytest.mark.devices
 def test_eight_devices_and_another_process_give_the_result_of_one(tmp_path):
     """Batches, rows of one picture and tiles, of shapes not divisible by eight; also a pickled segmenter."""
     segmenter = Segmenter(TinyFCN())

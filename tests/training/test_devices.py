@@ -165,6 +165,7 @@ def largest_error(ours: dict, reference: dict) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.devices
 @pytest.mark.parametrize(
     ("run", "reference"),
     [

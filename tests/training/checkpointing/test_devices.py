@@ -57,6 +57,7 @@ def run(folder, hosts, devices):
 
 
 @pytest.mark.slow
+@pytest.mark.devices
 @pytest.mark.parametrize(("hosts", "devices"), [(1, 8), (2, 2)])
 def test_spread_arrays(tmp_path, hosts, devices):
     tree = a_tree() | {"rows": jnp.arange(80.0).reshape(16, 5), "columns": jnp.ones((3, 24), jnp.bfloat16)}
