@@ -130,7 +130,7 @@ class Ahead(nnx.Module):
 def test_batch_norms_of_foreign_modules_stay():
     model, images = Ahead(), seeded_images(1, 5, 7).astype(np.float32)
     model.eval()
-    np.testing.assert_allclose(prepare(model)(images)["out"], model(images)["out"], rtol=1e-6)
+    assert relative_error(prepare(model)(images)["out"], model(images)["out"]) < 1e-6  # seen: 1e-8
 
 
 def test_unfit_arguments():

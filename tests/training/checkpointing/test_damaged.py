@@ -188,7 +188,7 @@ def test_killed_at_any_moment(tmp_path):
             time.sleep(wait)
             run.send_signal(signal.SIGKILL)
             announced = int(([announced, *run.stdout.read().split()])[-1])
-            assert run.stderr.read() == b""
+            assert b"Traceback" not in run.stderr.read()  # Orbax logs what the process before left behind
         checkpoints = Checkpoints(tmp_path)
         restored = checkpoints.restore(like)
         assert before < announced - 1 <= restored.step <= announced + 1
