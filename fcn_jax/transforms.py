@@ -6,6 +6,7 @@ its own interpolation, which differs by a few grey levels.)
 Source: `torchvision.transforms._presets`, torchvision 0.28.
 """
 
+import abc
 import dataclasses
 import math
 from typing import Any, ClassVar
@@ -22,7 +23,7 @@ CAFFE_MEAN_BGR = (104.00698793, 116.66876762, 122.67891434)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Preset:
+class Preset(abc.ABC):
     """Prepares pictures for a model. Its settings can be written to a file's metadata and read back.
 
     Attributes:
@@ -45,6 +46,7 @@ class Preset:
             if expected:
                 raise SettingError(subject=field.name, expected=expected, got=repr(value)[:80])
 
+    @abc.abstractmethod
     def __call__(self, image) -> np.ndarray:
         """Prepares one picture.
 
@@ -57,13 +59,13 @@ class Preset:
         Raises:
           ImageError: see `open_image`.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Returns (H, W) of the array for a picture of `size` (H, W)."""
-        raise NotImplementedError
 
-    def normalize(self, pixels):
+    @abc.abstractmethod
+    def normalize(self, pixels) -> Any:
         """Normalizes pixels that are already resized.
 
         In a compiled function a division can differ in the last bit.
@@ -74,7 +76,6 @@ class Preset:
         Returns:
           float32 of the same shape, for the model.
         """
-        raise NotImplementedError
 
     def with_resize(self, size: int | None) -> "Preset":
         """Returns the preset with another length of the shorter edge; None keeps each picture's size.
@@ -158,7 +159,7 @@ class SemanticSegmentation(Preset):
         image = _resize(image, self.output_size((image.height, image.width)))
         return self.normalize(np.asarray(image))
 
-    def normalize(self, pixels):
+    def normalize(self, pixels) -> Any:
         """See `Preset`."""
         return _normalize(pixels, self.mean, self.std)
 
@@ -188,7 +189,7 @@ class ImageClassification(Preset):
         image = _resize(image, _shorter_edge_to(self.resize_size, (image.height, image.width)))
         return self.normalize(np.asarray(_center_crop(image, self.crop_size)))
 
-    def normalize(self, pixels):
+    def normalize(self, pixels) -> Any:
         """See `Preset`."""
         return _normalize(pixels, self.mean, self.std)
 
@@ -214,7 +215,7 @@ class CaffeSegmentation(Preset):
         """See `Preset`; blue comes first, and values lie from about -123 to 151."""
         return self.normalize(np.asarray(open_image(image)))
 
-    def normalize(self, pixels):
+    def normalize(self, pixels) -> Any:
         """See `Preset`."""
         return pixels[..., ::-1].astype(np.float32) - np.asarray(self.mean, np.float32)
 

@@ -4,6 +4,10 @@ import ast
 import importlib
 import inspect
 
+import pytest
+
+from fcn_jax.models import SegmentationModel
+from fcn_jax.transforms import Preset
 from tests.sources import PACKAGES, module_name, sources, tree, within
 
 
@@ -134,3 +138,9 @@ def test_errors_that_users_can_cause_are_fcn_errors():
                     wrong.append(f"{module}:{node.lineno} {ast.unparse(raised)}")
     assert not wrong, "\n".join(wrong)
     assert plain == set(MAY_RAISE_PLAIN)  # no exception for a module that needs none
+
+
+def test_interfaces_cannot_be_used_in_place_of_what_implements_them():
+    for interface in (SegmentationModel, Preset):
+        with pytest.raises(TypeError, match="abstract"):
+            interface()

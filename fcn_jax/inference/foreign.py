@@ -10,6 +10,7 @@ from fcn_jax.errors import ArrayError, WrongTypeError
 from fcn_jax.meta import WeightsMeta
 from fcn_jax.models.layers import at_least_float32
 from fcn_jax.models.model import SegmentationModel
+from fcn_jax.transforms import Preset, SemanticSegmentation
 from weights_converter import ModelSpec
 
 
@@ -62,6 +63,11 @@ class ForeignModel(SegmentationModel):
     def upsampler(self) -> WholeLogits:
         """See `SegmentationModel`."""
         return WholeLogits()
+
+    @staticmethod
+    def default_transforms(preset: str | None) -> Preset:
+        """Returns torchvision's preset: nothing is known of the images that a foreign model expects."""
+        return SemanticSegmentation()
 
 
 def as_segmentation_model(model: nnx.Module) -> SegmentationModel:

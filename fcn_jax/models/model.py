@@ -4,6 +4,7 @@ coarse = model.coarse_logits(images)             # at the stride of the network
 logits = model.upsample(coarse, (height, width)) # at the size of the images
 """
 
+import abc
 import dataclasses
 from typing import Any, ClassVar
 
@@ -58,34 +59,35 @@ class SegmentationModel(nnx.Module):
         """
         return self.upsample(self.coarse_logits(images), image_size(images))
 
+    @abc.abstractmethod
     def coarse_logits(self, images: jax.Array) -> dict[str, Any]:
         """Computes low-resolution logits, the input of the last upsampling, by head."""
-        raise NotImplementedError
+
+    @abc.abstractmethod
+    def upsampler(self) -> Upsampler:
+        """Returns an object that upsamples like `upsample`, but one head, and any range of rows."""
 
     def upsample(self, coarse: dict[str, Any], size: tuple[int, int]) -> dict[str, jax.Array]:
         """Upsamples coarse logits to images of size (H, W)."""
-        raise NotImplementedError
-
-    def upsampler(self) -> Upsampler:
-        """Returns an object that upsamples like `upsample`, but one head, and any range of rows."""
-        raise NotImplementedError
+        upsampler = self.upsampler()
+        return {head: upsampler.rows(x, size, 0, size[0]) for head, x in coarse.items()}
 
     def drop_aux(self) -> None:
         """Removes the auxiliary head, if there is one."""
 
     @staticmethod
+    @abc.abstractmethod
     def default_transforms(preset: str | None) -> Preset:
         """Returns the transforms that fit the weights.
 
         Args:
           preset: how the weights expect images, "caffe" or "torchvision"; None for random weights.
         """
-        raise NotImplementedError
 
     @property
-    def backbone_spec(self) -> ModelSpec:
-        """The spec of the ImageNet classifier that the backbone comes from."""
-        raise NotImplementedError
+    def backbone_spec(self) -> ModelSpec | None:
+        """The spec of the ImageNet classifier that the backbone comes from; None if there is none."""
+        return None
 
     @property
     def coarser(self) -> str | None:

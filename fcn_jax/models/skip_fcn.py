@@ -186,10 +186,6 @@ class SkipFCN(SegmentationModel):
             coarse = finer.conv(getattr(self, skip.score)).crop_to(coarse).add(coarse)
         return {"out": coarse}
 
-    def upsample(self, coarse: dict[str, FeatureMap], size: tuple[int, int]) -> dict[str, jax.Array]:
-        """Upsamples coarse logits to images of size (H, W)."""
-        return {"out": self.upsampler().rows(coarse["out"], size, 0, size[0])}
-
     def upsampler(self) -> TransposedUpsampler:
         """Returns the last transposed convolution."""
         layer = getattr(self, self.variant.last.name)

@@ -65,6 +65,10 @@ class TinyFCN(SegmentationModel):
     def upsampler(self):
         return BilinearUpsampler()
 
+    @staticmethod
+    def default_transforms(preset):
+        return SemanticSegmentation(resize_size=None)
+
 
 def picture(width, height, seed=0) -> Image.Image:
     """Draws smooth noise."""
