@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fcn_jax.errors import FCNError
-from fcn_jax.weights.download.cache import exclusive
+from fcn_jax.locking import exclusive
 from weights_converter.files import remove_leftovers
 
 logger = logging.getLogger(__name__)

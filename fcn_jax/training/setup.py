@@ -1,6 +1,5 @@
 """Builds what a run needs from its settings: data, model, loss and optimizer."""
 
-import dataclasses
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from fcn_jax.training.class_weights import median_frequency
 from fcn_jax.training.config import Config
 from fcn_jax.training.objective import Objective
 from fcn_jax.training.optimizers import GROUPS, adamw, learning_rate, sgd
-from fcn_jax.transforms import Preset, SemanticSegmentation
+from fcn_jax.transforms import Preset
 from fcn_jax.weights.loading import fill, read_meta
 from fcn_jax.zoo import MODELS, check_name, get_model
 from weights_converter import read_weights
@@ -142,15 +141,13 @@ def transforms_of(model: SegmentationModel) -> Preset:
 def _transforms(config: Config, transforms: Preset) -> Preset:
     """Returns the trained model's transforms: they resize pictures to the size used in training."""
     size = config.base_size if config.augment else None
-    if isinstance(transforms, SemanticSegmentation):
-        return dataclasses.replace(transforms, resize_size=size)
-    if size is not None:
+    if size is not None and not transforms.resizes:
         raise SettingError(
             subject="base_size",
             expected=f"None, since {config.model} sees pictures at their own size, as Caffe did",
             got=str(size),
         )
-    return transforms
+    return transforms.with_resize(size)
 
 
 def widen_fc(model: SegmentationModel) -> None:

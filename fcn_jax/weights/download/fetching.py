@@ -16,7 +16,8 @@ from typing import ClassVar
 from urllib.parse import urlsplit
 
 from fcn_jax.errors import FCNError, SettingError, WrongTypeError
-from fcn_jax.weights.download.cache import cache_folder, exclusive
+from fcn_jax.locking import exclusive
+from fcn_jax.weights.download.cache import cache_folder
 from fcn_jax.weights.download.progress import OnProgress, bar
 from fcn_jax.weights.download.transfer import Fault, Refusal, Transfer
 from fcn_jax.weights.published.entry import Weights, WeightsEnum

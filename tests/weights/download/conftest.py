@@ -2,7 +2,8 @@
 
 import pytest
 
-from fcn_jax.weights.download import cache, fetching, transfer
+from fcn_jax import locking
+from fcn_jax.weights.download import fetching, transfer
 from tests.weights.download import loopback
 
 
@@ -11,7 +12,7 @@ def quick(monkeypatch):
     """Short waits, and an environment that says nothing about caches, proxies or the network."""
     monkeypatch.setattr(fetching, "BACKOFF_SECONDS", 0.001)
     monkeypatch.setattr(transfer, "SILENCE_SECONDS", 0.5)
-    monkeypatch.setattr(cache, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(locking, "_POLL_SECONDS", 0.01)
     for name in ("FCN_JAX_CACHE", "FCN_JAX_OFFLINE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("no_proxy", "127.0.0.1")

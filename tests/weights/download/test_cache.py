@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import fcn_jax
+from fcn_jax import locking
 from fcn_jax.weights import FCN_ResNet50_Weights, WeightsDownloadError, fetch
 from fcn_jax.weights.download import cache
 from tests.weights.download import loopback
@@ -84,7 +85,7 @@ def test_a_killed_process_blocks_nobody_and_its_bytes_are_used(server, folder):
 def test_a_forked_child_does_not_keep_the_lock(tmp_path):
     program = """
 import os, pathlib, signal, sys, time
-from fcn_jax.weights.download.cache import exclusive
+from fcn_jax.locking import exclusive
 lock = pathlib.Path(sys.argv[1])
 with exclusive(lock, on_wait=print) as held:
     child = os.fork()
@@ -105,7 +106,7 @@ os.waitpid(child, 0)
 
 @pytest.mark.parametrize("steps", [[], [loopback.cut(1000), loopback.status(404)]])
 def test_without_locks_each_download_has_a_file_of_its_own(server, folder, monkeypatch, steps):
-    monkeypatch.setattr(cache, "_lock", lambda file: None)
+    monkeypatch.setattr(locking, "_lock", lambda file: None)
     others = part(server, folder, b"someone else's")
     server.script += steps
     if steps:
