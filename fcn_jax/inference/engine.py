@@ -1,7 +1,9 @@
 """A model compiled for inference, on one device or several."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+import math
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +11,13 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from fcn_jax.algorithms.transposition import transpose_kernel
 from fcn_jax.errors import ArrayError, SettingError
+from fcn_jax.inference.buffers import Buffers, round_up
+from fcn_jax.inference.plan import MAX_MODEL_PIXELS
 from fcn_jax.inference.prepare import prepare
 from fcn_jax.models.arrays import Arrays, Structure
+from fcn_jax.models.upsampling import Upsampler
 
 
 class Device(Protocol):
@@ -20,9 +26,34 @@ class Device(Protocol):
     platform: str
     id: int
 
+    def memory_stats(self) -> dict[str, int] | None:
+        """Returns, among others, "bytes_limit"; None where it is unknown."""
+        ...
+
+
+MOST_PROGRAMS = 12
+"""Programs that are kept; the one that was not used for the longest time goes first."""
+MEMORY_SHARE = 0.25
+"""Share of an accelerator's memory that a batch may take."""
+BYTES_PER_PIXEL = 512
+"""Memory that a pixel of an image takes in the largest network, fcn_resnet101, with room to spare."""
+MOST_IMAGES = 32
+"""More images on a device at once are not faster."""
+COARSE_SIDES = (16, 32, 64)
+"""Sides of the buffers of coarse logits, then the multiples of 128: few shapes, so few programs read them."""
+
+
+class _Weights(NamedTuple):
+    """The arrays of the model, and what upsamples its coarse logits, on their devices."""
+
+    arrays: Arrays
+    upsampler: Upsampler
+
 
 class Engine:
-    """Computes coarse logits of images. It compiles once for each size of images, and can be pickled.
+    """Computes coarse logits of images of any sizes, in buffers (see `inference.buffers`); can be pickled.
+
+    Several threads can use it: programs are compiled one at a time.
 
     Args:
       model: its arrays are copied now.
@@ -31,7 +62,8 @@ class Engine:
 
     Attributes:
       devices: number of devices.
-      upsampler: computes logits from coarse logits, see `fcn_jax.models.upsampling.Upsampler`.
+      asynchronous: whether computing goes on beside Python.
+      takes_any_size: whether images may lie in larger buffers; False for foreign models.
       compilations: number of programs compiled so far.
     """
 
@@ -40,6 +72,7 @@ class Engine:
         prepared = prepare(model, platform=self._platform)
         self._structure = Structure(prepared)
         self._in_channels = prepared.spec.in_channels
+        self.takes_any_size, self._border = prepared.tileable, prepared.border
         self._set_up_process()
         params, rest = self._structure.split(prepared)
         self._set_arrays(params | rest)
@@ -66,21 +99,97 @@ class Engine:
             )
         self._set_arrays(arrays)
 
-    def coarse_logits(self, images: np.ndarray) -> Any:
-        """Computes coarse logits, a pytree of one array, from images (N, H, W, C_in) float32."""
-        return self._compute(self._arrays, images)
+    def kind(self, size: tuple[int, int]) -> tuple[int, int, bool]:
+        """Returns what images of a batch should have in common: about the same size, and the orientation."""
+        height, width = map(round_up, size) if self.takes_any_size else size
+        return height, width, self.is_portrait(size)
 
-    def place(self, coarse: Any) -> Any:
-        """Puts coarse logits, such as those assembled from tiles, on the devices of `upsampler`."""
-        return jax.device_put(coarse, self._placement)
+    def is_portrait(self, size: tuple[int, int]) -> bool:
+        """Tells whether images of size (H, W) should be transposed; see `coarse_logits`."""
+        return self.takes_any_size and size[0] > size[1]
 
-    def shape(self, batch: int, size: tuple[int, int]) -> Any:
-        """Returns the shapes of the coarse logits of images of size (H, W), without computing."""
-        return jax.eval_shape(self._coarse, self._arrays, self._images(batch, size))
+    def batch_for(self, size: tuple[int, int]) -> int:
+        """Returns how many images of size (H, W) to compute at once: one a device, or by its memory."""
+        device = self._devices[0] if self._devices else jax.local_devices()[0]
+        memory = (device.memory_stats() or {}).get("bytes_limit") if self.asynchronous else None
+        pixels = (round_up(size[0]) + 2 * self._border) * (round_up(size[1]) + 2 * self._border)
+        if pixels > MAX_MODEL_PIXELS:
+            return 1  # split by rows
+        if memory is None:
+            return self.devices
+        fitting = max(1, int(memory * MEMORY_SHARE) // (BYTES_PER_PIXEL * pixels))
+        return self.devices * min(MOST_IMAGES, 2 ** int(math.log2(fitting)))
 
-    def lowered(self, batch: int, size: tuple[int, int]) -> jax.stages.Lowered:
-        """Returns the lowered program for images of size (H, W)."""
-        return jax.jit(self._coarse).lower(self._arrays, self._images(batch, size))
+    def coarse_logits(
+        self, images: Sequence[np.ndarray], count: int, *, transposed: bool = False
+    ) -> list[Any]:
+        """Computes coarse logits of images, each a pytree for `View.coarse`.
+
+        Args:
+          images: at most `count` images (h, w, C_in) float32; of one size, unless the model takes any size.
+          count: length of the batch. Places without an image cost as much as those with one.
+          transposed: whether rows and columns of the images are swapped. The kernels are swapped too, so a
+            portrait picture and a landscape picture share a program.
+        """
+        sizes = np.ones((count, 2), np.int32)
+        sizes[: len(images)] = [image.shape[:2] for image in images]
+        buffer = self._buffer(count, (int(sizes[:, 0].max()), int(sizes[:, 1].max())))
+        batch = np.zeros((count, *buffer, self._in_channels), np.float32)
+        for place, image in enumerate(images):
+            batch[place, : image.shape[0], : image.shape[1]] = image
+        weights = self._oriented(transposed)
+        return self._program(count, buffer)(weights.arrays, batch, sizes)[: len(images)]
+
+    def upsampler(self, *, transposed: bool = False) -> Upsampler:
+        """Returns what computes logits from coarse logits; `transposed` as in `coarse_logits`."""
+        return self._oriented(transposed).upsampler
+
+    def _buffer(self, count: int, size: tuple[int, int]) -> tuple[int, int]:
+        """Chooses the buffer (H, W) for a batch of `count` images of at most (h, w)."""
+        if not self.takes_any_size:
+            return size
+        with self._lock:
+            existing = [buffer for batch, buffer in self._programs if batch == count]
+            return self._buffers.choose(size, existing, count)
+
+    def _program(self, count: int, buffer: tuple[int, int]) -> jax.stages.Compiled:
+        """Returns the compiled program for a batch of `count` images in a buffer (H, W)."""
+        with self._lock:
+            program = self._programs.pop((count, buffer), None)
+            if program is None:
+                program = self.lowered(count, buffer).compile()
+                self.compilations += 1
+                while len(self._programs) >= MOST_PROGRAMS:
+                    del self._programs[next(iter(self._programs))]
+            self._programs[count, buffer] = program  # the last is the one used last
+        return program
+
+    def assemble(self, size: tuple[int, int], fill: Callable[[np.ndarray, tuple[int, int]], None]) -> Any:
+        """Returns coarse logits, for `View.coarse`, of an image of size (H, W) that is computed in tiles.
+
+        Args:
+          size: of the image.
+          fill: gets an array (1, ...) of zeros to write the coarse logits to, and their size (h, w).
+        """
+        images = self._images(1, size)
+        (shape,), structure = jax.tree.flatten(jax.eval_shape(self._coarse, self._arrays, images))
+        _, height, width, classes = shape.shape
+        result = np.zeros((1, coarse_side(height), coarse_side(width), classes), shape.dtype)
+        fill(result, (height, width))
+        return jax.device_put(jax.tree.unflatten(structure, [result]), self._placement)
+
+    def lowered(self, batch: int, buffer: tuple[int, int]) -> jax.stages.Lowered:
+        """Returns the lowered program for images in a buffer (H, W)."""
+        sizes = jax.ShapeDtypeStruct((batch, 2), jnp.int32)
+
+        def compute(arrays: Arrays, images: jax.Array, sizes: jax.Array) -> list[Any]:
+            if self.takes_any_size:
+                coarse = _in_buffer(self._coarse(arrays, images, sizes))
+            else:
+                coarse = self._coarse(arrays, images)
+            return [_image_of(coarse, place) for place in range(batch)]
+
+        return jax.jit(compute).lower(self._arrays, self._images(batch, buffer), sizes)
 
     @property
     def _platform(self) -> str | None:
@@ -98,33 +207,49 @@ class Engine:
             self._placement = NamedSharding(self._mesh, PartitionSpec())
         else:
             self._placement = self._devices[0] if self._devices else None
+        platform = self._platform or jax.default_backend()
+        self.asynchronous = platform != "cpu"
+        self._buffers = Buffers(platform, self._border)
+        self._programs: dict[tuple[int, tuple[int, int]], jax.stages.Compiled] = {}
+        self._lock = threading.Lock()
 
-        def compute(arrays: Arrays, images: jax.Array) -> Any:
-            self.compilations += 1  # runs only during tracing, once for each compilation
-            return self._coarse(arrays, images)
-
-        self._compute = jax.jit(compute)
-
-    def _coarse(self, arrays: Arrays, images: jax.Array) -> Any:
+    def _coarse(self, arrays: Arrays, images: jax.Array, sizes: jax.Array | None = None) -> Any:
         if self._mesh is not None:
             divides = images.shape[0] % self.devices == 0
             split = PartitionSpec("data") if divides else PartitionSpec(None, "data")
             images = jax.lax.with_sharding_constraint(images, NamedSharding(self._mesh, split))
-        coarse = self._structure.merge(arrays).coarse_logits(images)["out"]
+        coarse = self._structure.merge(arrays).coarse_logits(images, sizes)["out"]
         if self._mesh is not None:  # coarse logits are small; every device gets all of them
             coarse = jax.lax.with_sharding_constraint(coarse, self._placement)
         return coarse
 
     def _set_arrays(self, arrays: Arrays) -> None:
-        self._arrays = jax.device_put(arrays, self._placement)
-        upsampler = self._structure.merge(self._arrays).upsampler()
-        self.upsampler = jax.device_put(upsampler, self._placement)
+        self._weights = {False: self._place(arrays)}
+
+    @property
+    def _arrays(self) -> Arrays:
+        return self._weights[False].arrays
+
+    def _place(self, arrays: Mapping[str, jax.Array | np.ndarray]) -> "_Weights":
+        placed = jax.device_put(arrays, self._placement)
+        upsampler = self._structure.merge(placed).upsampler()
+        return _Weights(placed, jax.device_put(upsampler, self._placement))
+
+    def _oriented(self, transposed: bool) -> "_Weights":
+        """Returns the weights; those of transposed images are made when the first one comes."""
+        with self._lock:
+            if transposed not in self._weights:
+                swapped = {name: transpose_kernel(array) for name, array in self._arrays.items()}
+                self._weights[transposed] = self._place(swapped)
+            return self._weights[transposed]
 
     def __getstate__(self) -> dict[str, Any]:
         return {
             "devices": [(device.platform, device.id) for device in self._devices],
             "structure": self._structure,
             "in_channels": self._in_channels,
+            "tileable": self.takes_any_size,
+            "border": self._border,
             "arrays": jax.device_get(self._arrays),
         }
 
@@ -132,8 +257,28 @@ class Engine:
         self._devices = tuple(_find_device(*device) for device in state["devices"])
         self._structure = state["structure"]
         self._in_channels = state["in_channels"]
+        self.takes_any_size, self._border = state["tileable"], state["border"]
         self._set_up_process()
         self._set_arrays(state["arrays"])
+
+
+def coarse_side(length: int) -> int:
+    """Rounds a side of coarse logits up to one of `COARSE_SIDES`, or a multiple of 128."""
+    return next((side for side in COARSE_SIDES if side >= length), -(-length // 128) * 128)
+
+
+def _image_of(coarse: Any, place: int) -> Any:
+    """Returns the coarse logits of one image of a batch."""
+    return jax.tree.map(lambda x: x[place : place + 1], coarse)
+
+
+def _in_buffer(coarse: Any) -> Any:
+    """Puts coarse logits into a buffer with sides from `coarse_side`."""
+    (values, *rest), structure = jax.tree.flatten(coarse)
+    _, height, width, _ = values.shape
+    below, right = coarse_side(height) - height, coarse_side(width) - width
+    values = jnp.pad(values, [(0, 0), (0, below), (0, right), (0, 0)])
+    return jax.tree.unflatten(structure, [values, *rest])
 
 
 def _find_device(platform: str, number: int) -> Device:

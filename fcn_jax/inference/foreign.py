@@ -10,6 +10,7 @@ from fcn_jax.errors import ArrayError, WrongTypeError
 from fcn_jax.meta import WeightsMeta
 from fcn_jax.models.layers import at_least_float32
 from fcn_jax.models.model import SegmentationModel
+from fcn_jax.models.upsampling import Lines, mix_transposed, resizing_lines
 from fcn_jax.transforms import Preset, SemanticSegmentation
 from weights_converter import ModelSpec
 
@@ -26,6 +27,14 @@ class WholeLogits:
     def rows(self, coarse: jax.Array, size: tuple[int, int], start: jax.Array | int, count: int) -> jax.Array:
         """See `fcn_jax.models.upsampling.Upsampler`."""
         return jax.lax.dynamic_slice_in_dim(coarse, start, count, axis=1)
+
+    def lines(self, length: int, target: int) -> Lines:
+        """See `fcn_jax.models.upsampling.Upsampler`."""
+        return resizing_lines(length, target)
+
+    def block(self, coarse: jax.Array, rows: Lines, columns: Lines, spans: tuple[int, int]) -> jax.Array:
+        """See `fcn_jax.models.upsampling.Upsampler`."""
+        return mix_transposed(coarse[0], rows, columns)
 
 
 class ForeignModel(SegmentationModel):
@@ -56,8 +65,9 @@ class ForeignModel(SegmentationModel):
         """Computes the model's output."""
         return self.backbone(images)
 
-    def coarse_logits(self, images: jax.Array) -> dict[str, jax.Array]:
-        """Computes the model's logits, at least float32."""
+    def coarse_logits(self, images: jax.Array, sizes: jax.Array | None = None) -> dict[str, jax.Array]:
+        """Computes the model's logits, at least float32; every image must fill its buffer."""
+        assert sizes is None, "a foreign model sees whole images"
         return {name: at_least_float32(logits) for name, logits in self.backbone(images).items()}
 
     def upsampler(self) -> WholeLogits:

@@ -1,14 +1,15 @@
-"""From coarse logits to labels, one band of rows at a time.
+"""From coarse logits to labels, one part of a picture at a time.
 
-Logits of a 10,000 x 10,000 picture with 21 classes would fill 8 GiB; a band of them fills 64 MiB.
-`compute_labels` computes labels at the size of the images, inside one compiled function. `find_labels`
-computes them at the size of the picture: it resizes logits before softmax and argmax, like torch's
-`interpolate(logits, size=..., mode="bilinear")`, and averages the softmax probabilities of several views.
+Logits of a 10,000 x 10,000 picture with 21 classes would fill 8 GiB. `compute_labels` computes labels at the
+size of the images, inside one compiled function, a band of rows at a time. `find_labels` computes them at the
+size of the picture, in blocks: it resizes logits before softmax and argmax, like torch's
+`interpolate(logits, size=..., mode="bilinear")`, and averages the softmax probabilities of several views. All
+blocks have one shape and take their place in the picture as data, so pictures of all sizes share a program.
 """
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -16,10 +17,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from fcn_jax.errors import ArrayError
-from fcn_jax.models.upsampling import Taps, Upsampler, bilinear_taps, resize_transposed
+from fcn_jax.models.upsampling import Lines, Upsampler
 
 BAND_VALUES = 2**24
 """Largest number of logits in a band, 64 MiB; a band has at least one row."""
+BLOCK = 256
+"""Rows and columns of a block: 5.5 MB of logits for 21 classes, near the size of a CPU's caches."""
+SPAN = 64
+"""Blocks reach over a multiple of this many lines of logits, so that few programs serve all scales."""
 MAX_CLASSES = 256
 """Labels are uint8."""
 
@@ -29,36 +34,30 @@ class View:
     """Coarse logits of a picture at one scale, or of its mirror image, and their upsampler. Immutable.
 
     Attributes:
-      coarse: coarse logits of one image: a pytree of one array (1, h, w, C).
+      coarse: coarse logits of one image: a pytree whose first array is (1, h, w, C). They lie in the upper
+        left corner; the rest is undefined.
       upsampler: computes logits from `coarse`.
       size: (H, W) of the logits.
       mirrored: whether the model saw the mirror image.
+      transposed: whether the model saw the picture with rows and columns swapped, after mirroring.
     """
 
     coarse: Any
     upsampler: Upsampler
     size: tuple[int, int]
     mirrored: bool = False
+    transposed: bool = False
 
     @property
     def num_classes(self) -> int:
         """The number of classes, C."""
-        return _num_classes(self.coarse)
-
-    def rows(self, start: int, count: int) -> jax.Array:
-        """Computes rows start .. start + count - 1 of the logits, (count, W, C), not mirrored back."""
-        return _rows(self.upsampler, self.coarse, self.size, np.int32(start), count)
+        return jax.tree.leaves(self.coarse)[0].shape[-1]
 
     def logits(self) -> np.ndarray:
         """Computes all logits, (H, W, C) float32, mirrored back."""
-        logits = np.asarray(self.rows(0, self.size[0]))
-        return logits[:, ::-1] if self.mirrored else logits
-
-
-@functools.partial(jax.jit, static_argnums=(2, 4))
-def _rows(upsampler: Upsampler, coarse: Any, size: tuple[int, int], start: jax.Array, count: int):
-    """Module level, so that models and segmenters with coarse logits of one shape share one compilation."""
-    return upsampler.rows(coarse, size, start, count)[0].astype(jnp.float32)
+        logits = np.empty((*self.size, self.num_classes), np.float32)
+        _fill([logits], [self], self.size, _resized_logits)
+        return logits
 
 
 def check_num_classes(num_classes: int) -> None:
@@ -157,9 +156,7 @@ def find_labels(views: Sequence[View], size: tuple[int, int]) -> tuple[np.ndarra
     """
     check_num_classes(views[0].num_classes)
     labels, confidence = np.empty(size, np.uint8), np.empty(size, np.float32)
-    for band, parts in _bands(views, size):
-        values = _decide(*parts[0]) if len(parts) == 1 else _decide_on_average(parts)
-        labels[band], confidence[band] = jax.device_get(values)
+    _fill([labels, confidence], views, size, _decide)
     return labels, confidence
 
 
@@ -175,64 +172,99 @@ def find_probability(views: Sequence[View], index: int, size: tuple[int, int]) -
       (H, W) float32 in [0, 1].
     """
     result = np.empty(size, np.float32)
-    for band, parts in _bands(views, size):
-        result[band] = _probability(parts, np.int32(index))
+    _fill([result], views, size, functools.partial(_probability, np.int32(index)))
     return result
 
 
-Part = tuple[jax.Array, Taps, Taps]
-"""Some rows of a view's logits, and the taps that make rows and columns of a band from them."""
+Part = tuple[Any, Upsampler, Lines, Lines]
+"""A view's coarse logits, its upsampler, and the rows and columns of a block."""
+Spans = tuple[tuple[int, int], ...]
+"""For each view, how many rows and columns of the logits a block reaches over."""
 
 
-def _bands(views: Sequence[View], size: tuple[int, int]) -> Iterator[tuple[slice, list[Part]]]:
-    """Yields each band of rows with the part of each view that it is made from."""
-    count, starts = bands(size, views[0].num_classes)
-    plans = []
-    for view in views:
-        rows, columns = (
-            (low, high, weight.astype(np.float32))
-            for low, high, weight in map(bilinear_taps, view.size, size)
-        )
-        if view.mirrored:  # column x of the picture is column width - 1 - x of its mirror image
-            low, high, weight = columns
-            columns = low[::-1], high[::-1], weight[::-1]
-        low, high, _ = rows
-        rows_needed = max(int(high[start + count - 1] - low[start]) + 1 for start in starts)
-        plans.append((view, rows, columns, rows_needed))
-    for start in starts:
-        band = slice(start, start + count)
-        parts = []
-        for view, (low, high, weight), columns, rows_needed in plans:
-            first = min(int(low[start]), view.size[0] - rows_needed)
-            taps = low[band] - first, high[band] - first, weight[band]
-            parts.append((view.rows(first, rows_needed), taps, columns))
-        yield band, parts
+def _fill(
+    results: list[np.ndarray],
+    views: Sequence[View],
+    size: tuple[int, int],
+    compute: Callable[[list[Part], Spans], Any],
+) -> None:
+    """Computes values at the size of a picture, block by block, into arrays (H, W, ...)."""
+    if views[0].transposed:  # then the blocks are those of the transposed picture
+        results = [result.swapaxes(0, 1) for result in results]
+        size = size[1], size[0]
+    for rows, row_of_blocks in _blocks(views, size):
+        computed = [(columns, compute(parts, spans)) for columns, parts, spans in row_of_blocks]
+        for columns, values in computed:
+            for result, block in zip(results, jax.tree.leaves(values), strict=True):
+                part = result[rows, columns]
+                part[...] = np.asarray(block).swapaxes(0, 1)[: part.shape[0], : part.shape[1]]
 
 
-@jax.jit
-def _decide(logits: jax.Array, rows: Taps, columns: Taps) -> tuple[jax.Array, jax.Array]:
-    logits = resize_transposed(logits, rows, columns)
+def _blocks(
+    views: Sequence[View], size: tuple[int, int]
+) -> Iterator[tuple[slice, list[tuple[slice, list[Part], Spans]]]]:
+    """Yields rows of blocks: the rows, and for each block the columns and what it is computed from."""
+    axes = [[_lines(view, axis, size[axis]) for axis in (0, 1)] for view in views]
+    spans = tuple((_span(rows), _span(columns)) for rows, columns in axes)
+    for top in range(0, size[0], BLOCK):
+        blocks = []
+        for left in range(0, size[1], BLOCK):
+            parts = [
+                (view.coarse, view.upsampler, _part(rows, top), _part(columns, left))
+                for view, (rows, columns) in zip(views, axes, strict=True)
+            ]
+            blocks.append((slice(left, left + BLOCK), parts, spans))
+        yield slice(top, top + BLOCK), blocks
+
+
+def _lines(view: View, axis: int, target: int) -> Lines:
+    """Returns the lines of a view along an axis of its coarse logits, mirrored back."""
+    size = view.size[::-1] if view.transposed else view.size
+    lines = view.upsampler.lines(size[axis], target)
+    if view.mirrored and axis == (0 if view.transposed else 1):
+        lines = Lines(lines.index[:, ::-1], lines.weight[:, ::-1])
+    return lines
+
+
+def _part(lines: Lines, start: int) -> Lines:
+    """Returns the lines of a block; beyond the end the last line is repeated."""
+    places = np.minimum(np.arange(start, start + BLOCK), lines.index.shape[1] - 1)
+    return Lines(lines.index[:, places], lines.weight[:, places])
+
+
+def _span(lines: Lines) -> int:
+    """Returns how many lines of the logits a block reaches over at most, rounded up."""
+    starts = range(0, lines.index.shape[1], BLOCK)
+    longest = max(int(np.ptp(lines.index[:, start : start + BLOCK])) + 1 for start in starts)
+    return -(-longest // SPAN) * SPAN
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _resized_logits(parts: list[Part], spans: Spans) -> jax.Array:
+    (values,) = _resized(parts, spans)
+    return values.swapaxes(1, 2).astype(jnp.float32)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _decide(parts: list[Part], spans: Spans) -> tuple[jax.Array, jax.Array]:
+    if len(parts) > 1:
+        return first_largest(_average(parts, spans), 1)
+    (logits,) = _resized(parts, spans)
     labels, largest = first_largest(logits, 1)
-    confidence = 1 / jnp.exp(logits - largest[:, None]).sum(1)
-    return labels.T, confidence.T
+    return labels, 1 / jnp.exp(logits - largest[:, None]).sum(1)
 
 
-@jax.jit
-def _decide_on_average(parts: list[Part]) -> tuple[jax.Array, jax.Array]:
-    labels, largest = first_largest(_average(parts), 1)
-    return labels.T, largest.T
+@functools.partial(jax.jit, static_argnums=2)
+def _probability(index: jax.Array, parts: list[Part], spans: Spans) -> jax.Array:
+    return _average(parts, spans)[:, index]
 
 
-@jax.jit
-def _probability(parts: list[Part], index: jax.Array) -> jax.Array:
-    return _average(parts)[:, index].T
-
-
-def _average(parts: list[Part]) -> jax.Array:
-    probabilities = (jax.nn.softmax(resize_transposed(*part), axis=1) for part in parts)
+def _average(parts: list[Part], spans: Spans) -> jax.Array:
+    probabilities = (jax.nn.softmax(logits, axis=1) for logits in _resized(parts, spans))
     return functools.reduce(jnp.add, probabilities) / len(parts)
 
 
-def _num_classes(coarse: Any) -> int:
-    (array,) = jax.tree.leaves(coarse)
-    return array.shape[-1]
+def _resized(parts: list[Part], spans: Spans) -> Iterator[jax.Array]:
+    """Computes (K, C, R) for each view."""
+    for (coarse, upsampler, rows, columns), span in zip(parts, spans, strict=True):
+        yield upsampler.block(coarse, rows, columns, span)

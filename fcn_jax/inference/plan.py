@@ -98,17 +98,17 @@ class Planner:
                 hint="leave them out",
             )
 
-    def plans(self, size: tuple[int, int], count: int, path: Path | None = None) -> list[Plan]:
-        """Returns a plan for each scale, for a batch of `count` pictures of size (H, W).
+    def plans(self, size: tuple[int, int], path: Path | None = None) -> list[Plan]:
+        """Returns a plan for each scale, for a picture of size (H, W).
 
         Raises:
-          ImageError: the pictures are too large for the model; the message names `path`.
+          ImageError: the picture is too large for the model; the message names `path`.
         """
         transformed = self.transforms.output_size(size)
         plans = []
         for scale in self.scales:
             height, width = (max(1, round(scale * edge)) for edge in transformed)
-            tile = self._tile_for((height, width), transformed, size, count, path)
+            tile = self._tile_for((height, width), transformed, size, path)
             plans.append(Plan((height, width), tile))
         return plans
 
@@ -117,13 +117,12 @@ class Planner:
         size: tuple[int, int],
         transformed: tuple[int, int],
         original: tuple[int, int],
-        count: int,
         path: Path | None,
     ) -> int | None:
         """Returns the side of the tiles, or None, for pictures that the model sees at `size`."""
         limit = MAX_MODEL_PIXELS * self.devices
         height, width = (edge + 2 * self.border for edge in size)
-        whole = count * height * width <= limit
+        whole = height * width <= limit
         # Transforms can enlarge a narrow strip until tiles take an hour; only an explicit tile allows that.
         enlarged = transformed[0] * transformed[1] > original[0] * original[1]
         if self.tile == "auto" and not whole and (enlarged or self.probe is None):

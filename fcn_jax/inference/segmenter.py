@@ -4,40 +4,57 @@ The result equals that of torchvision's pipeline: preset, model, bilinear `inter
 size of the picture, argmax.
 """
 
+import collections
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, Literal, overload
 
 import jax
 import numpy as np
 from flax import nnx
-from PIL import Image
 
-from fcn_jax.errors import ArrayError, OutOfMemoryError
-from fcn_jax.images import PATH, Picture, open_image
+from fcn_jax.errors import ArrayError, FCNError, OutOfMemoryError, SettingError
+from fcn_jax.images import Picture
 from fcn_jax.inference.engine import Device, Engine
 from fcn_jax.inference.foreign import as_segmentation_model
 from fcn_jax.inference.labels import View, check_num_classes, find_labels
-from fcn_jax.inference.plan import Plan, Planner, Transforms
+from fcn_jax.inference.plan import Planner, Transforms
+from fcn_jax.inference.reading import READERS, Loaded, load, normalize, read_ahead
 from fcn_jax.inference.receptive_field import Probe
 from fcn_jax.inference.result import Segmentation
 from fcn_jax.inference.tiling import tiled
-from fcn_jax.transforms import Preset, SemanticSegmentation
+from fcn_jax.transforms import SemanticSegmentation
 
 OnProgress = Callable[[int, int], None]
+OnError = Callable[[Any, FCNError], None]
 
 
 def ignore_progress(done: int, total: int) -> None:
     """Does nothing."""
 
 
+@dataclasses.dataclass
+class _Job:
+    """A picture on its way: read, then started (it has views), then finished; or failed."""
+
+    source: Any
+    loaded: Loaded | None = None
+    views: tuple[View, ...] | None = None
+    error: FCNError | None = None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it still has to be started."""
+        return self.views is None and self.error is None
+
+
 class Segmenter:
     """Segments pictures with a model.
 
     The model is copied, so later changes to it have no effect (see `update`). It runs in its compiled
-    inference form, in evaluation mode and without "aux" (see `inference.prepare`). Each new size of picture
-    costs a compilation.
+    inference form, in evaluation mode and without "aux" (see `inference.prepare`). Few programs are compiled
+    for pictures of all sizes (see `inference.buffers`); each gets the result that a program of its own size
+    would give. Foreign models are compiled for each size.
 
     A segmenter can be pickled with its weights, for another process with the same devices. The pickle leaves
     out `on_progress` and compiled programs.
@@ -56,8 +73,10 @@ class Segmenter:
       scales: sizes at which the model sees a picture, relative to the output of the transforms; softmax
         probabilities are averaged over them, as in published protocols.
       flip: average over the mirror image too.
-      devices: JAX devices to compute on. Pictures of one size in a list are split over the devices; a single
-        picture is split by rows.
+      devices: JAX devices to compute on. A batch is split over the devices; a single picture is split by
+        rows.
+      batch_size: number of pictures that are computed at once, of different sizes too. The default on a CPU
+        is one for each device; elsewhere as many as fit into a quarter of the memory.
       on_progress: called after each tile of a picture as on_progress(tiles done, tiles in total).
 
     Attributes:
@@ -82,6 +101,7 @@ class Segmenter:
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
         devices: Sequence[Device] | None = None,
+        batch_size: int | None = None,
         on_progress: OnProgress = ignore_progress,
     ):
         network = as_segmentation_model(model)
@@ -105,7 +125,9 @@ class Segmenter:
             scales=tuple(scales),
             devices=len(devices or ()) or 1,
         )
-        self._flip, self._on_progress = flip, on_progress
+        if batch_size is not None and batch_size < 1:
+            raise SettingError(subject="batch_size", expected="at least 1, or None", got=str(batch_size))
+        self._flip, self._on_progress, self._batch_size = flip, on_progress, batch_size
         self._engine = Engine(network, devices)
 
     def update(self, model: nnx.Module) -> None:
@@ -120,11 +142,11 @@ class Segmenter:
 
     @property
     def compilations(self) -> int:
-        """Number of programs compiled for the model so far, one for each size of images."""
+        """Number of programs compiled for the model so far; at most `engine.MOST_PROGRAMS` are kept."""
         return self._engine.compilations
 
     def lowered(self, size: tuple[int, int], count: int = 1) -> jax.stages.Lowered:
-        """Returns the model's lowered program for `count` images of size (H, W); see `jax.stages`."""
+        """Returns the model's lowered program for a buffer of `count` x (H, W) pixels; see `jax.stages`."""
         return self._engine.lowered(count, size)
 
     @overload
@@ -151,123 +173,178 @@ class Segmenter:
         """
         if isinstance(source, (list, tuple)):
             return list(self.stream(source))
-        (result,) = self._segment([source])
-        return result
+        job = _Job(source, load(source, self._planner))
+        self._start([job], count=1)
+        return self._finish(job)
 
-    def stream(self, sources: Iterable) -> Iterator[Segmentation]:
-        """Segments pictures lazily: one at a time, or as many at a time as there are devices.
+    def stream(self, sources: Iterable, *, on_error: OnError | None = None) -> Iterator[Segmentation]:
+        """Segments pictures lazily, in order. Threads read pictures ahead; memory is bounded.
 
-        A picture that cannot be read ends the stream with an ImageError. To skip such pictures, call the
-        segmenter for each picture.
+        Args:
+          sources: any number of pictures, see `__call__`; asked for when there is room for the next.
+          on_error: called as on_error(source, error) when the turn of a picture comes that fails; it is then
+            left out. Without it the first failure ends the stream, after the results before it.
+
+        Raises:
+          ImageError, ArrayError, OutOfMemoryError: see `__call__`; only without `on_error`.
         """
-        batch: list = []
-        for source in sources:
-            batch.append(source)
-            if len(batch) == self._engine.devices:
-                yield from self._segment(batch)
-                batch = []
-        if batch:
-            yield from self._segment(batch)
+        waiting: collections.deque[_Job] = collections.deque()
+        for read in read_ahead(self._read, sources, most=READERS):
+            waiting.append(read.result())
+            if len(waiting) >= 2 * self._batch_for(waiting[0]):
+                yield from self._first(waiting, on_error)
+        while waiting:
+            yield from self._first(waiting, on_error)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_on_progress": ignore_progress}
 
-    def _segment(self, sources: list) -> Iterator[Segmentation]:
-        """Segments pictures, as one batch if they have the same size."""
-        paths = [Path(source) if isinstance(source, PATH) else None for source in sources]
-        images = [open_image(source) for source in sources]
-        sizes = [(image.height, image.width) for image in images]
-        groups = [range(len(images))] if len(set(sizes)) == 1 else [[index] for index in range(len(images))]
-        for group in groups:
-            size = sizes[group[0]]
-            plans = self._planner.plans(size, len(group), paths[group[0]])
-            try:
-                views = self._views([images[index] for index in group], plans)
-                found = [find_labels(each, size) for each in views]
-            except jax.errors.JaxRuntimeError as error:
-                if "RESOURCE_EXHAUSTED" not in str(error):
-                    raise
-                raise OutOfMemoryError(
-                    f"out of memory with a picture of {size[1]} x {size[0]} ({str(error).splitlines()[0]})",
-                    paths[group[0]],
-                    hint=self._planner.advice_on_memory(plans),
-                ) from error
-            for index, each, (labels, confidence) in zip(group, views, found, strict=True):
-                yield self._result(images[index], paths[index], labels, confidence, each)
+    def _read(self, source: Picture) -> _Job:
+        """Reads a picture; an error waits until it is the picture's turn."""
+        try:
+            return _Job(source, load(source, self._planner))
+        except FCNError as error:
+            return _Job(source, error=error)
 
-    def _result(
-        self,
-        image: Image.Image,
-        path: Path | None,
-        labels: np.ndarray,
-        confidence: np.ndarray,
-        views: tuple[View, ...],
-    ) -> Segmentation:
+    def _first(self, waiting: collections.deque[_Job], on_error: OnError | None) -> Iterator[Segmentation]:
+        """Removes the first job and yields its result, after starting others that share its batch.
+
+        On an accelerator the next batch starts before the results of the last of this one are fetched.
+        """
+        new = [job for job in waiting if job.is_new]
+        started = len(waiting) - len(new)
+        if new and (waiting[0].is_new or (self._engine.asynchronous and started == 1)):
+            self._start(self._alike(new), self._batch_for(new[0]))
+        job = waiting.popleft()
+        try:
+            yield self._finish(job)
+        except FCNError as error:
+            if on_error is None:
+                raise
+            on_error(job.source, error)
+
+    def _batch_for(self, job: _Job) -> int:
+        """Returns the length of the batch that a job belongs to; tiles go one by one."""
+        if job.loaded is None or any(plan.tile for plan in job.loaded.plans):
+            return 1
+        return self._batch_size or self._engine.batch_for(job.loaded.plans[0].size)
+
+    def _alike(self, jobs: list[_Job]) -> list[_Job]:
+        """Returns the first job and those that can share its batch."""
+        batch = self._batch_for(jobs[0])
+        if batch == 1:
+            return jobs[:1]
+
+        def kind(job: _Job) -> Any:
+            return job.loaded and (self._batch_for(job), self._engine.kind(job.loaded.plans[0].size))
+
+        return [job for job in jobs if kind(job) == kind(jobs[0])][:batch]
+
+    def _start(self, jobs: list[_Job], count: int) -> None:
+        """Starts to compute the views of jobs that share batches, one for each scale and mirror image."""
+        if jobs[0].loaded is None:
+            return
+        loaded = [job.loaded for job in jobs if job.loaded is not None]
+        count = 1 if len(loaded) == 1 else count
+        try:
+            views = self._views(loaded, count)
+        except jax.errors.JaxRuntimeError as error:
+            failure = self._out_of_memory(error, loaded[0], count)
+            for job in jobs:
+                job.error = failure
+            return
+        for job, each in zip(jobs, views, strict=True):
+            job.views = each
+
+    def _finish(self, job: _Job) -> Segmentation:
+        """Computes the labels of a job that was started."""
+        if job.error is not None:
+            raise job.error
+        assert job.loaded is not None, "without an error it was read"
+        assert job.views is not None, "without an error it was started"
+        image = job.loaded.image
+        try:
+            labels, confidence = find_labels(job.views, (image.height, image.width))
+        except jax.errors.JaxRuntimeError as error:
+            raise self._out_of_memory(error, job.loaded, self._batch_for(job)) from error
         if not np.isfinite(confidence).all():
             raise ArrayError(
-                path=path,
+                path=job.loaded.path,
                 expected="finite logits",
                 got="NaN or infinity from the model",
                 hint="check its weights",
             )
         return Segmentation(
-            source=path,
+            source=job.loaded.path,
             categories=self.categories,
             image=image,
             labels=labels,
             confidence=confidence,
-            views=views,
+            views=job.views,
             palette=self.palette,
         )
 
-    def _views(self, images: list[Image.Image], plans: list[Plan]) -> list[tuple[View, ...]]:
-        """Computes the views of pictures of one size: one for each picture, scale and mirror image."""
-        views: list[tuple[View, ...]] = [() for _ in images]
-        upsampler = self._engine.upsampler
-        for size, tile in plans:
-            pixels = [self._pixels(image, size) for image in images]
+    def _out_of_memory(self, error: Exception, loaded: Loaded, count: int) -> OutOfMemoryError:
+        """Returns the error for a JAX that ran out of memory; raises its other errors as they are."""
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise error
+        image, what = loaded.image, "a picture" if count == 1 else f"{count} pictures at once, the first"
+        advice = self._planner.advice_on_memory(loaded.plans)
+        return OutOfMemoryError(
+            f"out of memory with {what} of {image.width} x {image.height} ({str(error).splitlines()[0]})",
+            loaded.path,
+            hint=advice if count == 1 else f"try {{batch_size}}={count // 2}",
+        )
+
+    def _views(self, loaded: list[Loaded], count: int) -> list[tuple[View, ...]]:
+        """Computes the views of pictures: one for each picture, scale and mirror image."""
+        views: list[tuple[View, ...]] = [() for _ in loaded]
+        for scale, (_, tile) in enumerate(loaded[0].plans):
             for mirrored in (False, True) if self._flip else (False,):
+                inputs = [each.inputs[scale] for each in loaded]
                 if mirrored:
-                    pixels = [values[:, ::-1] for values in pixels]
-                coarse = self._coarse_logits(pixels, size, tile)
-                views = [
-                    (*each, View(values, upsampler, upsampler.size(values, size), mirrored))
-                    for each, values in zip(views, coarse, strict=True)
-                ]
+                    inputs = [values[:, ::-1] for values in inputs]
+                if tile is None:
+                    found = self._whole(inputs, count, mirrored)
+                else:
+                    found = [self._tiled(values, tile, mirrored) for values in inputs]
+                views = [(*before, view) for before, view in zip(views, found, strict=True)]
         return views
 
-    def _pixels(self, image: Image.Image, size: tuple[int, int]) -> np.ndarray:
-        """Returns (h, w, 3): 8-bit pixels for `_normalize`, or the output of other transforms."""
-        if not isinstance(self.transforms, Preset):
-            return self.transforms(image)
-        if (image.height, image.width) != size:
-            image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-        return np.asarray(image)
+    def _whole(self, inputs: list[np.ndarray], count: int, mirrored: bool) -> list[View]:
+        """Computes one view of whole pictures."""
+        sizes = [(values.shape[0], values.shape[1]) for values in inputs]
+        transposed = self._engine.is_portrait(sizes[0])
+        if transposed:
+            inputs = [values.swapaxes(0, 1) for values in inputs]
+        coarse = self._engine.coarse_logits(inputs, count, transposed=transposed)
+        upsampler = self._engine.upsampler(transposed=transposed)
+        return [
+            View(values, upsampler, upsampler.size(values, size), mirrored, transposed)
+            for values, size in zip(coarse, sizes, strict=True)
+        ]
 
-    def _normalize(self, pixels: np.ndarray) -> np.ndarray:
-        """Turns pixels, or a part of them, into the model's input."""
-        return self.transforms.normalize(pixels) if isinstance(self.transforms, Preset) else pixels
-
-    def _coarse_logits(self, pixels: Sequence[np.ndarray], size: tuple[int, int], tile: int | None) -> list:
-        """Computes the coarse logits of pictures of one size, each with a batch of one."""
-        if tile is None:
-            coarse = self._engine.coarse_logits(np.stack([self._normalize(values) for values in pixels]))
-            return [jax.tree.map(lambda x, i=i: x[i : i + 1], coarse) for i in range(len(pixels))]
+    def _tiled(self, pixels: np.ndarray, tile: int, mirrored: bool) -> View:
+        """Computes one view of a picture in tiles."""
         probe = self._planner.probe
         assert probe is not None, "the planner tiles only models with a probe"
-        shape = self._engine.shape(1, size)
-        return [
-            self._engine.place(
-                tiled(
-                    self._engine.coarse_logits,
-                    lambda rows, columns, values=values: self._normalize(values[rows, columns]),
-                    size,
-                    shape,
-                    tile,
-                    probe.field,
-                    halo=self._planner.halo,
-                    on_progress=self._on_progress,
-                )
+        size = pixels.shape[0], pixels.shape[1]
+
+        def compute(image: np.ndarray) -> jax.Array:
+            (coarse,) = self._engine.coarse_logits([normalize(image, self.transforms)], 1)
+            return jax.tree.leaves(coarse)[0]
+
+        def fill(result: np.ndarray, shape: tuple[int, int]) -> None:
+            tiled(
+                compute,
+                lambda rows, columns: pixels[rows, columns],
+                size,
+                result,
+                shape,
+                tile,
+                probe.field,
+                halo=self._planner.halo,
+                on_progress=self._on_progress,
             )
-            for values in pixels
-        ]
+
+        return View(self._engine.assemble(size, fill), self._engine.upsampler(), size, mirrored)

@@ -2,17 +2,16 @@
 
 Each tile is cut out with all surroundings that its coarse logits depend on, and starts at a multiple of the
 network's alignment. The network pads every tile with zeros. At the borders of the picture this is correct;
-elsewhere the padding affects only coarse logits that are discarded. All tiles of a picture have one shape, so
-they share one compilation.
+elsewhere the padding affects only coarse logits that are discarded. A tile at the lower or right border may
+be smaller than the others; it is computed in the same buffer, so all tiles share one program.
 """
 
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import jax
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fcn_jax.inference.receptive_field import ReceptiveField
 
@@ -23,12 +22,14 @@ class Cut:
 
     Attributes:
       start: first pixel that the network sees.
+      seen: number of pixels that it sees.
       first: first row of coarse logits that is kept, counted in the whole image.
       kept: number of rows kept.
       skipped: number of rows before them in the output of the network.
     """
 
     start: int
+    seen: int
     first: int
     kept: int
     skipped: int
@@ -36,7 +37,7 @@ class Cut:
 
 def cut_axis(
     length: int, coarse: int, tile: int, field: ReceptiveField, halo: int | None = None
-) -> tuple[int, list[Cut]]:
+) -> list[Cut]:
     """Cuts an axis into tiles.
 
     Args:
@@ -45,29 +46,24 @@ def cut_axis(
       tile: pixels that a tile covers; rounded up to the alignment.
       field: what the coarse logits depend on.
       halo: pixels of surroundings to see, if fewer than `field` asks for.
-
-    Returns:
-      The number of pixels that the network sees at once, and the tiles in order.
     """
-    align = field.alignment
-    tile, low, high = _tile_and_reach(tile, field, halo)
+    most = pixels_seen(tile, field, halo)
+    if most >= length:
+        return [Cut(0, length, 0, coarse, 0)]
+    tile, low, _ = _tile_and_reach(tile, field, halo)
     per_tile = tile // field.stride
-    seen = tile - field.stride + high - low + 1 + align - 1  # the start moves back by up to align - 1
-    seen += (length - seen) % align  # so that the last tile, which ends with the image, starts aligned
-    if seen >= length:
-        return length, [Cut(0, 0, coarse, 0)]
     cuts = []
     for first in range(0, coarse, per_tile):
-        start = (field.stride * first + low) // align * align
-        start = min(max(start, 0), length - seen)
-        cuts.append(Cut(start, first, min(per_tile, coarse - first), first - start // field.stride))
-    return seen, cuts
+        start = max(0, (field.stride * first + low) // field.alignment * field.alignment)
+        kept = min(per_tile, coarse - first)
+        cuts.append(Cut(start, min(most, length - start), first, kept, first - start // field.stride))
+    return cuts
 
 
 def pixels_seen(tile: int, field: ReceptiveField, halo: int | None = None) -> int:
-    """Returns the largest side, in pixels, that the network sees for a tile."""
+    """Returns how many pixels along an axis the network sees for a tile, at most."""
     tile, low, high = _tile_and_reach(tile, field, halo)
-    return tile - field.stride + high - low + 1 + 2 * (field.alignment - 1)
+    return tile - field.stride + high - low + field.alignment  # the start moves back by up to alignment - 1
 
 
 def _tile_and_reach(tile: int, field: ReceptiveField, halo: int | None) -> tuple[int, int, int]:
@@ -79,42 +75,42 @@ def _tile_and_reach(tile: int, field: ReceptiveField, halo: int | None) -> tuple
 
 
 def tiled(
-    compute: Callable[[np.ndarray], Any],
+    compute: Callable[[np.ndarray], ArrayLike],
     read: Callable[[slice, slice], np.ndarray],
     size: tuple[int, int],
-    shape: Any,
+    result: np.ndarray,
+    shape: tuple[int, int],
     tile: int,
     field: ReceptiveField,
     *,
     halo: int | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Any:
+) -> None:
     """Computes the coarse logits of an image tile by tile.
 
     Args:
-      compute: maps (1, h, w, C_in) to coarse logits, a pytree of one array.
+      compute: maps an image (h, w, C_in) to its coarse logits (1, ...); they may lie in the upper left corner
+        of a larger array.
       read: returns the given rows and columns of the image, (h, w, C_in).
       size: (H, W) of the image.
-      shape: of the coarse logits of the whole image, from `jax.eval_shape`.
+      result: where the coarse logits of the whole image go, (1, h, w, C) or larger.
+      shape: (h, w) of the coarse logits.
       tile: side of a tile in pixels.
       field: what the coarse logits depend on.
       halo: see `cut_axis`; the result is then an approximation.
       on_progress: called after each tile as on_progress(tiles done, tiles in total).
-
-    Returns:
-      The coarse logits, with a NumPy array.
     """
-    (whole,), structure = jax.tree.flatten(shape)
-    result = np.empty(whole.shape, whole.dtype)
-    height, rows = cut_axis(size[0], whole.shape[1], tile, field, halo)
-    width, columns = cut_axis(size[1], whole.shape[2], tile, field, halo)
+    rows = cut_axis(size[0], shape[0], tile, field, halo)
+    columns = cut_axis(size[1], shape[1], tile, field, halo)
     tiles = list(itertools.product(rows, columns))
     for number, (row, column) in enumerate(tiles, 1):
-        image = read(slice(row.start, row.start + height), slice(column.start, column.start + width))
-        (values,) = jax.tree.leaves(compute(image[None]))
+        values = compute(read(_seen(row), _seen(column)))
         result[:, _kept(row), _kept(column)] = np.asarray(values)[:, _skipped(row), _skipped(column)]
         on_progress(number, len(tiles))
-    return jax.tree.unflatten(structure, [result])
+
+
+def _seen(cut: Cut) -> slice:
+    return slice(cut.start, cut.start + cut.seen)
 
 
 def _kept(cut: Cut) -> slice:

@@ -11,6 +11,7 @@ import jax
 from flax import nnx
 
 from fcn_jax.errors import SettingError
+from fcn_jax.models.extent import EVERYTHING, Extent
 from fcn_jax.models.grid import FeatureMap
 from fcn_jax.models.layers import conv
 from fcn_jax.models.pooling import local_response_norm
@@ -56,9 +57,9 @@ class AlexNet(nnx.Module):
         """Returns the number of channels of a named map."""
         return getattr(self, name).out_features
 
-    def __call__(self, images: jax.Array) -> dict[str, FeatureMap]:
+    def __call__(self, images: jax.Array, extent: Extent = EVERYTHING) -> dict[str, FeatureMap]:
         """Maps (N, H, W, in_channels) to "fc7" (N, ceil((H + 2) / 32), ceil((W + 2) / 32), 4096)."""
-        x = FeatureMap(images)
+        x = FeatureMap(images, extent=extent)
         x = x.conv(self.conv1).apply(jax.nn.relu).max_pool(3, 2).apply(local_response_norm)
         x = x.conv(self.conv2).apply(jax.nn.relu).max_pool(3, 2).apply(local_response_norm)
         x = x.conv(self.conv3).apply(jax.nn.relu)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fcn_jax.models.checks import check_images
+from fcn_jax.models.extent import Extent
 from fcn_jax.models.heads import FCNHead
 from fcn_jax.models.model import SegmentationModel
 from fcn_jax.models.resnet import BLOCKS, ResNet
@@ -40,13 +41,14 @@ class FCN(SegmentationModel):
         self.classifier = classifier
         self.aux_classifier = aux_classifier
 
-    def coarse_logits(self, images: jax.Array) -> dict[str, jax.Array]:
+    def coarse_logits(self, images: jax.Array, sizes: jax.Array | None = None) -> dict[str, jax.Array]:
         """Computes logits at stride 8, (N, ceil(H/8), ceil(W/8), num_classes), by head."""
         check_images(images, self.spec.in_channels)
-        features = self.backbone(images)  # (N, H/8, W/8, 1024 and 2048)
-        coarse = {"out": self.classifier(features["layer4"])}
+        extent = Extent(sizes)
+        features = self.backbone(images, extent)  # (N, H/8, W/8, 1024 and 2048)
+        coarse = {"out": self.classifier(features["layer4"], extent.over(8))}
         if self.aux_classifier is not None:
-            coarse["aux"] = self.aux_classifier(features["layer3"])
+            coarse["aux"] = self.aux_classifier(features["layer3"], extent.over(8))
         return coarse
 
     def upsample(self, coarse: dict[str, jax.Array], size: tuple[int, int]) -> dict[str, jax.Array]:
@@ -55,7 +57,7 @@ class FCN(SegmentationModel):
 
     def upsampler(self) -> BilinearUpsampler:
         """See `SegmentationModel`."""
-        return BilinearUpsampler()
+        return BilinearUpsampler(stride=8)
 
     def drop_aux(self) -> None:
         """Removes the auxiliary head, if there is one."""

@@ -19,6 +19,7 @@ from flax import nnx
 
 from fcn_jax.models.checks import image_size
 from fcn_jax.models.deconvolution import Deconvolution
+from fcn_jax.models.extent import EVERYTHING, Extent
 from fcn_jax.models.layers import geometry
 from fcn_jax.models.pooling import max_pool
 
@@ -56,14 +57,22 @@ class Grid:
 
 
 class FeatureMap(NamedTuple):
-    """A map (N, h, w, C) with its grid. Under jit the grid is static."""
+    """A map (N, h, w, C) with its grid, and the part of it that belongs to each image.
+
+    Under jit the grid is static, and the extent is data.
+    """
 
     values: jax.Array
     grid: Grid = Grid()
+    extent: Extent = EVERYTHING
+
+    def keep(self) -> jax.Array:
+        """Returns the values, with zeros outside the extent."""
+        return self.extent.keep(self.values)
 
     def apply(self, function: Callable[[jax.Array], jax.Array]) -> "FeatureMap":
         """Applies a function that leaves every pixel where it is."""
-        return FeatureMap(function(self.values), self.grid)
+        return FeatureMap(function(self.values), self.grid, self.extent)
 
     def add(self, other: "FeatureMap") -> "FeatureMap":
         """Adds a map on the same grid.
@@ -76,19 +85,24 @@ class FeatureMap(NamedTuple):
                 f"expected maps of one grid and shape, got {self.grid}, {self.values.shape} and "
                 f"{other.grid}, {other.values.shape}"
             )
-        return FeatureMap(self.values + other.values, self.grid)
+        return FeatureMap(self.values + other.values, self.grid, self.extent)
 
     def conv(self, layer: nnx.Conv) -> "FeatureMap":
         """Convolves by a layer made by `layers.conv`."""
-        return FeatureMap(layer(self.values), self.grid.conv(*geometry(layer)))
+        kernel, stride, padding, dilation = geometry(layer)
+        values = layer(self.keep() if padding else self.values)
+        shape = kernel, stride, padding, dilation
+        return FeatureMap(values, self.grid.conv(*shape), self.extent.conv(*shape))
 
     def deconv(self, layer: Deconvolution) -> "FeatureMap":
         """Upsamples by a transposed convolution."""
-        return FeatureMap(layer(self.values), self.grid.deconv(layer.kernel.shape[0], layer.stride))
+        shape = layer.kernel.shape[0], layer.stride
+        return FeatureMap(layer(self.keep()), self.grid.deconv(*shape), self.extent.deconv(*shape))
 
     def max_pool(self, window: int, stride: int) -> "FeatureMap":
-        """Takes the maximum over windows; sizes are rounded up."""
-        return FeatureMap(max_pool(self.values, window, stride), self.grid.conv(window, stride))
+        """Takes the maximum over windows of values of at least 0; sizes are rounded up."""
+        values = max_pool(self.keep(), window, stride)
+        return FeatureMap(values, self.grid.conv(window, stride), self.extent.pool(window, stride))
 
     def crop_to(self, other: "FeatureMap") -> "FeatureMap":
         """Cuts out the part that lies under another map.
@@ -96,15 +110,15 @@ class FeatureMap(NamedTuple):
         Raises:
           ValueError: the grids do not align, or the other map reaches outside.
         """
-        return self.cut(other.grid, image_size(other.values))
+        return self.cut(other.grid, image_size(other.values), other.extent)
 
-    def cut(self, grid: Grid, size: tuple[int, int]) -> "FeatureMap":
-        """Cuts out a part of size (H, W) that starts at index 0 of another grid.
+    def cut(self, grid: Grid, size: tuple[int, int], extent: Extent = EVERYTHING) -> "FeatureMap":
+        """Cuts out a part of size (H, W), of which `extent` counts, from index 0 of another grid on.
 
         Raises:
           ValueError: the grids do not align, or the part reaches outside.
         """
-        return FeatureMap(crop(self.values, self.grid.index_of(grid), size), grid)
+        return FeatureMap(crop(self.values, self.grid.index_of(grid), size), grid, extent)
 
 
 def crop(x: jax.Array, offset: int, size: tuple[int, int]) -> jax.Array:

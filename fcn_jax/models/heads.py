@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from fcn_jax.models.extent import EVERYTHING, Extent
 from fcn_jax.models.layers import TORCH_CONV, BatchNorm, Normalized, at_least_float32, conv, torch_conv_bias
 
 
@@ -50,7 +51,7 @@ class FCNHead(Normalized):
             rngs=rngs,
         )
 
-    def __call__(self, features: jax.Array) -> jax.Array:
+    def __call__(self, features: jax.Array, extent: Extent = EVERYTHING) -> jax.Array:
         """Maps (N, h, w, in_channels) to logits (N, h, w, num_classes), at least float32."""
-        x = jax.nn.relu(self.bn(self.conv(features)))
+        x = jax.nn.relu(self.bn(self.conv(extent.keep(features))))
         return self.score(at_least_float32(self.dropout(x)))

@@ -60,8 +60,15 @@ class SegmentationModel(nnx.Module):
         return self.upsample(self.coarse_logits(images), image_size(images))
 
     @abc.abstractmethod
-    def coarse_logits(self, images: jax.Array) -> dict[str, Any]:
-        """Computes low-resolution logits, the input of the last upsampling, by head."""
+    def coarse_logits(self, images: jax.Array, sizes: jax.Array | None = None) -> dict[str, Any]:
+        """Computes low-resolution logits, the input of the last upsampling, by head.
+
+        Args:
+          images: see `__call__`.
+          sizes: (N, 2) int32, the height and width of each image if it fills only the upper left part of
+            its buffer. The logits of that part equal those of the image alone; the rest of the buffer may
+            hold anything, and the rest of the logits is undefined.
+        """
 
     @abc.abstractmethod
     def upsampler(self) -> Upsampler:

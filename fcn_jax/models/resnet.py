@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 from flax import nnx
 
+from fcn_jax.models.extent import EVERYTHING, Extent
 from fcn_jax.models.layers import BatchNorm, Normalized, conv
 from fcn_jax.models.pooling import padded_max_pool
 
@@ -69,6 +70,7 @@ class Bottleneck(Normalized):
         **settings: Any,
     ):
         out_channels = width * EXPANSION
+        self.stride = stride
         self.add: Callable[[jax.Array, jax.Array], jax.Array] = add_rectified
         self.conv1 = conv(in_channels, width, 1, **settings)
         self.bn1 = BatchNorm(width, **settings)
@@ -80,10 +82,10 @@ class Bottleneck(Normalized):
             Downsample(in_channels, out_channels, stride=stride, **settings) if project else None
         )
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, extent: Extent = EVERYTHING) -> jax.Array:
         shortcut = x if self.downsample is None else self.downsample(x)
         x = jax.nn.relu(self.bn1(self.conv1(x)))
-        x = jax.nn.relu(self.bn2(self.conv2(x)))
+        x = jax.nn.relu(self.bn2(self.conv2(extent.keep(x))))
         x = self.bn3(self.conv3(x))
         return self.add(x, shortcut)
 
@@ -119,21 +121,22 @@ class ResNet(Normalized):
         self.layer3 = _stage(512, blocks[2], STAGES[2], settings)
         self.layer4 = _stage(1024, blocks[3], STAGES[3], settings)
 
-    def __call__(self, images: jax.Array) -> dict[str, jax.Array]:
+    def __call__(self, images: jax.Array, extent: Extent = EVERYTHING) -> dict[str, jax.Array]:
         """Maps (N, H, W, in_channels) to "layer3" (N, ceil(H/8), ceil(W/8), 1024), "layer4" (..., 2048)."""
+        x = jax.nn.relu(self.bn1(self.conv1(extent.keep(images))))  # (N, H/2, W/2, 64), rounded up, as below
+        x = self.maxpool(extent.over(2).keep(x))  # (N, H/4, W/4, 64)
+        x = self._run(self.layer1, x, extent.over(4))  # (N, H/4, W/4, 256)
+        x = self._run(self.layer2, x, extent.over(4))  # (N, H/8, W/8, 512)
+        layer3 = self._run(self.layer3, x, extent.over(8))  # (N, H/8, W/8, 1024)
+        layer4 = self._run(self.layer4, layer3, extent.over(8))  # (N, H/8, W/8, 2048)
+        return {"layer3": layer3, "layer4": layer4}
+
+    def _run(self, stage: nnx.List, x: jax.Array, extent: Extent) -> jax.Array:
         run = nnx.remat(Bottleneck.__call__) if self.remat else Bottleneck.__call__
-        x = jax.nn.relu(self.bn1(self.conv1(images)))  # (N, H/2, W/2, 64), rounded up, as below
-        x = self.maxpool(x)  # (N, H/4, W/4, 64)
-        for block in self.layer1:  # (N, H/4, W/4, 256)
-            x = run(block, x)
-        for block in self.layer2:  # (N, H/8, W/8, 512)
-            x = run(block, x)
-        for block in self.layer3:  # (N, H/8, W/8, 1024)
-            x = run(block, x)
-        layer3 = x
-        for block in self.layer4:  # (N, H/8, W/8, 2048)
-            x = run(block, x)
-        return {"layer3": layer3, "layer4": x}
+        for block in stage:
+            x = run(block, x, extent)
+            extent = extent.over(block.stride)
+        return x
 
 
 def _stage(in_channels: int, count: int, stage: Stage, settings: dict[str, Any]) -> nnx.List:

@@ -22,6 +22,7 @@ from fcn_jax.models.alexnet import AlexNet
 from fcn_jax.models.arrays import named_variables
 from fcn_jax.models.checks import check_images
 from fcn_jax.models.deconvolution import Deconvolution, bilinear
+from fcn_jax.models.extent import Extent
 from fcn_jax.models.grid import FeatureMap
 from fcn_jax.models.layers import Fixed, at_least_float32, conv
 from fcn_jax.models.model import SegmentationModel
@@ -175,10 +176,10 @@ class SkipFCN(SegmentationModel):
             setattr(self, skip.score, score(skip.source))
         setattr(self, variant.last.name, upsampling(variant.last, learns=False))
 
-    def coarse_logits(self, images: jax.Array) -> dict[str, FeatureMap]:
+    def coarse_logits(self, images: jax.Array, sizes: jax.Array | None = None) -> dict[str, FeatureMap]:
         """Computes logits at the stride of the finest map that is used."""
         check_images(images, self.spec.in_channels)
-        maps = {name: x.apply(at_least_float32) for name, x in self.backbone(images).items()}
+        maps = {name: x.apply(at_least_float32) for name, x in self.backbone(images, Extent(sizes)).items()}
         coarse = maps["fc7"].conv(self.score_fr)  # stride 32
         for skip in self.variant.skips:
             coarse = coarse.deconv(getattr(self, skip.upsampling.name))  # stride 16, then 8

@@ -4,8 +4,9 @@
   fast as the forward pass and the same in every run on a GPU.
 - `bilinear_rows` is for inference. It mixes rows and columns directly, in a third of the time of the matrix
   products, and computes only the rows that are needed.
-- `resize_transposed` resizes to the size of the picture. It puts the classes on the middle axis, so that
-  softmax on a CPU runs along vectors of pixels, four times as fast as with the classes last.
+- `mix_transposed` is for the size of the picture. It mixes lines of a map as `Lines` say, so that sizes are
+  data. It puts the classes on the middle axis, so that softmax on a CPU runs along vectors of pixels, four
+  times as fast as with the classes last.
 - `TransposedUpsampler` is the transposed convolution of the paper's networks.
 
 The bilinear ways have half-pixel centres: output row o lies at input coordinate (o + 0.5) * in / out - 0.5,
@@ -16,7 +17,8 @@ torchvision's `_SimpleSegmentationModel`.
 """
 
 import dataclasses
-from typing import Any, Protocol
+import functools
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -29,8 +31,20 @@ Taps = tuple[np.ndarray, np.ndarray, np.ndarray]
 """For each output row: its first input row, its second input row, and the weight of the second."""
 
 
+class Lines(NamedTuple):
+    """The rows, or the columns, of a map of which each of n output lines is a weighted sum; a pytree.
+
+    Attributes:
+      index: (T, n) int32, T lines of the map for each output line.
+      weight: (T, n) float64.
+    """
+
+    index: Any
+    weight: Any
+
+
 class Upsampler(Protocol):
-    """Upsamples coarse logits to logits, any range of rows at a time.
+    """Upsamples coarse logits to logits: whole, or resized to the size of the picture, a block at a time.
 
     An immutable pytree: it can be pickled and passed to jitted functions.
     """
@@ -50,6 +64,28 @@ class Upsampler(Protocol):
 
         Returns:
           (N, count, W, C), at least float32.
+        """
+        ...
+
+    def lines(self, length: int, target: int) -> Lines:
+        """Returns the lines for `block`, NumPy arrays, along one axis.
+
+        Args:
+          length: of the logits.
+          target: of the picture, to which the logits are resized bilinearly.
+        """
+        ...
+
+    def block(self, coarse: Any, rows: Lines, columns: Lines, spans: tuple[int, int]) -> jax.Array:
+        """Computes a block of the logits resized to the picture.
+
+        Args:
+          coarse: coarse logits of one head and one image. They may lie in a larger buffer.
+          rows, columns: parts of `lines`, for R rows and K columns.
+          spans: how many rows and columns of the logits these reach over at most; static.
+
+        Returns:
+          (K, C, R), at least float32.
         """
         ...
 
@@ -108,21 +144,35 @@ def bilinear_rows(x: jax.Array, size: tuple[int, int], start: jax.Array | int, c
     return x
 
 
-def resize_transposed(x: jax.Array, rows: Taps, columns: Taps) -> jax.Array:
-    """Resizes one map (h, w, C) to (W, C, H), with taps from `bilinear_taps` for rows and columns."""
-    low, high, weight = rows
-    weight = weight[:, None, None]
-    x = x[low] * (1 - weight) + x[high] * weight
-    x = x.transpose(1, 2, 0)
-    low, high, weight = columns
-    weight = weight[:, None, None]
-    return x[low] * (1 - weight) + x[high] * weight
+def resizing_lines(in_size: int, out_size: int) -> Lines:
+    """Returns the lines of a bilinear resize: two for each output line, or one if the size stays."""
+    low, high, weight = bilinear_taps(in_size, out_size)
+    if in_size == out_size:
+        return Lines(low[None], np.ones((1, out_size)))
+    return Lines(np.stack([low, high]), np.stack([1 - weight, weight]))
+
+
+def mix_transposed(x: jax.Array, rows: Lines, columns: Lines) -> jax.Array:
+    """Mixes the lines of one map (h, w, C) to (K, C, R): R rows and K columns."""
+    return _mix(_mix(x, rows).transpose(1, 2, 0), columns)
+
+
+def _mix(x: jax.Array, lines: Lines) -> jax.Array:
+    weight = jnp.asarray(lines.weight, x.dtype)[..., None, None]
+    parts = (x[lines.index[t]] * weight[t] for t in range(len(weight)))
+    return functools.reduce(jnp.add, parts)
 
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class BilinearUpsampler:
-    """Resizes coarse logits (N, h, w, C) bilinearly to the size of the images."""
+    """Resizes coarse logits (N, h, w, C) bilinearly to the size of the images.
+
+    Attributes:
+      stride: of the network: n pixels have ceil(n / stride) coarse logits along an axis.
+    """
+
+    stride: int
 
     def size(self, coarse: jax.Array, images: tuple[int, int]) -> tuple[int, int]:
         """See `Upsampler`."""
@@ -131,6 +181,18 @@ class BilinearUpsampler:
     def rows(self, coarse: jax.Array, size: tuple[int, int], start: jax.Array | int, count: int) -> jax.Array:
         """See `Upsampler`."""
         return bilinear_rows(coarse, size, start, count)
+
+    def lines(self, length: int, target: int) -> Lines:
+        """See `Upsampler`. Both resizes are one: each line is made of up to four lines of coarse logits."""
+        low, high, weight = bilinear_taps(-(-length // self.stride), length)
+        one = Lines(np.stack([low, high]), np.stack([1 - weight, weight]))
+        two = resizing_lines(length, target)
+        index = one.index[:, two.index].reshape(-1, target)
+        return Lines(index, (one.weight[:, two.index] * two.weight).reshape(-1, target))
+
+    def block(self, coarse: jax.Array, rows: Lines, columns: Lines, spans: tuple[int, int]) -> jax.Array:
+        """See `Upsampler`."""
+        return mix_transposed(coarse[0], rows, columns)
 
 
 @jax.tree_util.register_dataclass
@@ -154,17 +216,45 @@ class TransposedUpsampler:
         self, coarse: FeatureMap, size: tuple[int, int], start: jax.Array | int, count: int
     ) -> jax.Array:
         """See `Upsampler`."""
-        kernel, stride = self.kernel.shape[0], self.stride
-        grid = coarse.grid.deconv(kernel, stride)
         if count == size[0]:
-            return FeatureMap(self._upsample(coarse.values), grid).cut(Grid(), size).values
-        offset = grid.index_of(Grid())  # of the images in the upsampled map
-        needed = (count + kernel) // stride + 2  # coarse rows that these rows depend on, or a few more
-        first = (start + offset - kernel + 1) // stride
-        x = jnp.pad(coarse.values, [(0, 0), (needed, needed), (0, 0), (0, 0)])  # zeros add nothing
-        x = self._upsample(jax.lax.dynamic_slice_in_dim(x, first + needed, needed, axis=1))
-        x = jax.lax.dynamic_slice_in_dim(x, start + offset - first * stride, count, axis=1)
-        return x[:, :, offset : offset + size[1]]
+            grid = coarse.grid.deconv(self.kernel.shape[0], self.stride)
+            return FeatureMap(self._upsample(coarse.keep()), grid).cut(Grid(), size).values
+        return self._window(coarse, (start, 0), (count, size[1]))
+
+    def lines(self, length: int, target: int) -> Lines:
+        """See `Upsampler`."""
+        return resizing_lines(length, target)
+
+    def block(self, coarse: FeatureMap, rows: Lines, columns: Lines, spans: tuple[int, int]) -> jax.Array:
+        """See `Upsampler`."""
+        starts = rows.index.min(), columns.index.min()
+        (logits,) = self._window(coarse, starts, spans)
+        rows, columns = (
+            lines._replace(index=lines.index - start)
+            for lines, start in zip((rows, columns), starts, strict=True)
+        )
+        return mix_transposed(logits, rows, columns)
+
+    def _window(
+        self, coarse: FeatureMap, starts: tuple[jax.Array | int, jax.Array | int], counts: tuple[int, int]
+    ) -> jax.Array:
+        """Computes a part of the logits from the coarse logits that it depends on."""
+        kernel, stride = self.kernel.shape[0], self.stride
+        offset = coarse.grid.deconv(kernel, stride).index_of(Grid())  # of the images in the upsampled map
+        x = coarse.keep()
+        skipped = []
+        for axis, start, count in zip((1, 2), starts, counts, strict=True):
+            needed = (count + kernel) // stride + 2  # coarse lines that these lines depend on, or a few more
+            first = (start + offset - kernel + 1) // stride
+            x = jnp.pad(
+                x, [(needed, needed) if axis == each else (0, 0) for each in range(4)]
+            )  # zeros add nothing
+            x = jax.lax.dynamic_slice_in_dim(x, first + needed, needed, axis)
+            skipped.append(start + offset - first * stride)
+        x = self._upsample(x)
+        for axis, start, count in zip((1, 2), skipped, counts, strict=True):
+            x = jax.lax.dynamic_slice_in_dim(x, start, count, axis)
+        return x
 
     def _upsample(self, x: jax.Array) -> jax.Array:
         dtype = jnp.result_type(x, self.kernel)

@@ -11,6 +11,7 @@ import jax
 from flax import nnx
 
 from fcn_jax.errors import SettingError
+from fcn_jax.models.extent import EVERYTHING, Extent
 from fcn_jax.models.grid import FeatureMap
 from fcn_jax.models.layers import conv
 
@@ -81,13 +82,13 @@ class VGG16(nnx.Module):
             x = x.conv(getattr(self, name)).apply(jax.nn.relu)
         return x.max_pool(2, 2)
 
-    def __call__(self, images: jax.Array) -> dict[str, FeatureMap]:
+    def __call__(self, images: jax.Array, extent: Extent = EVERYTHING) -> dict[str, FeatureMap]:
         """Maps (N, H, W, in_channels) to "pool3" (N, ceil((H + 198) / 8), ..., 256), "pool4" and "fc7".
 
         "pool4" is (N, ceil((H + 198) / 16), ..., 512), "fc7" (N, ceil((H + 6) / 32), ..., 4096).
         """
         run = nnx.remat(VGG16.block, static_argnums=2) if self.remat else VGG16.block
-        x = FeatureMap(images)
+        x = FeatureMap(images, extent=extent)
         maps = {}
         for number, names in enumerate(BLOCKS, 1):
             x = maps[f"pool{number}"] = run(self, x, names)

@@ -1,5 +1,7 @@
 """Resizing and labels against a definition in NumPy, written pixel by pixel."""
 
+from fractions import Fraction
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +17,9 @@ from fcn_jax.inference.labels import (
     find_probability,
     first_largest,
 )
-from fcn_jax.models.upsampling import BilinearUpsampler, resize_bilinear
+from fcn_jax.models.extent import Extent
+from fcn_jax.models.grid import FeatureMap, Grid
+from fcn_jax.models.upsampling import BilinearUpsampler, TransposedUpsampler, resize_bilinear
 
 SIZES = [((5, 7), (33, 47)), ((33, 47), (5, 7)), ((9, 4), (9, 4)), ((1, 1), (3, 5)), ((6, 5), (1, 40))]
 
@@ -46,9 +50,9 @@ def view_of(logits, **settings) -> View:
 
 
 @pytest.mark.parametrize(("model_size", "size"), SIZES)
-@pytest.mark.parametrize("band_values", [1, 700, 2**24])
-def test_against_the_definition(monkeypatch, model_size, size, band_values):
-    monkeypatch.setattr(module, "BAND_VALUES", band_values)
+@pytest.mark.parametrize("block", [1, 16, 256])
+def test_against_the_definition(monkeypatch, model_size, size, block):
+    monkeypatch.setattr(module, "BLOCK", block)
     logits = random_logits(*model_size)
     expected = reference_softmax(logits, size)
     labels, confidence = find_labels([view_of(logits)], size)
@@ -72,14 +76,66 @@ def test_bands_hold_every_row_and_have_one_height(monkeypatch, height, band_valu
     assert bands((height, 37), 6, images=8)[0] <= count
 
 
-def test_bands_agree_with_the_whole(monkeypatch):
+def test_blocks_agree_with_the_whole(monkeypatch):
     views, size = [view_of(random_logits(13, 11)), view_of(random_logits(7, 5), mirrored=True)], (101, 37)
     whole, shares = find_labels(views, size), find_probability(views, 3, size)
-    monkeypatch.setattr(module, "BAND_VALUES", 8 * 37 * 6)  # 12 bands of 8 rows and one moved up
-    banded = find_labels(views, size)
-    np.testing.assert_array_equal(banded[0], whole[0])
-    np.testing.assert_allclose(banded[1], whole[1], rtol=1e-6)
+    monkeypatch.setattr(module, "BLOCK", 16)  # 7 rows of 3 blocks, the last of them cut
+    parts = find_labels(views, size)
+    np.testing.assert_array_equal(parts[0], whole[0])
+    np.testing.assert_allclose(parts[1], whole[1], rtol=1e-6)
     np.testing.assert_allclose(find_probability(views, 3, size), shares, rtol=1e-6)
+
+
+def upsamplers():
+    """Each upsampler, coarse logits for it that lie in a larger buffer of NaN, and the image's logits."""
+    random, size = np.random.RandomState(0), (41, 67)
+    coarse = random.standard_normal((1, 6, 9, 3)).astype(np.float32)
+    buffer = np.full((1, 16, 16, 3), np.nan, np.float32)
+    buffer[:, :6, :9] = coarse
+    yield BilinearUpsampler(stride=8), buffer, resize_bilinear(jnp.asarray(coarse), size)[0]
+    kernel = jnp.asarray(random.standard_normal((16, 16, 3, 3)), jnp.float32)
+    for extent in (Extent(), Extent(jnp.array([[6, 9]]))):
+        grid = Grid(Fraction(8), Fraction(-7, 2))
+        whole = TransposedUpsampler(kernel, 8).rows(FeatureMap(jnp.asarray(coarse), grid), size, 0, 41)
+        inside = buffer if extent.sizes is not None else np.nan_to_num(buffer)
+        yield TransposedUpsampler(kernel, 8), FeatureMap(jnp.asarray(inside), grid, extent), whole[0]
+
+
+@pytest.mark.parametrize("size", [(41, 67), (20, 30), (90, 70), (1, 300)])
+@pytest.mark.parametrize("block", [16, 256])
+def test_blocks_of_every_upsampler(monkeypatch, size, block):
+    """Upright and transposed, mirrored or not, at the size of the images, smaller and larger."""
+    monkeypatch.setattr(module, "BLOCK", block)
+    for upsampler, coarse, logits in upsamplers():
+        expected = reference_softmax(np.asarray(logits), size)
+        view = View(coarse, upsampler, (41, 67))
+        np.testing.assert_allclose(view.logits(), logits, atol=1e-5)
+        np.testing.assert_allclose(find_labels([view], size)[1], expected.max(-1), rtol=2e-5)
+        for index in range(3):
+            found = find_probability([view], index, size)
+            np.testing.assert_allclose(found, expected[..., index], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_transposed_view_gives_the_upright_result(mirrored):
+    logits = random_logits(13, 11)
+    seen = logits[:, ::-1] if mirrored else logits
+    upright = view_of(seen, mirrored=mirrored)
+    transposed = View(
+        jnp.asarray(seen.swapaxes(0, 1))[None], WholeLogits(), (13, 11), mirrored, transposed=True
+    )
+    np.testing.assert_array_equal(transposed.logits(), upright.logits())
+    for size in ((13, 11), (40, 23)):
+        for one, other in zip(find_labels([transposed], size), find_labels([upright], size), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_pictures_of_many_sizes_share_a_program():
+    coarse = jnp.asarray(random_logits(16, 16))[None]
+    before = module._decide._cache_size()
+    for height in range(3, 120, 5):
+        find_labels([View(coarse, BilinearUpsampler(stride=8), (height, 100))], (2 * height, 300 - height))
+    assert module._decide._cache_size() == before + 1
 
 
 @pytest.mark.parametrize("band_values", [1, 1000, 2700, 2**24])  # bands of 1 row, 1, 4 and all 41
@@ -87,7 +143,7 @@ def test_labels_in_a_compiled_function(monkeypatch, band_values):
     monkeypatch.setattr(module, "BAND_VALUES", band_values)
     coarse, size = jnp.stack([random_logits(6, 9), -random_logits(6, 9)]), (41, 47)
     for upsampler, expected in (
-        (BilinearUpsampler(), resize_bilinear(coarse, size).argmax(-1)),
+        (BilinearUpsampler(stride=8), resize_bilinear(coarse, size).argmax(-1)),
         (WholeLogits(), coarse.argmax(-1)),
     ):
         labels = jax.jit(lambda coarse, upsampler=upsampler: compute_labels(upsampler, coarse, size))(coarse)
@@ -139,6 +195,6 @@ def test_a_band_of_a_huge_picture_stays_small():
     """The compiled labels of 10,000 x 10,000 with 21 classes need some multiples of 64 MiB, not 8 GiB."""
     assert bands((10_000, 10_000), 21)[0] * 10_000 * 21 <= 2**24
     coarse = jax.ShapeDtypeStruct((1, 520, 520, 21), jnp.float32)
-    labels = jax.jit(lambda coarse: compute_labels(BilinearUpsampler(), coarse, (10_000, 10_000)))
+    labels = jax.jit(lambda coarse: compute_labels(BilinearUpsampler(stride=8), coarse, (10_000, 10_000)))
     memory = labels.lower(coarse).compile().memory_analysis()
     assert memory.temp_size_in_bytes < 700 * 2**20

@@ -31,8 +31,8 @@ def planner(probe):
 
 
 def test_what_fits_goes_in_one_piece(planner):
-    assert planner().plans((500, 375), 1) == [Plan((500, 375), None)]
-    assert planner(tile=None).plans((50_000, 50_000), 1) == [Plan((50_000, 50_000), None)]
+    assert planner().plans((500, 375)) == [Plan((500, 375), None)]
+    assert planner(tile=None).plans((50_000, 50_000)) == [Plan((50_000, 50_000), None)]
 
 
 def test_scales_are_relative_to_the_output_of_the_transforms(planner):
@@ -45,28 +45,27 @@ def test_scales_are_relative_to_the_output_of_the_transforms(planner):
 
 
 def test_a_picture_too_large_for_one_piece_is_tiled(planner):
-    assert planner().plans((2628, 2628), 1)[0].tile is None  # 2828 x 2828 with its border
-    assert planner().plans((2629, 2629), 1)[0].tile == AUTO_TILE
-    assert planner(tile=300).plans((40, 40), 1)[0].tile == 300
+    assert planner().plans((2628, 2628))[0].tile is None  # 2828 x 2828 with its border
+    assert planner().plans((2629, 2629))[0].tile == AUTO_TILE
+    assert planner(tile=300).plans((40, 40))[0].tile == 300
 
 
 def test_a_scale_that_is_too_large_for_one_piece_is_tiled(planner):
-    plans = planner(scales=(1.0, 2.5)).plans((2000, 1500), 1)
+    plans = planner(scales=(1.0, 2.5)).plans((2000, 1500))
     assert plans == [Plan((2000, 1500), None), Plan((5000, 3750), AUTO_TILE)]
 
 
 def test_each_device_holds_its_share(planner):
     height, width = 2000, 3000
     shared = planner(devices=4)
-    assert shared.plans((height, width), 4)[0].tile is None
-    assert shared.plans((2 * height, width), 1)[0].tile is None  # each device has its rows
-    assert shared.plans((2 * height, width), 4)[0].tile == AUTO_TILE
+    assert shared.plans((4 * height, width))[0].tile is None  # each device has its rows
+    assert shared.plans((8 * height, width))[0].tile == AUTO_TILE
 
 
 def test_tiles_too_large_are_refused(planner):
     message = r"tiles of 5000, with surroundings 5\d\d\d x .*; choose a smaller tile"
     with pytest.raises(ImageError, match=message) as error:
-        planner(tile=5000).plans((9000, 9000), 1, PATH)
+        planner(tile=5000).plans((9000, 9000), PATH)
     assert error.value.path == str(PATH)
     assert "choose a smaller --tile" in error.value.words({"tile": "--tile"})
 
@@ -79,10 +78,10 @@ def test_pictures_too_large_for_the_model_are_refused(planner, transforms, advic
     """Also tileable ones that the transforms enlarge: they would take an hour."""
     size = (8000, 20) if transforms.resizes else (8000, 2000)
     with pytest.raises(ImageError, match=f"strip.png: .*at most 8,000,000 pixels.*; {advice}"):
-        planner(transforms=transforms, probe=None).plans(size, 1, PATH)
+        planner(transforms=transforms, probe=None).plans(size, PATH)
     if transforms.resizes:
         with pytest.raises(ImageError, match=r"got 20 x 8000, which becomes 720 x 208200 = 149,904,000"):
-            planner(transforms=transforms).plans(size, 1, PATH)
+            planner(transforms=transforms).plans(size, PATH)
 
 
 def test_advice_on_memory(planner, probe):
@@ -122,6 +121,6 @@ def test_scales_need_a_preset(planner):
         def __call__(self, image):
             return np.asarray(image, np.float32)
 
-    assert planner(transforms=Other()).plans((9, 9), 1) == [Plan((9, 9), None)]
+    assert planner(transforms=Other()).plans((9, 9)) == [Plan((9, 9), None)]
     with pytest.raises(ValueError, match="scales: other scales than 1 need a preset of fcn_jax"):
         planner(transforms=Other(), scales=(0.5,))

@@ -2,6 +2,7 @@
 
 import gc
 import pickle
+import threading
 import types
 import weakref
 
@@ -19,6 +20,7 @@ from fcn_jax.inference import Segmentation, Segmenter
 from fcn_jax.inference.engine import Engine
 from fcn_jax.inference.foreign import WholeLogits
 from fcn_jax.inference.labels import View, find_labels
+from fcn_jax.inference.reading import READERS
 from fcn_jax.transforms import SemanticSegmentation
 from tests.inference.drawn_models import drawn_model
 from tests.inference.tiny import TinyFCN, TinyModel, picture
@@ -73,20 +75,22 @@ def test_one_picture_or_a_list_of_every_kind(segmenter, tmp_path):
     assert isinstance(segmenter((image,)), list)
 
 
-def test_the_stream_reads_a_picture_only_when_asked(segmenter):
+def test_the_stream_reads_some_pictures_ahead_and_no_more(segmenter):
     asked = []
 
     def sources():
-        for seed in range(3):
+        for seed in range(50):
             asked.append(seed)
             yield noise(20, 20, seed)
 
     stream = segmenter.stream(sources())
     assert isinstance(stream, types.GeneratorType)
+    assert asked == []
     first = next(stream)
-    assert asked == [0]
+    assert 1 < len(asked) <= READERS + 3
     np.testing.assert_array_equal(first.labels, segmenter(noise(20, 20, 0)).labels)
-    assert len(list(stream)) == 2
+    stream.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("fcn_jax reader")]
 
 
 def test_the_callers_model_is_left_alone_and_not_kept(segmenter):
@@ -129,12 +133,13 @@ def test_an_update_does_not_change_earlier_results(build):
 def test_an_update_takes_the_last_upsampling_too():
     model = drawn_model("fcn32s_vgg16", "float32")
     engine = Engine(model)
-    before, layer = engine.upsampler, model.upscore
+    before, layer = engine.upsampler(), model.upscore
     kernel = np.asarray(layer.kernel[...])
     layer.kernel.set_value(2 * layer.kernel[...])
     engine.update(model)
     layer.kernel.set_value(jnp.asarray(kernel))
-    np.testing.assert_array_equal(engine.upsampler.kernel, 2 * kernel)
+    np.testing.assert_array_equal(engine.upsampler().kernel, 2 * kernel)
+    np.testing.assert_array_equal(engine.upsampler(transposed=True).kernel, 2 * kernel.swapaxes(0, 1))
     np.testing.assert_array_equal(before.kernel, kernel)
 
 
@@ -160,7 +165,7 @@ def test_aux_is_not_computed(segmenter):
     assert ",77]" in jax.jit(model.__call__).lower(images).compile().as_text()
 
 
-def test_one_compilation_for_each_size():
+def test_a_foreign_model_is_compiled_for_each_size():
     segmenter = Segmenter(TinyModel(), SMALL)
     for size in ((20, 20), (20, 20), (30, 30), (20, 30)):
         segmenter(noise(*size))
@@ -260,18 +265,23 @@ def test_logits_that_are_not_finite(value):
 
 
 def test_out_of_memory_says_what_would_help(monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123 bytes.")
 
     monkeypatch.setattr(Engine, "coarse_logits", full)
     message = r"with a picture of 90 x 70 \(RESOURCE.*123 bytes.\); try tile=1024"
     with pytest.raises(OutOfMemoryError, match=message):
         Segmenter(TinyFCN())(picture(90, 70))
+    message = r"with 4 pictures at once, the first of 90 x 70 \(RESOURCE.*; try batch_size=2"
+    with pytest.raises(OutOfMemoryError, match=message):
+        Segmenter(TinyFCN(), batch_size=4)([picture(90, 70)] * 4)
 
 
 def test_tiles_give_the_result_of_the_whole(whole):
     progress = []
-    tiled = Segmenter(TinyFCN(), tile=64, on_progress=lambda *counts: progress.append(counts))(STRIP)
+    segmenter = Segmenter(TinyFCN(), tile=64, on_progress=lambda *counts: progress.append(counts))
+    tiled = segmenter(STRIP)
+    assert segmenter.compilations == 1  # those at the border, which are smaller, need no other program
     assert progress == [(number, 24) for number in range(1, 25)]
     np.testing.assert_allclose(tiled.logits, whole.logits, atol=1e-5 * np.abs(whole.logits).max())
     np.testing.assert_allclose(tiled.confidence, whole.confidence, atol=1e-5)

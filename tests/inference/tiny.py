@@ -6,6 +6,7 @@ import numpy as np
 from flax import nnx
 from PIL import Image
 
+from fcn_jax.models.extent import Extent
 from fcn_jax.models.layers import conv
 from fcn_jax.models.model import SegmentationModel
 from fcn_jax.models.upsampling import BilinearUpsampler, resize_bilinear
@@ -56,14 +57,16 @@ class TinyFCN(SegmentationModel):
         self.score.kernel[...] *= 3
         self.update_meta(transforms=SemanticSegmentation(resize_size=None))
 
-    def coarse_logits(self, images):
-        return {"out": self.score(jax.nn.relu(self.backbone(images)))}
+    def coarse_logits(self, images, sizes=None):
+        extent = Extent(sizes)
+        x = jax.nn.relu(self.backbone(extent.keep(images)))
+        return {"out": self.score(extent.over(8).keep(x))}
 
     def upsample(self, coarse, size):
         return {"out": resize_bilinear(coarse["out"], size)}
 
     def upsampler(self):
-        return BilinearUpsampler()
+        return BilinearUpsampler(stride=8)
 
     @staticmethod
     def default_transforms(preset):

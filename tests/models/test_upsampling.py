@@ -14,8 +14,9 @@ from fcn_jax.models.upsampling import (
     BilinearUpsampler,
     TransposedUpsampler,
     bilinear_taps,
+    mix_transposed,
     resize_bilinear,
-    resize_transposed,
+    resizing_lines,
 )
 
 SIZES = [
@@ -49,11 +50,11 @@ def resize_by_definition(image: np.ndarray, size: tuple[int, int]) -> np.ndarray
 def test_all_samplers_equal_the_definition(size_in, size_out):
     maps = np.random.RandomState(0).standard_normal((2, *size_in, 3))
     expected = np.stack([resize_by_definition(image, size_out) for image in maps])
-    taps = [bilinear_taps(*sizes) for sizes in zip(size_in, size_out, strict=True)]
+    lines = [resizing_lines(*sizes) for sizes in zip(size_in, size_out, strict=True)]
     for resized in (
         resize_bilinear(jnp.asarray(maps), size_out),
-        BilinearUpsampler().rows(jnp.asarray(maps), size_out, 0, size_out[0]),
-        np.stack([resize_transposed(image, *taps).transpose(2, 0, 1) for image in jnp.asarray(maps)]),
+        BilinearUpsampler(stride=8).rows(jnp.asarray(maps), size_out, 0, size_out[0]),
+        np.stack([mix_transposed(image, *lines).transpose(2, 0, 1) for image in jnp.asarray(maps)]),
     ):
         np.testing.assert_allclose(resized, expected, rtol=0, atol=1e-14)  # seen: 9e-16
 
@@ -97,12 +98,14 @@ def test_rows_of_bilinear_resizing_equal_rows_of_the_whole():
     rows = jax.jit(BilinearUpsampler.rows, static_argnums=(2, 4))
     for start in (0, 1, 17, 35):
         np.testing.assert_allclose(
-            rows(BilinearUpsampler(), coarse, size, start, 6), expected[:, start : start + 6], atol=1e-14
+            rows(BilinearUpsampler(stride=8), coarse, size, start, 6),
+            expected[:, start : start + 6],
+            atol=1e-14,
         )
 
 
 def test_upsamplers_can_be_pickled():
-    assert pickle.loads(pickle.dumps(BilinearUpsampler())) == BilinearUpsampler()
+    assert pickle.loads(pickle.dumps(BilinearUpsampler(stride=8))) == BilinearUpsampler(stride=8)
     upsampler = TransposedUpsampler(jnp.arange(16.0).reshape(2, 2, 2, 2), 2)
     again = pickle.loads(pickle.dumps(upsampler))
     assert again.stride == 2

@@ -1,0 +1,98 @@
+"""Chooses the buffer in which a picture is computed, so that few programs serve pictures of all sizes.
+
+A program is compiled for one size of buffer and computes every picture that fits, with the result of a
+program of its own size (see `fcn_jax.models.extent`). The rule weighs extra work against compiling, both in
+pixels:
+
+- A picture goes into the smallest buffer that holds it, among those that have a program.
+- If none holds it, it gets a new one: the first buffer of all is as tight as possible, since many users have
+  one size of pictures; later ones have their sides rounded up to `SIDES`, some 15 % apart.
+- The extra work of pictures of about the same size is added up. Once it exceeds the price of compiling, they
+  get a tight buffer. So no more than twice the work of the best choice in hindsight is ever done.
+"""
+
+import bisect
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+ALIGN = 8
+"""Sides of buffers are multiples of this: no work is lost at the strides of the networks."""
+SIDES = (520, 600, 696, 784, 928)
+"""Sides between 520 and 1040; others are these times a power of two. 520 is the shorter edge of torchvision's
+preset; the others are its longer edges for 8:7, 4:3, 3:2 and 16:9."""
+PRICE = {"cpu": 10**6}
+"""Pixels whose extra work costs as much as compiling: some two pictures through fcn_resnet50."""
+PRICE_ELSEWHERE = 10**9
+"""On an accelerator compiling takes ten seconds and more, and a picture a millisecond."""
+
+Size = tuple[int, int]
+
+
+class _Account(NamedTuple):
+    """What pictures of about one size have cost: extra pixels, and the size that holds all of them."""
+
+    extra: int = 0
+    size: Size = (1, 1)
+
+
+class Buffers:
+    """The buffers that have programs, and the choice among them.
+
+    Args:
+      platform: "cpu", "gpu" or "tpu".
+      border: rows and columns that the network adds on every side of an image; they are work too.
+    """
+
+    def __init__(self, platform: str, border: int = 0):
+        self._price = PRICE.get(platform, PRICE_ELSEWHERE)
+        self._border = border
+        self._accounts: dict[Size, _Account] = {}
+
+    def choose(self, size: Size, existing: Sequence[Size], count: int = 1) -> Size:
+        """Chooses a buffer (H, W) for pictures of (h, w).
+
+        Args:
+          size: the largest height and width among the pictures.
+          existing: buffers that have a program; another one has to be compiled.
+          count: number of pictures in a batch.
+        """
+        holding = [buffer for buffer in existing if holds(buffer, size)]
+        tight, rounded = _rounded(size, align), _rounded(size, round_up)
+        if not holding:
+            return rounded if existing else tight
+        best = min(holding, key=self._work)
+        extra, largest = self._accounts.pop(rounded, _Account())
+        extra += count * (self._work(best) - self._work(tight))
+        largest = max(tight[0], largest[0]), max(tight[1], largest[1])
+        if extra > self._price:
+            return largest
+        self._accounts[rounded] = _Account(extra, largest)
+        return best
+
+    def _work(self, size: Size) -> int:
+        height, width = (edge + 2 * self._border for edge in size)
+        return height * width
+
+
+def holds(buffer: Size, size: Size) -> bool:
+    """Tells whether a picture of `size` fits into a buffer."""
+    return buffer[0] >= size[0] and buffer[1] >= size[1]
+
+
+def align(length: int) -> int:
+    """Rounds up to a multiple of `ALIGN`."""
+    return -(-length // ALIGN) * ALIGN
+
+
+LADDER = sorted({align(math.ceil(side * 2.0**octave)) for side in SIDES for octave in range(-7, 8)})
+
+
+def round_up(length: int) -> int:
+    """Rounds up to a side of `SIDES`, or one of these times a power of two."""
+    place = bisect.bisect_left(LADDER, length)
+    return LADDER[place] if place < len(LADDER) else align(length)
+
+
+def _rounded(size: Size, round_side: Callable[[int], int]) -> Size:
+    return round_side(size[0]), round_side(size[1])

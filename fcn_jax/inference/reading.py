@@ -1,0 +1,88 @@
+"""Reads pictures ahead of the model, in threads, and prepares what the model sees of them."""
+
+import collections
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from fcn_jax.images import PATH, Picture, open_image
+from fcn_jax.inference.plan import Plan, Planner
+from fcn_jax.transforms import Preset
+
+READERS = min(8, os.cpu_count() or 1)
+"""Threads that read pictures; Pillow and NumPy release Python's lock."""
+
+Source = TypeVar("Source")
+Result = TypeVar("Result")
+
+
+class Loaded(NamedTuple):
+    """A picture and what the model sees of it.
+
+    Attributes:
+      path: of the picture, or None.
+      image: RGB, upright.
+      plans: one for each scale.
+      inputs: for each plan the image for the model, (h, w, 3) float32; for tiles the 8-bit pixels, since a
+        large picture in float32 fills memory, and `normalize` is left to do.
+    """
+
+    path: Path | None
+    image: Image.Image
+    plans: list[Plan]
+    inputs: list[np.ndarray]
+
+
+def load(source: Picture, planner: Planner) -> Loaded:
+    """Reads a picture and prepares it.
+
+    Raises:
+      ImageError: see `open_image` and `Planner.plans`.
+    """
+    path = Path(source) if isinstance(source, PATH) else None
+    image = open_image(source)
+    plans = planner.plans((image.height, image.width), path)
+    return Loaded(path, image, plans, [_input(image, plan, planner.transforms) for plan in plans])
+
+
+def normalize(pixels: np.ndarray, transforms: Any) -> np.ndarray:
+    """Turns pixels of an input for tiles, or a part of them, into the model's input."""
+    return transforms.normalize(pixels) if isinstance(transforms, Preset) else pixels
+
+
+def read_ahead(
+    read: Callable[[Source], Result], sources: Iterable[Source], most: int
+) -> Iterator[Future[Result]]:
+    """Reads in threads; yields a finished or unfinished future for each source, in order.
+
+    Args:
+      read: called for each source in one of `READERS` threads.
+      sources: asked for the next one only when there is room.
+      most: number of results that may wait, so that memory is bounded.
+    """
+    waiting: collections.deque[Future[Result]] = collections.deque()
+    pool = ThreadPoolExecutor(READERS, thread_name_prefix="fcn_jax reader")
+    try:
+        for source in sources:
+            waiting.append(pool.submit(read, source))
+            if len(waiting) > most:
+                yield waiting.popleft()
+        while waiting:
+            yield waiting.popleft()
+    finally:  # also when the caller stops early
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _input(image: Image.Image, plan: Plan, transforms: Any) -> np.ndarray:
+    if not isinstance(transforms, Preset):
+        return transforms(image)
+    height, width = plan.size
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    pixels = np.asarray(image)
+    return pixels if plan.tile else normalize(pixels, transforms)
