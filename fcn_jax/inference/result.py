@@ -1,20 +1,18 @@
 """The result of segmenting a picture: labels, classes found, drawings and files."""
 
 import dataclasses
-import difflib
 import functools
-import operator
 import os
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from fcn_jax import visualization
-from fcn_jax.errors import SettingError, WrongTypeError
+from fcn_jax.errors import SettingError
 from fcn_jax.inference.labels import View, find_probability
+from fcn_jax.inference.outputs import Output, class_index, planned_outputs
 from fcn_jax.meta import Colour, WeightsMeta
 from weights_converter.files import replacing
 
@@ -155,7 +153,12 @@ class Segmentation:
         )
 
     def save(
-        self, folder: str | os.PathLike, *, classes: str | Iterable[str | int] = (), stem: str | None = None
+        self,
+        folder: str | os.PathLike,
+        *,
+        classes: str | Iterable[str | int] = (),
+        stem: str | None = None,
+        write: str | Iterable[str] | None = None,
     ) -> list[Path]:
         """Writes drawings as PNG files. An interrupted write leaves no partial file.
 
@@ -163,17 +166,19 @@ class Segmentation:
           folder: created if necessary. Existing files with the same names are replaced.
           classes: names or indices of classes that get a heat map. The figure shows the first.
           stem: start of the file names; by default the stem of `source`, or "image".
+          write: what to draw and write, some of "labels", "overlay", "figure" and "heatmap". By default all
+            of them, heat maps only if there are `classes`.
 
         Returns:
-          The paths written: <stem>_labels.png, <stem>_overlay.png, <stem>_<class>.png for each of `classes`,
-          <stem>_figure.png.
+          The paths written, of these: <stem>_labels.png, <stem>_overlay.png, <stem>_<class>.png for each of
+          `classes`, <stem>_figure.png.
 
         Raises:
-          SettingError: a class does not exist, or the stem is not a plain file name. Nothing is written.
+          SettingError: a class or something to write does not exist, there is no class for a heat map, or
+            the stem is not a plain file name. Nothing is written.
           OSError: the folder or a file cannot be written.
         """
-        classes = [classes] if isinstance(classes, str) else classes
-        indices = list(dict.fromkeys(class_index(category, self.categories) for category in classes))
+        outputs = planned_outputs(self.categories, classes, write)
         if stem is None:
             stem = "image" if self.source is None else self.source.stem
         elif Path(stem).name != stem:
@@ -185,19 +190,22 @@ class Segmentation:
             )
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        pictures: dict[str, Callable[[], Image.Image]] = {
-            "labels": self.label_image,
-            "overlay": self.overlay,
-        }
-        for index in indices:
-            pictures[_file_part(index, self.categories)] = functools.partial(self.heatmap, index)
-        pictures["figure"] = functools.partial(self.figure, indices[0] if indices else None)
         paths = []
-        for name, draw in pictures.items():
-            paths.append(folder / f"{stem}_{name}.png")
+        for part, output in outputs.items():
+            paths.append(folder / f"{stem}_{part}.png")
             with replacing(paths[-1]) as temporary:
-                draw().save(temporary)
+                self._draw(output).save(temporary)
         return paths
+
+    def _draw(self, output: Output) -> Image.Image:
+        if output.kind == "labels":
+            return self.label_image()
+        if output.kind == "overlay":
+            return self.overlay()
+        if output.kind == "figure":
+            return self.figure(output.index)
+        assert output.index is not None, "planned_outputs names the class of a heat map"
+        return self.heatmap(output.index)
 
     def to_dict(self, files: Iterable[str | os.PathLike] = ()) -> dict:
         """Returns a summary for JSON.
@@ -216,37 +224,3 @@ class Segmentation:
             "classes": [dataclasses.asdict(found) for found in self.classes],
             "files": [os.fspath(file) for file in files],
         }
-
-
-def class_index(category: str | int, categories: Sequence[str]) -> int:
-    """Finds a class by name or index.
-
-    Raises:
-      SettingError: the class does not exist; the message gives near matches and all names.
-      WrongTypeError: `category` is neither a name nor an index.
-    """
-    if isinstance(category, str):
-        if category in categories:
-            return categories.index(category)
-        near = difflib.get_close_matches(category.lower(), categories)
-        hint = f"did you mean {' or '.join(map(repr, near))}? There" if near else "there"
-        raise SettingError(expected="a class", got=repr(category), hint=f"{hint} are {', '.join(categories)}")
-    try:
-        index = operator.index(category)
-    except TypeError as error:
-        raise WrongTypeError(expected="a class by name or index", got=repr(category)) from error
-    if not 0 <= index < len(categories):
-        raise SettingError(expected=f"a class from 0 to {len(categories) - 1}", got=str(index))
-    return index
-
-
-def _file_part(index: int, categories: Sequence[str]) -> str:
-    """Makes a safe and unique part of a file name from the name of a class."""
-
-    def plain(name: str) -> str:
-        return re.sub(r"[^\w.-]+", "_", name).strip("._")
-
-    part = plain(categories[index])
-    taken = ["", "labels", "overlay", "figure"]
-    taken += [plain(name).lower() for other, name in enumerate(categories) if other != index]
-    return f"{part}_{index}".lstrip("_") if part.lower() in taken else part

@@ -11,9 +11,11 @@ import pytest
 from PIL import Image
 
 from fcn_jax.categories import VOC_CATEGORIES
+from fcn_jax.errors import SettingError
 from fcn_jax.inference.foreign import WholeLogits
 from fcn_jax.inference.labels import View, find_labels
-from fcn_jax.inference.result import ClassShare, Segmentation, class_index
+from fcn_jax.inference.outputs import class_index
+from fcn_jax.inference.result import ClassShare, Segmentation
 
 SIZE = (45, 60)
 
@@ -119,6 +121,48 @@ def test_save_writes_what_it_returns(tmp_path):
     drawn = [result.overlay(), result.heatmap(12), result.heatmap(15), result.figure("dog")]
     for path, image in zip(paths[1:], drawn, strict=True):
         np.testing.assert_array_equal(np.asarray(Image.open(path)), np.asarray(image))
+
+
+@pytest.mark.parametrize(
+    ("write", "names"),
+    [
+        ("labels", ["labels"]),
+        (["figure", "labels", "labels"], ["labels", "figure"]),
+        (["heatmap"], ["dog", "cat"]),
+        (None, ["labels", "overlay", "dog", "cat", "figure"]),
+    ],
+)
+def test_only_what_is_asked_for_is_drawn(tmp_path, monkeypatch, write, names):
+    """The others are not even computed."""
+    drawn = []
+
+    def counted(name):
+        draw = getattr(Segmentation, name)
+        return lambda self, *which: [drawn.append((name, *which)), draw(self, *which)][1]
+
+    for name in ("label_image", "overlay", "heatmap", "figure"):
+        monkeypatch.setattr(Segmentation, name, counted(name))
+    paths = segmentation().save(tmp_path, classes=["dog", "cat"], stem="s", write=write)
+    assert [path.name for path in paths] == [f"s_{name}.png" for name in names]
+    assert sorted(paths) == sorted(tmp_path.iterdir())
+    kinds = {"labels": ("label_image",), "overlay": ("overlay",), "figure": ("figure", 12)}
+    kinds |= {"dog": ("heatmap", 12), "cat": ("heatmap", 8)}
+    assert drawn == [kinds[name] for name in names]
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        ("label", r"write: expected some of labels, overlay, figure, heatmap, got 'label'$"),
+        (["labels", "map", "Figure"], r"write: expected some of .*, got 'map', 'Figure'$"),
+        ([], r"write: expected some of .*, got nothing$"),
+        ("heatmap", r"write: a heatmap shows .* no class is named; name the classes with classes, or leave"),
+    ],
+)
+def test_nothing_is_written_for_an_unknown_kind(tmp_path, write, said):
+    with pytest.raises(SettingError, match=said):
+        segmentation().save(tmp_path / "folder", write=write)
+    assert not (tmp_path / "folder").exists()
 
 
 def test_stems(tmp_path):
