@@ -6,9 +6,12 @@ torchvision's published scores use, picture and labels are first resized to a sh
 Source: torchvision's `references/segmentation/train.py` (`evaluate`).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import collections
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal
 
+import jax
 import numpy as np
 from flax import nnx
 
@@ -17,7 +20,9 @@ from fcn_jax.datasets.dataset import DatasetError, Sample, SegmentationDataset
 from fcn_jax.errors import SettingError
 from fcn_jax.evaluation.metrics import ConfusionMatrix
 from fcn_jax.inference import Segmenter
+from fcn_jax.inference.engine import Device
 from fcn_jax.inference.foreign import as_segmentation_model
+from fcn_jax.inference.reading import READERS, read_ahead
 from fcn_jax.inference.segmenter import ignore_progress
 from fcn_jax.transforms import Preset
 
@@ -33,6 +38,8 @@ class Evaluator:
       scales: sizes at which the model sees a picture, relative to the output of its transforms; softmax
         probabilities are averaged over them, as in published protocols.
       flip: average over the mirror image too.
+      batch_size: see `Segmenter`. Scores do not depend on it.
+      devices: to compute on; by default all of this host.
 
     Raises:
       SettingError: the size is unknown, or a scale is not above 0.
@@ -46,6 +53,8 @@ class Evaluator:
         size: EvaluationSize = "original",
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
+        batch_size: int | None = None,
+        devices: Sequence[Device] | None = None,
     ):
         if size not in ("original", "torchvision"):
             raise SettingError(subject="size", expected='"original" or "torchvision"', got=repr(size))
@@ -56,7 +65,11 @@ class Evaluator:
         transforms = network.transforms
         if size == "torchvision" and isinstance(transforms, Preset):
             transforms = transforms.with_resize(None)
-        self._segmenter = Segmenter(network, transforms, scales=scales, flip=flip)
+        if devices is None and jax.local_device_count() > 1:
+            devices = jax.local_devices()
+        self._segmenter = Segmenter(
+            network, transforms, scales=scales, flip=flip, batch_size=batch_size, devices=devices
+        )
 
     @property
     def compilations(self) -> int:
@@ -78,7 +91,7 @@ class Evaluator:
         indices: Iterable[int] | None = None,
         on_progress: Callable[[int, int], None] = ignore_progress,
     ) -> ConfusionMatrix:
-        """Counts the predictions for a dataset.
+        """Counts the predictions for a dataset. Threads read pictures ahead, and batches fill the devices.
 
         Args:
           dataset: has the model's classes in the same order.
@@ -91,10 +104,18 @@ class Evaluator:
         check_categories(dataset.categories, self._num_classes, self.categories)
         confusion = ConfusionMatrix(self._num_classes)
         chosen = range(len(dataset)) if indices is None else list(indices)
-        for number, index in enumerate(chosen, 1):
-            sample = self.scored(dataset[index])
-            confusion.update(sample.labels, self.labels(sample.image))
-            on_progress(number, len(chosen))
+        truths: collections.deque[np.ndarray] = collections.deque()  # of the pictures on their way
+
+        def images() -> Iterator[np.ndarray]:
+            for read in read_ahead(lambda index: self.scored(dataset[index]), chosen, most=READERS):
+                sample = read.result()
+                truths.append(sample.labels)
+                yield sample.image
+
+        with contextlib.closing(self._segmenter.stream(images())) as results:
+            for number, result in enumerate(results, 1):
+                confusion.update(truths.popleft(), result.labels)
+                on_progress(number, len(chosen))
         return confusion
 
     def scored(self, sample: Sample) -> Sample:

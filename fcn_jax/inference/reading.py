@@ -1,6 +1,7 @@
 """Reads pictures ahead of the model, in threads, and prepares what the model sees of them."""
 
 import collections
+import concurrent.futures
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -58,7 +59,7 @@ def normalize(pixels: np.ndarray, transforms: Any) -> np.ndarray:
 def read_ahead(
     read: Callable[[Source], Result], sources: Iterable[Source], most: int
 ) -> Iterator[Future[Result]]:
-    """Reads in threads; yields a finished or unfinished future for each source, in order.
+    """Reads in threads; yields a finished future for each source, in order.
 
     Args:
       read: called for each source in one of `READERS` threads.
@@ -66,14 +67,19 @@ def read_ahead(
       most: number of results that may wait, so that memory is bounded.
     """
     waiting: collections.deque[Future[Result]] = collections.deque()
+
+    def first() -> Future[Result]:
+        concurrent.futures.wait([waiting[0]])
+        return waiting.popleft()
+
     pool = ThreadPoolExecutor(READERS, thread_name_prefix="fcn_jax reader")
     try:
         for source in sources:
             waiting.append(pool.submit(read, source))
             if len(waiting) > most:
-                yield waiting.popleft()
+                yield first()
         while waiting:
-            yield waiting.popleft()
+            yield first()
     finally:  # also when the caller stops early
         pool.shutdown(wait=True, cancel_futures=True)
 

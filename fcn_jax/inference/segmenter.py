@@ -6,7 +6,7 @@ size of the picture, argmax.
 
 import collections
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, Literal, overload
 
 import jax
@@ -177,7 +177,7 @@ class Segmenter:
         self._start([job], count=1)
         return self._finish(job)
 
-    def stream(self, sources: Iterable, *, on_error: OnError | None = None) -> Iterator[Segmentation]:
+    def stream(self, sources: Iterable, *, on_error: OnError | None = None) -> Generator[Segmentation]:
         """Segments pictures lazily, in order. Threads read pictures ahead; memory is bounded.
 
         Args:

@@ -7,10 +7,13 @@ from flax import nnx
 from PIL import Image
 
 from fcn_jax.datasets import DatasetError, Sample
-from fcn_jax.evaluation import Evaluator, check_categories
+from fcn_jax.datasets.dataset import check_index
+from fcn_jax.evaluation import ConfusionMatrix, Evaluator, check_categories
+from fcn_jax.inference import Segmenter
 from fcn_jax.models.layers import BatchNorm, conv
 from fcn_jax.models.upsampling import resize_bilinear
 from fcn_jax.transforms import SemanticSegmentation
+from tests.inference.tiny import TinyFCN
 
 CLASSES = 4
 
@@ -41,6 +44,7 @@ class Pictures:
         return len(self.sizes)
 
     def __getitem__(self, index):
+        check_index(index, len(self))
         random = np.random.RandomState(index)
         height, width = self.sizes[index]
         small = Image.fromarray(random.randint(0, 256, (5, 7, 3), dtype=np.uint8))
@@ -143,6 +147,34 @@ def test_parts_of_a_dataset(model):
     second = evaluator.run(Pictures(), indices=[1])
     np.testing.assert_array_equal((first + second).counts, evaluator.run(Pictures()).counts)
     assert progress == [(1, 2), (2, 2)]
+
+
+def test_the_batch_size_changes_no_score():
+    """Pictures of several sizes, some in one batch; the model is one that takes any size."""
+
+    class Mixed(Pictures):
+        sizes = ((33, 47), (36, 44), (47, 33), (8, 9), (33, 45), (90, 61), (35, 46))
+
+    model, dataset = TinyFCN(num_classes=CLASSES), Mixed()
+    one_by_one = ConfusionMatrix(CLASSES)
+    for image, labels in dataset:
+        one_by_one.update(labels, Segmenter(model)(image).labels)
+    for batch_size in (None, 1, 3, 16):
+        counts = Evaluator(model, batch_size=batch_size).run(dataset).counts
+        np.testing.assert_array_equal(counts, one_by_one.counts)
+
+
+def test_a_picture_that_cannot_be_read_ends_the_evaluation(model):
+    class Damaged(Pictures):
+        def __getitem__(self, index):
+            if index == 2:
+                raise DatasetError("cannot be read", "third.png")
+            return super().__getitem__(index)
+
+    progress = []
+    with pytest.raises(DatasetError, match=r"third\.png"):
+        Evaluator(model).run(Damaged(), on_progress=lambda *counts: progress.append(counts))
+    assert progress in ([], [(1, 3)], [(1, 3), (2, 3)])  # as far as pictures were read ahead
 
 
 def test_errors(model):

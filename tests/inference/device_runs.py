@@ -36,6 +36,7 @@ def main() -> None:
     tiny, real = TinyFCN(), drawn_model("fcn8s_vgg16")
     for name, model, pictures, settings in (
         ("batch", tiny, [picture(61, 43, seed) for seed in range(8)], {}),
+        ("sizes", real, [picture(61 - seed % 5, 43 - seed % 3, seed) for seed in range(8)], {}),
         ("rows", real, [picture(61, 43)], {}),
         ("tiles", tiny, [picture(501, 143)], {"tile": 64}),
     ):
