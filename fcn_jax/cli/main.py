@@ -1,7 +1,7 @@
 """The command `fcn-jax`: its subcommands, and what it prints after an error.
 
 Exit status: 0 all done; 1 something failed, explained on standard error; 2 wrong command line; 130
-interrupted; 141 nobody reads the output any more. A traceback means a bug of ours.
+interrupted; 141 nobody reads the output any more; 143 ended by SIGTERM. A traceback means a bug of ours.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from fcn_jax.cli.messages import explain, library_messages_shown
+from fcn_jax.cli.signals import Terminated
 
 
 class Command(NamedTuple):
@@ -100,6 +101,9 @@ def _explain_errors(run: Callable[[], int]) -> int:
             error.filename = error.filename or "standard output"
             raise
         return status
+    except Terminated:
+        print("fcn-jax: ended by SIGTERM", file=sys.stderr)
+        return 143
     except KeyboardInterrupt:
         print("fcn-jax: interrupted", file=sys.stderr)
         return 130

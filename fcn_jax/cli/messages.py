@@ -29,6 +29,7 @@ NAMES = {
     "tile": "--tile",
     "weights": "--weights",
     "workers": "--workers",
+    "write": "--write",
 }
 """{argument of the library: option of the command line}."""
 

@@ -1,6 +1,12 @@
-"""Finds the pictures on a command line, and names the output files."""
+"""Finds the pictures that a command line names: files, folders, lists; and shares them between processes."""
 
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -8,64 +14,141 @@ from fcn_jax.errors import SettingError
 from fcn_jax.images import ImageError
 
 
-def find_pictures(arguments: list[str]) -> list[Path]:
-    """Lists the pictures; those of a folder are sorted by name.
+class Found(NamedTuple):
+    """A picture that the command line names.
+
+    Attributes:
+      path: where it is.
+      name: its path as given, or below the folder that was given; "/" between folders. It decides the shard.
+      folder: the subfolder of the output for its files; not empty only for pictures of subfolders.
+    """
+
+    path: Path
+    name: str
+    folder: str = ""
+
+
+class Shard(NamedTuple):
+    """One of `total` processes that share the pictures; `number` counts from 1."""
+
+    number: int
+    total: int
+
+    def has(self, name: str) -> bool:
+        """Returns whether a picture belongs to this shard: the same on every machine, by a hash of its name.
+
+        Args:
+          name: see `Found`.
+        """
+        digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+        return int.from_bytes(digest[:8]) % self.total == self.number - 1
+
+
+def parse_shard(text: str) -> Shard:
+    """Reads "2/8" as the second of eight shards.
+
+    Raises:
+      SettingError: the text is something else.
+    """
+    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise SettingError(
+            subject="--shard",
+            expected="I/N with I from 1 to N, such as 2/8 for the second of eight",
+            got=repr(text),
+        )
+    return Shard(int(match[1]), int(match[2]))
+
+
+def read_list(file: str) -> list[str]:
+    """Reads paths of pictures from a text file, one a line; from standard input if its name is "-".
+
+    Empty lines are skipped.
+
+    Raises:
+      SettingError: there are no paths in it.
+      OSError: the file cannot be read.
+    """
+    content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    lines = [os.fsdecode(line.rstrip(b"\r")) for line in content.split(b"\n")]
+    lines = [line for line in lines if line.strip()]
+    if not lines:
+        raise SettingError(
+            subject=f"--list {file}", expected="paths of pictures, one a line", got="no line with text"
+        )
+    if wrong := next((number for number, line in enumerate(lines, 1) if "\0" in line), None):
+        raise SettingError(
+            subject=f"--list {file}",
+            expected="paths of pictures, one a line",
+            got=f"zero bytes in line {wrong}",
+            hint="is it a picture itself? then give it without --list",
+        )
+    return lines
+
+
+def find_pictures(
+    arguments: Sequence[str], *, recursive: bool = False, output: Path | None = None
+) -> list[Found]:
+    """Lists the pictures, each once; those of a folder are sorted by name.
 
     A missing file is listed too, and fails later by itself. If no path exists, the error comes now, before a
     model is loaded.
 
+    Args:
+      arguments: paths of pictures and folders.
+      recursive: look into folders of folders too. Hidden ones and links to folders are left out.
+      output: where results are written; it is left out if it lies below a folder.
+
     Raises:
       ImageError: a folder has no pictures, or no path exists.
+      OSError: a folder cannot be read.
     """
     Image.init()
     readable = {suffix for suffix, format in Image.EXTENSION.items() if format in Image.OPEN}
-    sources = []
+    pictures: list[Found] = []
+    exists = False
     for argument in map(Path, arguments):
         if argument.is_dir():
-            found = sorted(
-                path
-                for path in argument.iterdir()
-                if path.suffix.lower() in readable and not path.name.startswith(".") and not path.is_dir()
-            )
-            if not found:
-                raise ImageError("expected pictures in this folder, found none", argument)
-            sources += found
+            exists = True
+            pictures += _in_folder(argument, readable, recursive, output)
         else:
-            sources.append(argument)
-    if not any(source.exists() for source in sources):
-        missing = ", ".join(map(str, sources))
+            exists = exists or argument.exists()
+            pictures.append(Found(argument, argument.as_posix()))
+    if not exists:
+        missing = ", ".join(str(picture.path) for picture in pictures[:5])
+        missing += ", ..." if len(pictures) > 5 else ""
         raise ImageError("expected a picture or a folder of pictures, there is no such file", missing)
-    return list(dict.fromkeys(sources))
+    first: dict[str, Found] = {}
+    for picture in pictures:
+        first.setdefault(os.path.abspath(picture.path), picture)
+    return list(first.values())
 
 
-def output_stems(sources: list[Path]) -> list[str]:
-    """Returns a unique stem for each picture's output; a repeated name gets a number."""
-    stems, taken = [], set()
-    for source in sources:
-        stem, number = source.stem, 1
-        while stem.casefold() in taken:  # some file systems do not distinguish a.png and A.png
-            number += 1
-            stem = f"{source.stem}-{number}"
-        taken.add(stem.casefold())
-        stems.append(stem)
-    return stems
+def _in_folder(folder: Path, readable: set[str], recursive: bool, output: Path | None) -> list[Found]:
+    left_out = None if output is None else os.path.realpath(output)
+    found, folders = [], False
+    for below, subfolders, names in _walk(folder):
+        folders = folders or bool(subfolders)
+        relative = below.relative_to(folder)
+        place = "" if relative == Path() else relative.as_posix()
+        subfolders[:] = [
+            name for name in subfolders if recursive and os.path.realpath(below / name) != left_out
+        ]
+        for name in names:
+            if Path(name).suffix.lower() in readable:
+                found.append(Found(below / name, (relative / name).as_posix(), place))
+    if not found:
+        hint = "--recursive looks into its folders too" if folders and not recursive else None
+        raise ImageError("expected pictures in this folder, found none", folder, hint=hint)
+    return sorted(found)
 
 
-def check_output(sources: list[Path], stems: list[str], output: Path) -> None:
-    """Checks that the output folder can be created, and that no given picture would be overwritten.
+def _walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Yields each folder with the names of its folders and files that are not hidden."""
 
-    Raises:
-      SettingError: the folder cannot be used.
-    """
-    nearest = next(path for path in (output, *output.parents) if path.exists())
-    if not nearest.is_dir():
-        raise SettingError(
-            f"expected a folder, but {nearest} is a file", subject=f"--output {output}", hint="choose another"
-        )
-    beginnings = tuple(f"{stem}_" for stem in stems)
-    for path in sources:
-        same_folder = path.resolve().parent == output.resolve()
-        if same_folder and path.name.startswith(beginnings) and path.suffix.lower() == ".png":
-            raise SettingError(
-                "could be overwritten by the output", path, hint="choose another folder with --output"
-            )
+    def fail(error: OSError) -> None:
+        raise error
+
+    for below, subfolders, names in os.walk(folder, onerror=fail):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        yield Path(below), subfolders, [name for name in names if not name.startswith(".")]

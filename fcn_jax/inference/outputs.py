@@ -17,11 +17,11 @@ class Output(NamedTuple):
 
     Attributes:
       kind: one of `KINDS`.
-      index: the class of a heat map, or the one that the figure shows; None for the largest class found.
+      category: index of the class of a heat map, or of the one that a figure shows; None for the largest.
     """
 
     kind: str
-    index: int | None = None
+    category: int | None = None
 
 
 def planned_outputs(

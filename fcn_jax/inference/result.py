@@ -203,9 +203,9 @@ class Segmentation:
         if output.kind == "overlay":
             return self.overlay()
         if output.kind == "figure":
-            return self.figure(output.index)
-        assert output.index is not None, "planned_outputs names the class of a heat map"
-        return self.heatmap(output.index)
+            return self.figure(output.category)
+        assert output.category is not None, "planned_outputs names the class of a heat map"
+        return self.heatmap(output.category)
 
     def to_dict(self, files: Iterable[str | os.PathLike] = ()) -> dict:
         """Returns a summary for JSON.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import hashlib
 import json
 import os
 import sys
@@ -12,9 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn_jax.cli import segment
-from fcn_jax.cli.pictures import check_output, output_stems
+from fcn_jax.cli.chosen_segmenter import class_indices
+from fcn_jax.cli.naming import check_output, output_stems
+from fcn_jax.cli.pictures import Found
+from fcn_jax.cli.table import printable
 from fcn_jax.errors import ArrayError, OutOfMemoryError, SettingError
+from fcn_jax.inference import Segmenter
 from fcn_jax.transforms import ImageClassification, SemanticSegmentation
 from fcn_jax.weights import FCN_ResNet50_Weights, FCN_ResNet101_Weights
 from weights_converter import load_model_file, write_safetensors
@@ -110,8 +114,9 @@ def test_the_summary(run, segmenter, checkpoint):
     _, output, _ = run
     summary = summary_of(output)
     how = ["tile", "approximate_halo", "test_time_augmentation"]
-    names = ["model", "weights", "dtype", "transforms", "categories", *how, "images", "failed"]
-    assert list(summary) == names
+    names = ["model", "weights", "weights_sha256", "dtype", "transforms", "categories", *how]
+    assert list(summary) == [*names, "settings", "images", "failed", "other_settings"]
+    assert summary["weights_sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     assert summary["dtype"] == "float32"
     assert [summary[key] for key in how] == ["auto", None, False]
     assert (summary["model"], summary["weights"]) == ("fcn8s_vgg16", str(checkpoint))
@@ -152,15 +157,13 @@ def test_interrupted_half_way(cli, checkpoint, picture, tmp_path, monkeypatch):
     """What was done is written down; and nothing half-done is left."""
     for name in "abc":
         picture().save(tmp_path / f"{name}.png")
-    segment_one, sources = segment.Segmenter.__call__, []
+    stream = Segmenter.stream
 
-    def interrupted(self, source):
-        sources.append(source)
-        if len(sources) == 2:
-            raise KeyboardInterrupt
-        return segment_one(self, source)
+    def interrupted(self, sources, on_error):
+        yield next(stream(self, sources, on_error=on_error))
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(segment.Segmenter, "__call__", interrupted)
+    monkeypatch.setattr(Segmenter, "stream", interrupted)
     output = tmp_path / "out"
     ended = cli("segment", tmp_path, "--weights", checkpoint, "--resize", 64, "--output", output)
     assert (ended.status, ended.err) == (130, "fcn-jax: interrupted\n")
@@ -397,9 +400,9 @@ def test_a_picture_too_long_is_refused_with_numbers(cli, wrong):
     assert "got 20 x 8000, which becomes 720 x 208200 = 149,904,000" in err
     assert "; crop it, or choose a smaller --resize\n" in err
     summary = summary_of(wrong / "out")
-    assert summary["failed"] == [
-        {"source": "long.png", "error": err.removeprefix("fcn-jax: error: ").rstrip()}
-    ]
+    (failed,) = summary["failed"]
+    assert (failed["source"], failed["path"]) == ("long.png", str(wrong / "long.png"))
+    assert failed["error"] == err.removeprefix("fcn-jax: error: ").rstrip()
     assert [path.name for path in (wrong / "out").iterdir()] == ["summary.json"]
 
 
@@ -414,12 +417,18 @@ def test_a_picture_too_long_is_refused_with_numbers(cli, wrong):
     ],
 )
 def test_one_failure_does_not_stop_the_others(cli, wrong, monkeypatch, failure, said):
-    """And each is told with its picture's name, whoever failed."""
+    """And each is told with its picture's name, also if the stream cannot tell whose failure it is."""
 
     def fail(self, source):
         raise failure
 
-    monkeypatch.setattr(segment.Segmenter, "__call__", fail)
+    def fail_ahead(self, sources, on_error):
+        if list(sources):
+            raise failure
+        yield from ()
+
+    monkeypatch.setattr(Segmenter, "stream", fail_ahead)
+    monkeypatch.setattr(Segmenter, "__call__", fail)
     status, _, err = cli("segment", "a.png", "long.png", "--weights", "seeded.safetensors")
     assert status == 1
     complaints = err.splitlines()
@@ -433,7 +442,7 @@ def test_a_picture_beside_its_output_is_safe():
     """Only a name that the output could take is refused: dog_park.jpg stays dog_park.jpg."""
 
     def check(*names, output="."):
-        sources = [Path(name) for name in names]
+        sources = [Found(Path(name), name) for name in names]
         check_output(sources, output_stems(sources), Path(output))
 
     check("dog.jpg", "dog_park.jpg", "dogs.png")
@@ -445,17 +454,17 @@ def test_a_picture_beside_its_output_is_safe():
 
 def test_stems_differ():
     def stems(*names):
-        return output_stems([Path(name) for name in names])
+        return output_stems([Found(Path(name), name) for name in names])
 
     assert stems("a/x.png", "b/x.jpg", "c/X.png", "x-2.png") == ["x", "x-2", "X-3", "x-2-2"]
 
 
 def test_classes_by_name_or_index():
     categories = ("sky", "7", "a b")
-    assert segment.class_indices("2, sky,7,", categories) == [2, 0, 1]
-    assert segment.class_indices("", categories) == []
+    assert class_indices("2, sky,7,", categories) == [2, 0, 1]
+    assert class_indices("", categories) == []
 
 
 def test_a_terminal_without_the_letters():
-    assert segment.printable("Über 100 %", "ascii") == "\\xdcber 100 %"
-    assert segment.printable("Über 100 %", "utf-8") == "Über 100 %"
+    assert printable("Über 100 %", "ascii") == "\\xdcber 100 %"
+    assert printable("Über 100 %", "utf-8") == "Über 100 %"
