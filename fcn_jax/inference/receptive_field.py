@@ -7,7 +7,7 @@ pools and skips from the layers themselves.
 
 import dataclasses
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,6 @@ import numpy as np
 from flax import nnx
 
 from fcn_jax.inference.folding import drop_dropouts_and_initializers, take_batch_norms
-from fcn_jax.models.arrays import Structure
 from fcn_jax.models.deconvolution import Deconvolution
 from fcn_jax.models.model import SegmentationModel
 
@@ -42,22 +41,23 @@ class ReceptiveField(NamedTuple):
 
 
 class Probe:
-    """A one-channel copy of a model, from which the receptive field is measured; it can be pickled.
+    """Measures the receptive field of a model when it is asked for; it can be pickled.
 
     Args:
-      model: must be `tileable`.
+      model: must be `tileable`. Only its layers' shapes are kept.
     """
 
     def __init__(self, model: SegmentationModel):
-        probe = _single_channel(model)
-        self._structure = Structure(probe)
-        params, rest = self._structure.split(probe)
-        self._arrays = params | rest
+        graph, state = nnx.split(model)
+        self._model = graph, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"field": self.field}  # the layers hold functions that cannot be pickled
 
     @cached_property
     def field(self) -> ReceptiveField:
         """The receptive field, the same along both axes; measured on first use."""
-        model = self._structure.merge(self._arrays)
+        model = _single_channel(nnx.merge(*self._model))
         length = 1024
         while True:
             traces = _traces(model, length)
@@ -67,7 +67,7 @@ class Probe:
 
 
 def _single_channel(model: SegmentationModel) -> SegmentationModel:
-    model = nnx.merge(*nnx.split(model))
+    """Makes a model of one channel, in place: all kernels are constant, biases and batch norms are gone."""
     model.eval()
     model.drop_aux()
     drop_dropouts_and_initializers(model)
