@@ -5,6 +5,8 @@
         --batches 1 8 --output benchmark
     python scripts/benchmark.py --precisions tf32 bfloat16 --batches 8 32       # on a GPU
 
+For a folder of pictures of many sizes, compiling included: scripts/benchmark_folder.py.
+
 Each side runs in its own process. After a warm-up the sides take turns in rounds, in changing order. A ratio
 is the time of fcn_jax over the time of the other side in the same round (below 1: fcn_jax is faster). Sides:
 
@@ -28,18 +30,17 @@ import importlib.util
 import itertools
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 import torch
+from benchmark_facts import headline, machine, spread
 from benchmark_sides import NEEDS, SIDES
 from torch.utils.flop_counter import FlopCounterMode
 from torch_modules import build_module, random_module
@@ -264,11 +265,6 @@ def table(run: dict, rate: float) -> str:
     return "\n".join(lines)
 
 
-def spread(values: list[float], digits: int) -> str:
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
-
-
 def chart(runs: list[dict], path: Path) -> None:
     """Draws images per second, with a panel for each task."""
     from matplotlib.figure import Figure
@@ -296,38 +292,16 @@ def chart(runs: list[dict], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def machine(device: str) -> dict:
-    """Returns hardware, versions and load average."""
-    versions = {}
-    for package in ("jax", "jaxlib", "flax", "torch", "torchvision", "onnxruntime", "openvino"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    hardware = torch.cuda.get_device_name() if device == "cuda" else cpu_name()
-    return {
-        "hardware": hardware,
-        "python": platform.python_version(),
-        "versions": versions,
-        "load": os.getloadavg(),
-    }
-
-
-def cpu_name() -> str:
-    names = []
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {len(os.sched_getaffinity(0))} cores"
-
-
 def parse_size(text: str) -> tuple[int, int]:
     height, width = map(int, text.split("x"))
     return height, width
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").partition("\n")[0],
+        epilog="For a folder of pictures of many sizes, compiling included: scripts/benchmark_folder.py",
+    )
     parser.add_argument("--models", nargs="+", choices=MODELS, default=["fcn_resnet50"], metavar="NAME")
     parser.add_argument("--sizes", nargs="+", type=parse_size, default=[(520, 520)], metavar="HxW")
     parser.add_argument("--batches", nargs="+", type=int, default=[1], metavar="N")
@@ -347,13 +321,8 @@ def main() -> None:
         parser.error("--rounds: quartiles need two or more")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     precisions = options.precisions or (["tf32", "bfloat16"] if device == "cuda" else ["float32"])
-    facts = machine(device)
-    packages = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
-    print(
-        f"{facts['hardware']}; Python {facts['python']}, {packages}; load average {facts['load'][0]:.1f}; "
-        f"{options.rounds} rounds: median (quartiles)",
-        flush=True,
-    )
+    facts = machine(torch.cuda.get_device_name() if device == "cuda" else None)
+    print(headline(facts, options.rounds), flush=True)
     runs = []
     tasks = itertools.product(options.models, options.sizes, options.batches, precisions)
     for model, size, batch, precision in tasks:
