@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from fcn_jax.errors import ArrayError, WrongTypeError
+from fcn_jax.errors import ArrayError, SettingError, WrongTypeError
 from fcn_jax.meta import WeightsMeta
 from fcn_jax.models.layers import at_least_float32
 from fcn_jax.models.model import SegmentationModel
@@ -24,7 +24,14 @@ class WholeLogits:
         """See `fcn_jax.models.upsampling.Upsampler`."""
         return coarse.shape[1], coarse.shape[2]
 
-    def rows(self, coarse: jax.Array, size: tuple[int, int], start: jax.Array | int, count: int) -> jax.Array:
+    def rows(
+        self,
+        coarse: jax.Array,
+        size: tuple[int, int],
+        start: jax.Array | int,
+        count: int,
+        sizes: jax.Array | None = None,
+    ) -> jax.Array:
         """See `fcn_jax.models.upsampling.Upsampler`."""
         return jax.lax.dynamic_slice_in_dim(coarse, start, count, axis=1)
 
@@ -66,8 +73,18 @@ class ForeignModel(SegmentationModel):
         return self.backbone(images)
 
     def coarse_logits(self, images: jax.Array, sizes: jax.Array | None = None) -> dict[str, jax.Array]:
-        """Computes the model's logits, at least float32; every image must fill its buffer."""
-        assert sizes is None, "a foreign model sees whole images"
+        """Computes the model's logits, at least float32; every image must fill its buffer.
+
+        Raises:
+          SettingError: there are sizes.
+        """
+        if sizes is not None:
+            raise SettingError(
+                subject="sizes",
+                expected=f"none, because {self.spec.name} is no model of fcn_jax and sees whole images",
+                got=f"sizes of {sizes.shape[0]} images",
+                hint="give it images of one size, without sizes",
+            )
         return {name: at_least_float32(logits) for name, logits in self.backbone(images).items()}
 
     def upsampler(self) -> WholeLogits:

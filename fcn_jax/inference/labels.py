@@ -107,29 +107,32 @@ def first_largest(values: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
     return labels, best
 
 
-def compute_labels(upsampler: Upsampler, coarse: Any, images: tuple[int, int]) -> jax.Array:
+def compute_labels(
+    upsampler: Upsampler, coarse: Any, images: tuple[int, int], sizes: jax.Array | None = None
+) -> jax.Array:
     """Computes labels at the size of the logits, inside a jitted function.
 
     Args:
       upsampler: of the model that computed `coarse`.
-      coarse: a pytree of one array (N, h, w, C). In an export N is symbolic, and a band is sized for one
-        image.
+      coarse: a pytree whose first array is (N, h, w, C). In an export N is symbolic, and a band is sized for
+        one image.
       images: size (H, W) of the images.
+      sizes: (N, 2) int32, the size of each image in a buffer of size `images`, or None.
 
     Returns:
-      (N, H, W) uint8, the first class with the largest logit.
+      (N, H, W) uint8, the first class with the largest logit; undefined outside of `sizes`.
 
     Raises:
       ArrayError: C exceeds 256.
     """
-    (array,) = jax.tree.leaves(coarse)
+    array, *_ = jax.tree.leaves(coarse)
     size = upsampler.size(coarse, images)
     check_num_classes(array.shape[-1])
     batch = array.shape[0] if isinstance(array.shape[0], int) else 1
     count, starts = bands(size, array.shape[-1], batch)
 
     def band_labels(start: jax.Array | int) -> jax.Array:
-        return first_largest(upsampler.rows(coarse, size, start, count), -1)[0]
+        return first_largest(upsampler.rows(coarse, size, start, count, sizes), -1)[0]
 
     if count == size[0]:
         return band_labels(0)

@@ -2,6 +2,7 @@
 
     arrays, function = inference_function(model, output="labels")
     labels = jax.jit(function)(arrays, images)                      # (N, H, W) uint8
+    labels = jax.jit(function)(arrays, buffer, sizes)               # images of several sizes, (N, 2) int32
 
 Batch norms are folded, unused heads are dropped, and algorithms are chosen for the platform. The model itself
 does not change. Tests compare the inference form with `model(images)`.
@@ -11,16 +12,19 @@ from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from fcn_jax.algorithms.choice import choose_for_inference
-from fcn_jax.errors import SettingError
+from fcn_jax.errors import ArrayError, SettingError
 from fcn_jax.inference.folding import drop_dropouts_and_initializers, fold_batch_norms
 from fcn_jax.inference.foreign import as_segmentation_model
 from fcn_jax.inference.labels import compute_labels
 from fcn_jax.models.arrays import Arrays, Structure
+from fcn_jax.models.bilinear import MAX_SIDE
 from fcn_jax.models.checks import check_images, image_size
 from fcn_jax.models.deconvolution import Deconvolution
+from fcn_jax.models.extent import Extent
 from fcn_jax.models.model import SegmentationModel
 
 Output = Literal["logits", "probabilities", "labels"]
@@ -61,7 +65,7 @@ def prepare(model: nnx.Module, *, aux: bool = False, platform: str | None = None
 
 def inference_function(
     model: nnx.Module, *, output: Output = "logits", aux: bool = False, platform: str | None = None
-) -> tuple[Arrays, Callable[[Arrays, jax.Array], Any]]:
+) -> tuple[Arrays, Callable[..., Any]]:
     """Splits the inference form of a model into arrays and a function.
 
     Args:
@@ -73,9 +77,14 @@ def inference_function(
       platform: see `prepare`.
 
     Returns:
-      arrays: by dotted name; function: pure, of (arrays, images), for the caller to jit. It compiles once
-      for each size of images. A CPU computes large images one at a time (`LARGE_IMAGE_PIXELS`), so a
-      caller with several CPU devices must split batches first, as `Segmenter` does.
+      arrays: by dotted name; function: pure, of (arrays, images, sizes=None), for the caller to jit. It
+      compiles once for each shape of images. A CPU computes large images one at a time
+      (`LARGE_IMAGE_PIXELS`), so a caller with several CPU devices must split batches first, as `Segmenter`
+      does.
+      With sizes, (N, 2) int32, each image fills only the upper left part (h, w) of its buffer (H, W), which
+      may hold anything in the rest. The upper left part of the output is that of the image alone; the rest is
+      0. So one program serves all sizes. The function raises ArrayError for unfit images or sizes, and
+      SettingError if a foreign model gets sizes.
 
     Raises:
       SettingError: the output is unknown, or `aux` is set with another output than "logits".
@@ -96,29 +105,60 @@ def inference_function(
     in_channels = prepared.spec.in_channels
     del model, prepared  # the function below needs only the arrays
 
-    def function(arrays: Arrays, images: jax.Array):
+    def function(arrays: Arrays, images: jax.Array, sizes: jax.Array | None = None) -> Any:
         check_images(images, in_channels)
+        if sizes is not None:
+            sizes = check_sizes(sizes, images)
         model = structure.merge(arrays)
         batch, height, width, _ = images.shape
         if platform == "cpu" and height * width >= LARGE_IMAGE_PIXELS and batch != 1:
-            singles = jax.lax.map(lambda image: compute(model, image[None]), images)
+            singles = jax.lax.map(
+                lambda each: compute(model, *jax.tree.map(lambda x: x[None], each)), (images, sizes)
+            )
             return jax.tree.map(lambda x: x[:, 0], singles)
-        return compute(model, images)
+        return compute(model, images, sizes)
 
-    def compute(model: SegmentationModel, images: jax.Array):
+    def compute(model: SegmentationModel, images: jax.Array, sizes: jax.Array | None) -> Any:
         if output == "labels":
-            return compute_labels(model.upsampler(), model.coarse_logits(images)["out"], image_size(images))
-        logits = compute_logits(model, images, aux=aux)
-        return logits if output == "logits" else jax.nn.softmax(logits["out"])
+            coarse = model.coarse_logits(images, sizes)["out"]
+            labels = compute_labels(model.upsampler(), coarse, image_size(images), sizes)
+            return labels if sizes is None else Extent(sizes).keep(labels[..., None])[..., 0]
+        logits = compute_logits(model, images, sizes, aux=aux)
+        return logits if output == "logits" else Extent(sizes).keep(jax.nn.softmax(logits["out"]))
 
     return params | rest, function
 
 
-def compute_logits(model: SegmentationModel, images: jax.Array, *, aux: bool) -> dict[str, jax.Array]:
-    """Computes `model(images)`, up to rounding, with the upsampler for inference."""
+def compute_logits(
+    model: SegmentationModel, images: jax.Array, sizes: jax.Array | None = None, *, aux: bool
+) -> dict[str, jax.Array]:
+    """Computes `model(images)`, up to rounding, with the upsampler for inference; 0 outside of `sizes`."""
     upsampler, logits = model.upsampler(), {}
-    for head, coarse in model.coarse_logits(images).items():
+    for head, coarse in model.coarse_logits(images, sizes).items():
         if head == "out" or (head == "aux" and aux):
             size = upsampler.size(coarse, image_size(images))
-            logits[head] = upsampler.rows(coarse, size, 0, size[0])
+            logits[head] = Extent(sizes).keep(upsampler.rows(coarse, size, 0, size[0], sizes))
     return logits
+
+
+def check_sizes(sizes: jax.Array, images: jax.Array) -> jax.Array:
+    """Checks the sizes of images in a buffer, and returns them as int32. Their values are not looked at.
+
+    Raises:
+      ArrayError: they are not (N, 2) integers, or the buffer is too large.
+    """
+    sizes = jnp.asarray(sizes)
+    if sizes.shape != (images.shape[0], 2) or not jnp.issubdtype(sizes.dtype, jnp.integer):
+        raise ArrayError(
+            subject="sizes",
+            expected=f"({images.shape[0]}, 2) integers, the height and width of each image",
+            got=f"{sizes.dtype} {sizes.shape}",
+        )
+    if max(image_size(images)) > MAX_SIDE:
+        raise ArrayError(
+            subject="images",
+            expected=f"a buffer with sides of at most {MAX_SIDE}, so that int32 holds the coordinates",
+            got=str(image_size(images)),
+            hint="leave out the sizes, or let Segmenter compute tiles",
+        )
+    return sizes.astype(jnp.int32)

@@ -3,7 +3,8 @@
 - `resize_bilinear` is for training. It is two matrix products, so its gradient needs no scatter-add: it is as
   fast as the forward pass and the same in every run on a GPU.
 - `bilinear_rows` is for inference. It mixes rows and columns directly, in a third of the time of the matrix
-  products, and computes only the rows that are needed.
+  products, and computes only the rows that are needed. `bilinear_rows_of_each` does so for maps of several
+  sizes, which are data.
 - `mix_transposed` is for the size of the picture. It mixes lines of a map as `Lines` say, so that sizes are
   data. It puts the classes on the middle axis, so that softmax on a CPU runs along vectors of pixels, four
   times as fast as with the classes last.
@@ -24,11 +25,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fcn_jax.models.bilinear import bilinear_rows, bilinear_rows_of_each, bilinear_taps
 from fcn_jax.models.deconvolution import conv_transpose
 from fcn_jax.models.grid import FeatureMap, Grid
-
-Taps = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""For each output row: its first input row, its second input row, and the weight of the second."""
 
 
 class Lines(NamedTuple):
@@ -53,7 +52,14 @@ class Upsampler(Protocol):
         """Returns the size (H, W) of the logits of images of size `images`."""
         ...
 
-    def rows(self, coarse: Any, size: tuple[int, int], start: jax.Array | int, count: int) -> jax.Array:
+    def rows(
+        self,
+        coarse: Any,
+        size: tuple[int, int],
+        start: jax.Array | int,
+        count: int,
+        sizes: jax.Array | None = None,
+    ) -> jax.Array:
         """Computes rows start .. start + count - 1 of the logits.
 
         Args:
@@ -61,6 +67,8 @@ class Upsampler(Protocol):
           size: (H, W) of the logits.
           start: from 0 to H - count; may be traced.
           count: number of rows.
+          sizes: (N, 2) int32 as given to `coarse_logits`, or None. The upper left part of this size gets the
+            logits of the image alone; the rest is undefined.
 
         Returns:
           (N, count, W, C), at least float32.
@@ -90,21 +98,6 @@ class Upsampler(Protocol):
         ...
 
 
-def bilinear_taps(in_size: int, out_size: int) -> Taps:
-    """Computes which two input rows each output row mixes, and their weights.
-
-    Returns:
-      low: (out_size,) int32, the first row; high: (out_size,) int32, the second, at the border the same row;
-      weight: (out_size,) float64 in [0, 1], the weight of `high`.
-    """
-    if in_size < 1 or out_size < 1:
-        raise ValueError(f"expected sizes of at least 1, got input {in_size} and output {out_size}")
-    centre = np.maximum((np.arange(out_size) + 0.5) * (in_size / out_size) - 0.5, 0.0)
-    low = np.minimum(centre.astype(np.int32), in_size - 1)
-    high = np.minimum(low + 1, in_size - 1)
-    return low, high, np.minimum(centre - low, 1.0)
-
-
 def resize_bilinear(x: jax.Array, size: tuple[int, int]) -> jax.Array:
     """Resizes maps to `size`, up or down, in at least float32 and at full precision.
 
@@ -120,6 +113,8 @@ def resize_bilinear(x: jax.Array, size: tuple[int, int]) -> jax.Array:
     """
     if x.ndim != 4:
         raise ValueError(f"expected maps (N, h, w, C), got shape {x.shape}")
+    if min(*x.shape[1:3], *size) < 1:
+        raise ValueError(f"expected sizes of at least 1, got input {x.shape[1:3]} and output {tuple(size)}")
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     if x.shape[1:3] == tuple(size):
         return x
@@ -128,20 +123,6 @@ def resize_bilinear(x: jax.Array, size: tuple[int, int]) -> jax.Array:
     )
     x = jnp.einsum("Hh,nhwc->nHwc", rows, x, precision=jax.lax.Precision.HIGHEST)
     return jnp.einsum("Ww,nhwc->nhWc", columns, x, precision=jax.lax.Precision.HIGHEST)
-
-
-def bilinear_rows(x: jax.Array, size: tuple[int, int], start: jax.Array | int, count: int) -> jax.Array:
-    """Computes rows start .. start + count - 1 of maps (N, h, w, C) resized to (H, W): (N, count, W, C)."""
-    for axis in (1, 2):
-        low, high, weight = bilinear_taps(x.shape[axis], size[axis - 1])
-        low, high, weight = jnp.asarray(low), jnp.asarray(high), jnp.asarray(weight, x.dtype)
-        if axis == 1:
-            low, high, weight = (
-                jax.lax.dynamic_slice_in_dim(tap, start, count) for tap in (low, high, weight)
-            )
-        weight = weight.reshape((-1,) + (1,) * (3 - axis))
-        x = jnp.take(x, low, axis) * (1 - weight) + jnp.take(x, high, axis) * weight
-    return x
 
 
 def resizing_lines(in_size: int, out_size: int) -> Lines:
@@ -178,9 +159,18 @@ class BilinearUpsampler:
         """See `Upsampler`."""
         return images
 
-    def rows(self, coarse: jax.Array, size: tuple[int, int], start: jax.Array | int, count: int) -> jax.Array:
+    def rows(
+        self,
+        coarse: jax.Array,
+        size: tuple[int, int],
+        start: jax.Array | int,
+        count: int,
+        sizes: jax.Array | None = None,
+    ) -> jax.Array:
         """See `Upsampler`."""
-        return bilinear_rows(coarse, size, start, count)
+        if sizes is None:
+            return bilinear_rows(coarse, size, start, count)
+        return bilinear_rows_of_each(coarse, -(-sizes // self.stride), sizes, start, count, size[1])
 
     def lines(self, length: int, target: int) -> Lines:
         """See `Upsampler`. Both resizes are one: each line is made of up to four lines of coarse logits."""
@@ -213,9 +203,14 @@ class TransposedUpsampler:
         return images
 
     def rows(
-        self, coarse: FeatureMap, size: tuple[int, int], start: jax.Array | int, count: int
+        self,
+        coarse: FeatureMap,
+        size: tuple[int, int],
+        start: jax.Array | int,
+        count: int,
+        sizes: jax.Array | None = None,
     ) -> jax.Array:
-        """See `Upsampler`."""
+        """See `Upsampler`. The extent of `coarse` says the sizes."""
         if count == size[0]:
             grid = coarse.grid.deconv(self.kernel.shape[0], self.stride)
             return FeatureMap(self._upsample(coarse.keep()), grid).cut(Grid(), size).values

@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fcn_jax.models.bilinear import MAX_SIDE, bilinear_rows_of_each, bilinear_taps
 from fcn_jax.models.deconvolution import conv_transpose
+from fcn_jax.models.extent import Extent
 from fcn_jax.models.grid import FeatureMap, Grid
 from fcn_jax.models.upsampling import (
     BilinearUpsampler,
     TransposedUpsampler,
-    bilinear_taps,
     mix_transposed,
     resize_bilinear,
     resizing_lines,
@@ -91,6 +92,24 @@ def test_rows_of_a_transposed_convolution_equal_rows_of_the_whole(kernel, stride
         )
 
 
+@pytest.mark.parametrize(("kernel", "stride", "offset"), KERNELS)
+@pytest.mark.usefixtures("float64")
+def test_a_transposed_convolution_of_maps_of_several_sizes(kernel, stride, offset):
+    random, grid = np.random.RandomState(0), Grid(Fraction(stride), Fraction(offset))
+    crop = grid.deconv(kernel, stride).index_of(Grid())
+    values, extents = random.standard_normal((2, 20, 20, 3)), np.array([(9, 13), (20, 20)], np.int32)
+    alone = FeatureMap(jnp.asarray(values[:1, :9, :13]), grid)
+    values[0, 9:], values[0, :, 13:] = np.nan, np.nan
+    several = FeatureMap(jnp.asarray(values), grid, Extent(jnp.asarray(extents)))
+    upsampler = TransposedUpsampler(jnp.asarray(random.standard_normal((kernel, kernel, 3, 3))), stride)
+    size = tuple(n * stride + stride // 2 - crop for n in (9, 13))  # line n would reach it
+    expected = upsampler.rows(alone, size, 0, size[0])
+    found = upsampler.rows(several, (20 * stride - crop,) * 2, 0, 20 * stride - crop)
+    np.testing.assert_allclose(found[:1, : size[0], : size[1]], expected, rtol=0, atol=1e-12)
+    last = upsampler.rows(several, (20 * stride - crop,) * 2, size[0] - 5, 5)
+    np.testing.assert_allclose(last[:1, :, : size[1]], expected[:, -5:], rtol=0, atol=1e-12)
+
+
 @pytest.mark.usefixtures("float64")
 def test_rows_of_bilinear_resizing_equal_rows_of_the_whole():
     coarse, size = jnp.asarray(np.random.RandomState(0).standard_normal((2, 6, 9, 3))), (41, 67)
@@ -143,8 +162,47 @@ def test_the_taps_stay_inside(size_in, size_out):
     assert ((weight >= 0) & (weight <= 1)).all()
 
 
+@pytest.mark.parametrize("size_in", [1, 4, 3999, MAX_SIDE])
+@pytest.mark.parametrize("size_out", [1, 7, 4000, MAX_SIDE - 1, MAX_SIDE])
+def test_taps_of_a_size_that_is_data_are_exact(size_in, size_out):
+    low, high, weight = traced_taps(size_in, size_out)
+    expected = bilinear_taps(size_in, size_out)
+    np.testing.assert_array_equal(low[:size_out], expected[0])
+    np.testing.assert_array_equal(high[:size_out], expected[1])
+    np.testing.assert_allclose(weight[:size_out], expected[2], rtol=0, atol=2**-23)  # XLA takes reciprocals
+    assert ((low >= 0) & (high < size_in)).all()  # beyond the last row too
+    for row in {0, size_out // 3, size_out - 1}:
+        place = max(Fraction((2 * row + 1) * size_in, 2 * size_out) - Fraction(1, 2), Fraction())
+        assert low[row] == place // 1
+        assert abs(expected[2][row] - place % 1) < 1e-15
+
+
+@jax.jit
+def traced_taps(size_in, size_out):
+    return bilinear_taps(size_in, size_out, jnp.arange(MAX_SIDE), jnp.float32)
+
+
+@pytest.mark.usefixtures("float64")
+def test_rows_of_each_equal_rows_of_maps_alone():
+    coarse = np.random.RandomState(0).standard_normal((3, 6, 9, 4))
+    lengths, sizes = np.array([(6, 9), (1, 5), (2, 1)]), np.array([(41, 67), (3, 40), (20, 2)])
+    rows = jax.jit(bilinear_rows_of_each, static_argnums=(4, 5))
+    expected = np.zeros((3, 41, 67, 4))
+    for image, x, (height, width), size in zip(expected, coarse, lengths, sizes, strict=True):
+        coarse_alone = x[:height, :width].copy()
+        x[height:], x[:, width:] = np.nan, np.nan  # nothing outside is read
+        image[: size[0], : size[1]] = resize_by_definition(coarse_alone, size)
+    for start, count in ((0, 41), (7, 11)):
+        found = np.asarray(rows(coarse, lengths.astype(np.int32), sizes.astype(np.int32), start, count, 67))
+        for image, of_all, size in zip(found, expected, sizes, strict=True):
+            inside = slice(0, max(size[0] - start, 0)), slice(0, size[1])
+            np.testing.assert_allclose(
+                image[inside], of_all[start : start + count][inside], rtol=0, atol=1e-14
+            )
+
+
 def test_unfit_maps_and_sizes_are_refused():
     with pytest.raises(ValueError, match=r"expected maps \(N, h, w, C\), got shape \(4, 5, 3\)"):
         resize_bilinear(jnp.ones((4, 5, 3)), (8, 10))
-    with pytest.raises(ValueError, match="sizes of at least 1, got input 4 and output 0"):
+    with pytest.raises(ValueError, match=r"sizes of at least 1, got input \(4, 5\) and output \(0, 10\)"):
         resize_bilinear(jnp.ones((1, 4, 5, 3)), (0, 10))
