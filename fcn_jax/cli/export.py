@@ -1,4 +1,4 @@
-"""fcn-jax export: writes a model as one file that runs with JAX alone.
+"""fcn-jax export: writes a model as one file that runs with JAX alone, for images of any size up to one.
 
 fcn-jax export fcn_resnet50.zip --weights fcn_resnet50.pth --size 520x520
 
@@ -20,7 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", metavar="FILE", help="the file to write, such as model.zip")
     add_weights_arguments(parser)
     parser.add_argument(
-        "--size", default="520x520", metavar="HxW", help="height and width of the images (520x520)"
+        "--size",
+        default="520x520",
+        metavar="HxW",
+        help="height and width of the largest images (520x520); smaller ones take as long as these",
     )
     parser.add_argument(
         "--kind",
@@ -52,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     save_exported(model, options.output, size=size, output=options.kind, platforms=platforms)
     path = Path(options.output)
     print(
-        f"{path}: {model.spec.name}, {options.kind} of images (N, {height}, {width}, 3), "
+        f"{path}: {model.spec.name}, {options.kind} of images up to {height} x {width} (height x width), "
         f"{path.stat().st_size / 2**20:.0f} MiB, {time.perf_counter() - begin:.1f} s"
     )
     return 0

@@ -2,17 +2,25 @@
 
 Needs `pip install 'fcn_jax[export]'`, because `jax.export` serializes with flatbuffers.
 
-The file is a zip of `function` (from `jax.export`), `weights.npz` and `facts.json` (size of the images,
-output, categories, transforms, platforms). To run it without this package:
+The program takes images of any size up to the one it was made for; what it computes for each is that of the
+image alone. `load_exported` reads the file and does the padding.
 
-    import json, zipfile, jax, jax.export, numpy
+The file is a zip of `function` (from `jax.export`), `weights.npz` and `facts.json` (largest size,
+output, categories, transforms, platforms). To run it without this package, with `images` (N, H, W, 3) float32
+of exactly that size, each picture in the upper left corner, and `sizes` (N, 2) int32, the height and width of
+each:
+
+    import zipfile, jax, jax.export, numpy
     with zipfile.ZipFile("model.zip") as file:
         function = jax.export.deserialize(bytearray(file.read("function")))
         with file.open("weights.npz") as weights:
             arrays = dict(numpy.load(weights))
-    labels = jax.jit(function.call)(arrays, images)     # (N, H, W, 3) float32, any N
+    labels = jax.jit(function.call)(arrays, images, sizes)  # (N, H, W) uint8, any N; 0 outside each picture
+
+A file made from a foreign model has no sizes: call(arrays, images).
 """
 
+import functools
 import importlib.util
 import io
 import json
@@ -29,26 +37,33 @@ from flax import nnx
 
 from fcn_jax.errors import CheckpointError, MissingPackageError, SettingError
 from fcn_jax.inference.foreign import as_segmentation_model
+from fcn_jax.inference.padding import Images, Padded
 from fcn_jax.inference.prepare import Output, inference_function
 from fcn_jax.models.arrays import Arrays
+from fcn_jax.models.bilinear import MAX_SIDE
 from fcn_jax.models.layers import at_least_float32
 from fcn_jax.models.model import SegmentationModel
 from fcn_jax.transforms import Preset
 from weights_converter.files import replacing
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
-FORMAT = "fcn_jax export 1"
+FORMAT = "fcn_jax export 2"
+OLDER_FORMATS = ("fcn_jax export 1",)
+"""Those that can still be read: images have exactly the exported size."""
 
 
 class Exported(NamedTuple):
     """A file read by `load_exported`.
 
     Attributes:
-      function: jitted; takes images (N, H, W, 3) float32, normalized, and returns the output.
-      facts: "size" [H, W], "output", "categories", "transforms", "platforms", "jax" and "format".
+      function: takes normalized images and returns the output as NumPy arrays. Images are one float array
+        (N, h, w, 3) or a list of N arrays (h, w, 3) of any sizes, all at most as large as "size" in `facts`;
+        the output is one for an array and a list for a list. It compiles once for each N. If "any_size" in
+        `facts` is false, images must have exactly the size. ArrayError says what does not fit.
+      facts: "size" [H, W], "any_size", "output", "categories", "transforms", "platforms", "jax" and "format".
     """
 
-    function: Callable[[jax.Array], Any]
+    function: Callable[[Images], Any]
     facts: dict
 
 
@@ -60,17 +75,19 @@ def save_exported(
     output: Output = "labels",
     platforms: Sequence[str] = (),
 ) -> None:
-    """Writes a model for batches of any length, of images of one size.
+    """Writes a model for batches of any length, of images of any sizes up to one.
+
+    Images cost as much as images of that size. A foreign model is written for images of exactly that size.
 
     Args:
       model: the model to export.
       path: the file to write, usually with the suffix .zip.
-      size: (H, W) of the images.
+      size: (H, W) of the largest images.
       output: see `inference_function`.
       platforms: any of "cpu", "cuda", "rocm" and "tpu"; by default the platform that JAX uses here.
 
     Raises:
-      SettingError: the size is below 1, or the output or a platform is unknown.
+      SettingError: a side is below 1 or above `bilinear.MAX_SIDE`, or the output or a platform is unknown.
       MissingPackageError: flatbuffers is not installed.
       OSError: the file cannot be written.
     """
@@ -80,6 +97,13 @@ def save_exported(
             subject="size", expected="a height and a width of at least 1", got=str(tuple(size))
         )
     network = as_segmentation_model(model)
+    if network.tileable and max(size) > MAX_SIDE:
+        raise SettingError(
+            subject="size",
+            expected=f"sides of at most {MAX_SIDE}, so that int32 holds the coordinates",
+            got=str(tuple(size)),
+            hint="export a smaller size, and segment larger pictures in tiles, by `fcn-jax segment`",
+        )
     exported, arrays = _export(network, size, output, platforms)
     transforms = network.transforms
     facts = {
@@ -87,6 +111,7 @@ def save_exported(
         "jax": jax.__version__,
         "platforms": list(platforms),
         "size": list(size),
+        "any_size": network.tileable,
         "output": output,
         "categories": network.categories,
         "transforms": transforms.to_dict() if isinstance(transforms, Preset) else None,
@@ -103,7 +128,11 @@ def save_exported(
 def _export(
     model: SegmentationModel, size: tuple[int, int], output: Output, platforms: tuple[str, ...]
 ) -> tuple[jax.export.Exported, dict[str, Any]]:
-    """Exports a function of (arrays, images), and returns the arrays as NumPy arrays."""
+    """Exports a function of (arrays, images, sizes), or of (arrays, images) if all must have one size.
+
+    Returns:
+      The exported function, and the arrays as NumPy arrays.
+    """
     arrays, function = inference_function(
         model, output=output, platform="cpu" if platforms == ("cpu",) else "gpu"
     )
@@ -112,11 +141,12 @@ def _export(
     dtypes = {name: array.dtype for name, array in arrays.items()}
     written = {name: np.asarray(at_least_float32(x)) for name, x in arrays.items()}  # .npz has no bfloat16
     shapes = {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in written.items()}
+    sizes = [jax.ShapeDtypeStruct((batch, 2), jnp.int32)] if model.tileable else []
 
-    def whole(arrays: Arrays, images: jax.Array) -> Any:
-        return function({name: array.astype(dtypes[name]) for name, array in arrays.items()}, images)
+    def whole(arrays: Arrays, *images: jax.Array) -> Any:
+        return function({name: array.astype(dtypes[name]) for name, array in arrays.items()}, *images)
 
-    return jax.export.export(jax.jit(whole), platforms=platforms)(shapes, images), written
+    return jax.export.export(jax.jit(whole), platforms=platforms)(shapes, images, *sizes), written
 
 
 def check_platforms(platforms: Sequence[str]) -> tuple[str, ...]:
@@ -155,13 +185,14 @@ def load_exported(path: str | os.PathLike) -> Exported:
         raise CheckpointError(
             path=path, expected="a complete file from `fcn-jax export`", got=str(error)
         ) from error
-    if facts.get("format") != FORMAT:
+    if facts.get("format") not in (FORMAT, *OLDER_FORMATS):
         raise CheckpointError(
             path=path,
             expected=f"the format {FORMAT!r}",
             got=repr(facts.get("format")),
-            hint="export it again",
+            hint="export it again, by `fcn-jax export`, or update fcn_jax",
         )
+    facts.setdefault("any_size", False)
     here = jax.export.default_export_platform()
     if here not in facts["platforms"]:
         raise CheckpointError(
@@ -178,9 +209,9 @@ def load_exported(path: str | os.PathLike) -> Exported:
             path,
             hint="export it again",
         ) from error
-    arrays = jax.device_put(arrays)
-    call = jax.jit(exported.call)
-    return Exported(lambda images: call(arrays, images), facts)
+    (_, images, *_), _ = jax.tree.unflatten(exported.in_tree, exported.in_avals)
+    call = functools.partial(jax.jit(exported.call), jax.device_put(arrays))
+    return Exported(Padded(call, images.shape[1:], facts["any_size"]), facts)
 
 
 def _require_flatbuffers() -> None:

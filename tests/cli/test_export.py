@@ -25,9 +25,9 @@ def test_the_file_and_its_line(cli, checkpoint, tmp_path):
         "export", path, "--weights", checkpoint, "--size", "41x67", "--kind", "probabilities"
     )
     assert (status, err) == (0, "")
-    assert out.startswith(f"{path}: fcn8s_vgg16, probabilities of images (N, 41, 67, 3), ")
-    probabilities = load_exported(path).function(seeded_images(2, 41, 67).astype(np.float32))
-    assert probabilities.shape == (2, 41, 67, 5)
+    assert out.startswith(f"{path}: fcn8s_vgg16, probabilities of images up to 41 x 67 (height x width), ")
+    probabilities = load_exported(path).function(seeded_images(2, 41, 60).astype(np.float32))
+    assert probabilities.shape == (2, 41, 60, 5)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -1,8 +1,11 @@
-"""An exported file runs in a process without this package; errors for unfit settings and files."""
+"""An exported file runs without this package, for images of any size; errors say what does not fit."""
 
 import json
+import re
+import shutil
 import subprocess
 import sys
+import textwrap
 import zipfile
 
 import jax
@@ -11,20 +14,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fcn_jax.inference import export
 from fcn_jax.inference.export import load_exported, save_exported
-from tests.inference.drawn_models import drawn_model
+from tests.inference.drawn_models import drawn_model, relative_error
+from tests.inference.tiny import TinyFCN, TinyModel
 from tests.seeded import seeded_images
 
 SIZE = (41, 67)
+SIZES = [SIZE, (40, 66), (1, 1), (1, 67), (41, 1), (23, 50)]
 ALONE = """
-import json, sys, zipfile, jax, jax.export, numpy
-with zipfile.ZipFile(sys.argv[1]) as file:
-    function = jax.export.deserialize(bytearray(file.read("function")))
-    with file.open("weights.npz") as weights:
-        arrays = dict(numpy.load(weights))
-labels = jax.jit(function.call)(arrays, numpy.load(sys.argv[2]))
-numpy.save(sys.argv[3], labels)
-assert not {"fcn_jax", "flax", "weights_converter", "safetensors"} & set(sys.modules)
+import numpy, sys
+images, sizes = numpy.load("images.npy"), numpy.load("sizes.npy")
+{the_docstrings_lines}
+numpy.save("labels.npy", labels)
+assert not {{"fcn_jax", "flax", "weights_converter", "safetensors"}} & set(sys.modules)
 """
 
 
@@ -36,26 +39,123 @@ def saved(tmp_path_factory):
     return model, path
 
 
+def images_of(sizes, seed=0):
+    random = np.random.RandomState(seed)
+    return [random.standard_normal((*size, 3)).astype(np.float32) for size in sizes]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["fcn8s_vgg16", "fcn_resnet50"])
 def test_with_jax_alone(name, saved, tmp_path):
+    """As the module's docstring says, images of three sizes in a buffer whose rest is NaN."""
     model, path = saved
+    shutil.copy(path, tmp_path / "model.zip")
     if name != "fcn8s_vgg16":
-        model, path = drawn_model(name, "float32"), tmp_path / "model.zip"
-        save_exported(model, path, size=SIZE)
-    images = seeded_images(3, *SIZE).astype(np.float32)
-    np.save(tmp_path / "images.npy", images)
-    files = [path, tmp_path / "images.npy", tmp_path / "labels.npy"]
-    subprocess.run([sys.executable, "-c", ALONE, *files], check=True, cwd=tmp_path)
+        model = drawn_model(name, "float32")
+        save_exported(model, tmp_path / "model.zip", size=SIZE)
+    images, sizes = images_of([SIZE, (23, 50), (40, 1)]), np.array([SIZE, (23, 50), (40, 1)], np.int32)
+    buffer = np.full((3, *SIZE, 3), np.nan, np.float32)
+    for place, image in enumerate(images):
+        buffer[place, : image.shape[0], : image.shape[1]] = image
+    np.save(tmp_path / "images.npy", buffer)
+    np.save(tmp_path / "sizes.npy", sizes)
+    (lines,) = re.findall(r"(?:^    .+\n)+", export.__doc__, re.MULTILINE)
+    program = ALONE.format(the_docstrings_lines=textwrap.dedent(lines))
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
     labels = np.load(tmp_path / "labels.npy")
-    expected = np.asarray(jax.jit(lambda model, images: model(images)["out"])(model, images))
-    top = np.sort(expected, -1)
-    clear = top[..., -1] - top[..., -2] > 1e-4 * np.abs(expected).max()
-    assert labels.dtype == np.uint8
-    np.testing.assert_array_equal(labels[clear], expected.argmax(-1)[clear])
-    for batch in (1, 2) if name == "fcn8s_vgg16" else ():  # one file for any number of images
-        result = load_exported(path).function(images[:batch])
-        np.testing.assert_array_equal(result, labels[:batch])
+    assert (labels.shape, labels.dtype) == ((3, *SIZE), np.uint8)
+    again = load_exported(tmp_path / "model.zip").function(images)
+    forward = jax.jit(lambda model, images: model(images)["out"])
+    for place, image in enumerate(images):
+        expected = np.asarray(forward(model, image[None]))[0]
+        top = np.sort(expected, -1)
+        clear = top[..., -1] - top[..., -2] > 1e-4 * np.abs(expected).max()
+        inside = labels[place, : image.shape[0], : image.shape[1]]
+        np.testing.assert_array_equal(inside[clear], expected.argmax(-1)[clear])
+        np.testing.assert_array_equal(again[place], inside)
+        assert labels[place].sum() == inside.sum()  # 0 outside
+
+
+@pytest.mark.parametrize("name", ["tiny", pytest.param("fcn8s_vgg16", marks=pytest.mark.slow)])
+def test_images_of_any_size(name, tmp_path):
+    """A list gives a list, an array an array, at the size of the images."""
+    model = TinyFCN() if name == "tiny" else drawn_model(name, "float32")
+    save_exported(model, tmp_path / "m.zip", size=SIZE, output="logits")
+    save_exported(model, tmp_path / "p.zip", size=SIZE, output="probabilities")
+    function, facts = load_exported(tmp_path / "m.zip")
+    probabilities = load_exported(tmp_path / "p.zip").function
+    assert facts["any_size"]
+    images, forward = images_of(SIZES), jax.jit(lambda model, images: model(images)["out"])
+    found = function(images), probabilities(tuple(images))
+    assert (type(found[0]), type(found[1])) == (list, list)
+    for image, logits, shares in zip(images, *found, strict=True):
+        expected = forward(model, image[None])[0]
+        assert relative_error(logits["out"], expected) < 1e-5  # seen: 2e-7
+        np.testing.assert_allclose(shares, jax.nn.softmax(expected), atol=1e-5)
+        alone = function(jnp.asarray(image)[None])["out"]
+        assert alone.shape == (1, *expected.shape)
+        assert relative_error(alone[0], expected) < 1e-5
+    assert function(np.stack([images[-1]] * 2))["out"].shape == (2, 23, 50, 5)
+    assert function([]) == []
+
+
+def test_it_compiles_once_for_each_number_of_images(tmp_path):
+    save_exported(TinyFCN(), tmp_path / "m.zip", size=SIZE)
+    function, compiled = load_exported(tmp_path / "m.zip").function, []
+
+    def listener(event, duration, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(duration)
+
+    jax.monitoring.register_event_duration_secs_listener(listener)
+    try:
+        for height in range(1, 41, 5):
+            for width in (3, 60):
+                function(images_of([(height, width)]))
+                function(images_of([(height, width)])[0][None])
+                function(images_of([(height, width), (41, height)]))
+        assert len(compiled) == 2
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listener)
+
+
+def test_unfit_images(tmp_path):
+    save_exported(TinyFCN(), tmp_path / "m.zip", size=SIZE)
+    function = load_exported(tmp_path / "m.zip").function
+    for images, message in (
+        (
+            np.zeros((1, 42, 5, 3), np.float32),
+            r"images: expected at most 41 x 67 \(height x width\), .* exported for, got 42 x 5; "
+            "resize the image, or export the model again for 42x67",
+        ),
+        (images_of([SIZE, (41, 68)]), r"images\[1\]: expected at most 41 x 67 .*, got 41 x 68; .* for 41x68"),
+        (np.zeros((5, 5, 3), np.float32), r"expected images \(N, H, W, 3\), .* add a batch axis"),
+        ([np.zeros((5, 5, 3), np.uint8)], "pass pictures through the transforms first"),
+        ([np.zeros((1, 5, 5, 3))], r"images\[0\]: expected an array \(h, w, 3\), got shape \(1, 5, 5, 3\)"),
+        ([np.zeros((0, 5, 3))], "which is empty"),
+        ([[1.0]], r"images\[0\]: expected an array \(h, w, 3\), got list"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            function(images)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_foreign_models_and_older_files_have_one_size(version, tmp_path):
+    """A file of format 1 was what a foreign model's file is, without "any_size"."""
+    model, images, path = TinyModel(), images_of([SIZE] * 2), tmp_path / "m.zip"
+    save_exported(model, path, size=SIZE, output="logits")
+    if version == 1:
+        rewritten(path, tmp_path / "old.zip", without=("any_size",), format="fcn_jax export 1")
+        path = tmp_path / "old.zip"
+    function, facts = load_exported(path)
+    assert not facts["any_size"]
+    model.eval()
+    expected = model(np.stack(images))["out"]
+    np.testing.assert_allclose(function(np.stack(images))["out"], expected, atol=1e-5)
+    for result, each in zip(function(images), expected, strict=True):
+        np.testing.assert_allclose(result["out"], each, atol=1e-5)
+    with pytest.raises(ValueError, match=r"images\[0\]: expected exactly 41 x 67 .*, got 40 x 67"):
+        function(images_of([(40, 67)]))
 
 
 def test_the_facts(saved):
@@ -101,6 +201,10 @@ def test_half_precision(tmp_path):
     ("settings", "message"),
     [
         ({"size": (0, 5)}, r"size: expected a height and a width of at least 1, got \(0, 5\)"),
+        (
+            {"size": (8, 32_001)},
+            r"size: expected sides of at most 32000, so that .*, got \(8, 32001\); export a smaller size",
+        ),
         ({"output": "masks"}, "output: expected one of logits, .*, got 'masks'"),
         ({"platforms": ("gpu",)}, "platforms: expected some of cpu, cuda, rocm, tpu, got gpu"),
     ],
@@ -126,7 +230,9 @@ def test_unfit_files(saved, tmp_path):
     ):
         load_exported(path)
     rewritten(saved[1], path, format="fcn_jax export 9")
-    with pytest.raises(ValueError, match=r"expected the format 'fcn_jax export 1', got 'fcn_jax export 9'"):
+    with pytest.raises(
+        ValueError, match=r"expected the format 'fcn_jax export 2', got 'fcn_jax export 9'; .* update"
+    ):
         load_exported(path)
     with zipfile.ZipFile(saved[1]) as file:
         function = file.read("function")
@@ -148,8 +254,9 @@ def test_without_flatbuffers(saved, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def rewritten(source, path, function=None, **facts):
+def rewritten(source, path, function=None, without=(), **facts):
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w") as new:
-        new.writestr("facts.json", json.dumps(json.loads(old.read("facts.json")) | facts))
+        facts = json.loads(old.read("facts.json")) | facts
+        new.writestr("facts.json", json.dumps({key: facts[key] for key in facts if key not in without}))
         new.writestr("function", function or old.read("function"))
         new.writestr("weights.npz", old.read("weights.npz"))
