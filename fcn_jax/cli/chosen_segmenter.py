@@ -15,7 +15,7 @@ from fcn_jax.cli.weights import find_weights, load_chosen
 from fcn_jax.errors import SettingError
 from fcn_jax.inference import Segmenter
 from fcn_jax.inference.outputs import class_index
-from fcn_jax.inference.segmenter import OnProgress
+from fcn_jax.inference.views import OnProgress
 from fcn_jax.transforms import SemanticSegmentation
 
 TTA_SCALES = (0.75, 1.0, 1.25)

@@ -23,7 +23,7 @@ from fcn_jax.inference import Segmenter
 from fcn_jax.inference.engine import Device
 from fcn_jax.inference.foreign import as_segmentation_model
 from fcn_jax.inference.reading import READERS, read_ahead
-from fcn_jax.inference.segmenter import ignore_progress
+from fcn_jax.inference.views import ignore_progress
 from fcn_jax.transforms import Preset
 
 EvaluationSize = Literal["original", "torchvision"]

@@ -49,13 +49,12 @@ class Buffers:
         self._border = border
         self._accounts: dict[Size, _Account] = {}
 
-    def choose(self, size: Size, existing: Sequence[Size], count: int = 1) -> Size:
-        """Chooses a buffer (H, W) for pictures of (h, w).
+    def choose(self, size: Size, existing: Sequence[Size]) -> Size:
+        """Chooses a buffer (H, W) for a picture of (h, w).
 
         Args:
-          size: the largest height and width among the pictures.
+          size: of the picture.
           existing: buffers that have a program; another one has to be compiled.
-          count: number of pictures in a batch.
         """
         holding = [buffer for buffer in existing if holds(buffer, size)]
         tight, rounded = _rounded(size, align), _rounded(size, round_up)
@@ -63,7 +62,7 @@ class Buffers:
             return rounded if existing else tight
         best = min(holding, key=self._work)
         extra, largest = self._accounts.pop(rounded, _Account())
-        extra += count * (self._work(best) - self._work(tight))
+        extra += self._work(best) - self._work(tight)
         largest = max(tight[0], largest[0]), max(tight[1], largest[1])
         if extra > self._price:
             return largest

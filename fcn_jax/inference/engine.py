@@ -1,8 +1,8 @@
 """A model compiled for inference, on one device or several."""
 
 import math
-import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -50,10 +50,23 @@ class _Weights(NamedTuple):
     upsampler: Upsampler
 
 
+class Slot(NamedTuple):
+    """Where an image is computed. Images of a batch have the same slot.
+
+    Attributes:
+      places: length of the batch.
+      buffer: (H, W) of the buffer.
+      transposed: whether rows and columns are swapped. The kernels are swapped too, so a portrait picture and
+        a landscape picture share a program.
+    """
+
+    places: int
+    buffer: tuple[int, int]
+    transposed: bool
+
+
 class Engine:
     """Computes coarse logits of images of any sizes, in buffers (see `inference.buffers`); can be pickled.
-
-    Several threads can use it: programs are compiled one at a time.
 
     Args:
       model: its arrays are copied now.
@@ -99,15 +112,6 @@ class Engine:
             )
         self._set_arrays(arrays)
 
-    def kind(self, size: tuple[int, int]) -> tuple[int, int, bool]:
-        """Returns what images of a batch should have in common: about the same size, and the orientation."""
-        height, width = map(round_up, size) if self.takes_any_size else size
-        return height, width, self.is_portrait(size)
-
-    def is_portrait(self, size: tuple[int, int]) -> bool:
-        """Tells whether images of size (H, W) should be transposed; see `coarse_logits`."""
-        return self.takes_any_size and size[0] > size[1]
-
     def batch_for(self, size: tuple[int, int]) -> int:
         """Returns how many images of size (H, W) to compute at once: one a device, or by its memory."""
         device = self._devices[0] if self._devices else jax.local_devices()[0]
@@ -120,48 +124,55 @@ class Engine:
         fitting = max(1, int(memory * MEMORY_SHARE) // (BYTES_PER_PIXEL * pixels))
         return self.devices * min(MOST_IMAGES, 2 ** int(math.log2(fitting)))
 
-    def coarse_logits(
-        self, images: Sequence[np.ndarray], count: int, *, transposed: bool = False
-    ) -> list[Any]:
+    def slot(self, size: tuple[int, int], count: int, *, upright: bool = False) -> Slot:
+        """Chooses where an image of size (H, W) is computed, and starts to compile if that is new.
+
+        Args:
+          size: of the image.
+          count: length of the batch that it will be in, see `coarse_logits`.
+          upright: never transpose.
+        """
+        if not self.takes_any_size:
+            slot = Slot(count, size, transposed=False)
+        else:
+            height, width = size
+            transposed = height > width and not upright
+            existing = [buffer for batch, buffer in self._programs if batch == count]
+            buffer = self._buffers.choose((width, height) if transposed else size, existing)
+            slot = Slot(count, buffer, transposed)
+        self._program(slot)
+        return slot
+
+    def coarse_logits(self, images: Sequence[np.ndarray], slot: Slot) -> list[Any]:
         """Computes coarse logits of images, each a pytree for `View.coarse`.
 
         Args:
-          images: at most `count` images (h, w, C_in) float32; of one size, unless the model takes any size.
-          count: length of the batch. Places without an image cost as much as those with one.
-          transposed: whether rows and columns of the images are swapped. The kernels are swapped too, so a
-            portrait picture and a landscape picture share a program.
+          images: (h, w, C_in) float32, all with this slot, at most as many as it has places. A place without
+            an image costs as much as one with an image.
         """
-        sizes = np.ones((count, 2), np.int32)
-        sizes[: len(images)] = [image.shape[:2] for image in images]
-        buffer = self._buffer(count, (int(sizes[:, 0].max()), int(sizes[:, 1].max())))
-        batch = np.zeros((count, *buffer, self._in_channels), np.float32)
+        sizes = np.ones((slot.places, 2), np.int32)
+        batch = np.zeros((slot.places, *slot.buffer, self._in_channels), np.float32)
         for place, image in enumerate(images):
-            batch[place, : image.shape[0], : image.shape[1]] = image
-        weights = self._oriented(transposed)
-        return self._program(count, buffer)(weights.arrays, batch, sizes)[: len(images)]
+            image = image.swapaxes(0, 1) if slot.transposed else image
+            height, width = sizes[place] = image.shape[:2]
+            batch[place, :height, :width] = image
+        compute = self._program(slot).result()
+        return compute(self._oriented(slot.transposed).arrays, batch, sizes)[: len(images)]
 
     def upsampler(self, *, transposed: bool = False) -> Upsampler:
-        """Returns what computes logits from coarse logits; `transposed` as in `coarse_logits`."""
+        """Returns what computes logits from coarse logits; `transposed` as in `Slot`."""
         return self._oriented(transposed).upsampler
 
-    def _buffer(self, count: int, size: tuple[int, int]) -> tuple[int, int]:
-        """Chooses the buffer (H, W) for a batch of `count` images of at most (h, w)."""
-        if not self.takes_any_size:
-            return size
-        with self._lock:
-            existing = [buffer for batch, buffer in self._programs if batch == count]
-            return self._buffers.choose(size, existing, count)
-
-    def _program(self, count: int, buffer: tuple[int, int]) -> jax.stages.Compiled:
-        """Returns the compiled program for a batch of `count` images in a buffer (H, W)."""
-        with self._lock:
-            program = self._programs.pop((count, buffer), None)
-            if program is None:
-                program = self.lowered(count, buffer).compile()
-                self.compilations += 1
-                while len(self._programs) >= MOST_PROGRAMS:
-                    del self._programs[next(iter(self._programs))]
-            self._programs[count, buffer] = program  # the last is the one used last
+    def _program(self, slot: Slot) -> Future[jax.stages.Compiled]:
+        """Returns a slot's program, which may still be compiling in a thread."""
+        key = slot.places, slot.buffer
+        program = self._programs.pop(key, None)
+        if program is None:
+            program = self._compiler.submit(self.lowered(*key).compile)
+            self.compilations += 1
+            while len(self._programs) >= MOST_PROGRAMS:
+                del self._programs[next(iter(self._programs))]
+        self._programs[key] = program  # the last is the one used last
         return program
 
     def assemble(self, size: tuple[int, int], fill: Callable[[np.ndarray, tuple[int, int]], None]) -> Any:
@@ -210,8 +221,8 @@ class Engine:
         platform = self._platform or jax.default_backend()
         self.asynchronous = platform != "cpu"
         self._buffers = Buffers(platform, self._border)
-        self._programs: dict[tuple[int, tuple[int, int]], jax.stages.Compiled] = {}
-        self._lock = threading.Lock()
+        self._programs: dict[tuple[int, tuple[int, int]], Future[jax.stages.Compiled]] = {}
+        self._compiler = ThreadPoolExecutor(1, thread_name_prefix="fcn_jax compiler")
 
     def _coarse(self, arrays: Arrays, images: jax.Array, sizes: jax.Array | None = None) -> Any:
         if self._mesh is not None:
@@ -237,11 +248,10 @@ class Engine:
 
     def _oriented(self, transposed: bool) -> "_Weights":
         """Returns the weights; those of transposed images are made when the first one comes."""
-        with self._lock:
-            if transposed not in self._weights:
-                swapped = {name: transpose_kernel(array) for name, array in self._arrays.items()}
-                self._weights[transposed] = self._place(swapped)
-            return self._weights[transposed]
+        if transposed not in self._weights:
+            swapped = {name: transpose_kernel(array) for name, array in self._arrays.items()}
+            self._weights[transposed] = self._place(swapped)
+        return self._weights[transposed]
 
     def __getstate__(self) -> dict[str, Any]:
         return {

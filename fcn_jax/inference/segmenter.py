@@ -15,30 +15,26 @@ from flax import nnx
 
 from fcn_jax.errors import ArrayError, FCNError, OutOfMemoryError, SettingError
 from fcn_jax.images import Picture
-from fcn_jax.inference.engine import Device, Engine
+from fcn_jax.inference.engine import MOST_IMAGES, Device, Engine, Slot
 from fcn_jax.inference.foreign import as_segmentation_model
 from fcn_jax.inference.labels import View, check_num_classes, find_labels
 from fcn_jax.inference.plan import Planner, Transforms
-from fcn_jax.inference.reading import READERS, Loaded, load, normalize, read_ahead
+from fcn_jax.inference.reading import READERS, Loaded, load, read_ahead
 from fcn_jax.inference.receptive_field import Probe
 from fcn_jax.inference.result import Segmentation
-from fcn_jax.inference.tiling import tiled
+from fcn_jax.inference.views import OnProgress, Viewer, ignore_progress
 from fcn_jax.transforms import SemanticSegmentation
 
-OnProgress = Callable[[int, int], None]
 OnError = Callable[[Any, FCNError], None]
-
-
-def ignore_progress(done: int, total: int) -> None:
-    """Does nothing."""
 
 
 @dataclasses.dataclass
 class _Job:
-    """A picture on its way: read, then started (it has views), then finished; or failed."""
+    """A picture on its way: read, admitted (it has slots), started (it has views), finished; or failed."""
 
     source: Any
     loaded: Loaded | None = None
+    slots: tuple[Slot | None, ...] = ()
     views: tuple[View, ...] | None = None
     error: FCNError | None = None
 
@@ -46,6 +42,11 @@ class _Job:
     def is_new(self) -> bool:
         """Whether it still has to be started."""
         return self.views is None and self.error is None
+
+    @property
+    def batch(self) -> int:
+        """Length of the batch that it is computed in."""
+        return next((slot.places for slot in self.slots if slot is not None), 1)
 
 
 class Segmenter:
@@ -127,8 +128,9 @@ class Segmenter:
         )
         if batch_size is not None and batch_size < 1:
             raise SettingError(subject="batch_size", expected="at least 1, or None", got=str(batch_size))
-        self._flip, self._on_progress, self._batch_size = flip, on_progress, batch_size
+        self._batch_size = batch_size
         self._engine = Engine(network, devices)
+        self._viewer = Viewer(self._engine, self._planner, flip, on_progress)
 
     def update(self, model: nnx.Module) -> None:
         """Replaces the weights by those of a model of the same structure, without compiling again.
@@ -171,11 +173,14 @@ class Segmenter:
           ArrayError: the model's logits are not finite.
           OutOfMemoryError: a picture needs too much memory; the message says what would help.
         """
-        if isinstance(source, (list, tuple)):
-            return list(self.stream(source))
-        job = _Job(source, load(source, self._planner))
-        self._start([job], count=1)
-        return self._finish(job)
+        if isinstance(source, (list, tuple)) and len(source) != 1:
+            return list(self._stream(source, None, most=len(source)))
+        (only,) = source if isinstance(source, (list, tuple)) else (source,)
+        job = _Job(only, load(only, self._planner))
+        self._admit(job, most=1)
+        self._start([job])
+        result = self._finish(job)
+        return [result] if isinstance(source, (list, tuple)) else result
 
     def stream(self, sources: Iterable, *, on_error: OnError | None = None) -> Generator[Segmentation]:
         """Segments pictures lazily, in order. Threads read pictures ahead; memory is bounded.
@@ -188,16 +193,20 @@ class Segmenter:
         Raises:
           ImageError, ArrayError, OutOfMemoryError: see `__call__`; only without `on_error`.
         """
+        return self._stream(sources, on_error)
+
+    def _stream(
+        self, sources: Iterable, on_error: OnError | None, most: int = MOST_IMAGES
+    ) -> Generator[Segmentation]:
+        """Does what `stream` says, in batches of at most `most` pictures on a device."""
         waiting: collections.deque[_Job] = collections.deque()
         for read in read_ahead(self._read, sources, most=READERS):
             waiting.append(read.result())
-            if len(waiting) >= 2 * self._batch_for(waiting[0]):
+            self._admit(waiting[-1], most)
+            if len(waiting) >= 2 * waiting[0].batch:
                 yield from self._first(waiting, on_error)
         while waiting:
             yield from self._first(waiting, on_error)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_on_progress": ignore_progress}
 
     def _read(self, source: Picture) -> _Job:
         """Reads a picture; an error waits until it is the picture's turn."""
@@ -205,6 +214,14 @@ class Segmenter:
             return _Job(source, load(source, self._planner))
         except FCNError as error:
             return _Job(source, error=error)
+
+    def _admit(self, job: _Job, most: int) -> None:
+        """Chooses where a job is computed, so that compiling starts before its turn comes."""
+        if job.loaded is not None:
+            try:
+                job.slots = self._viewer.slots(job.loaded.plans, self._batch_size, most)
+            except jax.errors.JaxRuntimeError as error:
+                job.error = self._out_of_memory(error, job)
 
     def _first(self, waiting: collections.deque[_Job], on_error: OnError | None) -> Iterator[Segmentation]:
         """Removes the first job and yields its result, after starting others that share its batch.
@@ -214,7 +231,7 @@ class Segmenter:
         new = [job for job in waiting if job.is_new]
         started = len(waiting) - len(new)
         if new and (waiting[0].is_new or (self._engine.asynchronous and started == 1)):
-            self._start(self._alike(new), self._batch_for(new[0]))
+            self._start([job for job in new if job.slots == new[0].slots][: new[0].batch])
         job = waiting.popleft()
         try:
             yield self._finish(job)
@@ -223,33 +240,12 @@ class Segmenter:
                 raise
             on_error(job.source, error)
 
-    def _batch_for(self, job: _Job) -> int:
-        """Returns the length of the batch that a job belongs to; tiles go one by one."""
-        if job.loaded is None or any(plan.tile for plan in job.loaded.plans):
-            return 1
-        return self._batch_size or self._engine.batch_for(job.loaded.plans[0].size)
-
-    def _alike(self, jobs: list[_Job]) -> list[_Job]:
-        """Returns the first job and those that can share its batch."""
-        batch = self._batch_for(jobs[0])
-        if batch == 1:
-            return jobs[:1]
-
-        def kind(job: _Job) -> Any:
-            return job.loaded and (self._batch_for(job), self._engine.kind(job.loaded.plans[0].size))
-
-        return [job for job in jobs if kind(job) == kind(jobs[0])][:batch]
-
-    def _start(self, jobs: list[_Job], count: int) -> None:
-        """Starts to compute the views of jobs that share batches, one for each scale and mirror image."""
-        if jobs[0].loaded is None:
-            return
-        loaded = [job.loaded for job in jobs if job.loaded is not None]
-        count = 1 if len(loaded) == 1 else count
+    def _start(self, jobs: list[_Job]) -> None:
+        """Starts to compute the views of new jobs that share their slots."""
         try:
-            views = self._views(loaded, count)
+            views = self._viewer.views([job.loaded for job in jobs if job.loaded is not None], jobs[0].slots)
         except jax.errors.JaxRuntimeError as error:
-            failure = self._out_of_memory(error, loaded[0], count)
+            failure = self._out_of_memory(error, jobs[0])
             for job in jobs:
                 job.error = failure
             return
@@ -266,7 +262,7 @@ class Segmenter:
         try:
             labels, confidence = find_labels(job.views, (image.height, image.width))
         except jax.errors.JaxRuntimeError as error:
-            raise self._out_of_memory(error, job.loaded, self._batch_for(job)) from error
+            raise self._out_of_memory(error, job) from error
         if not np.isfinite(confidence).all():
             raise ArrayError(
                 path=job.loaded.path,
@@ -284,67 +280,15 @@ class Segmenter:
             palette=self.palette,
         )
 
-    def _out_of_memory(self, error: Exception, loaded: Loaded, count: int) -> OutOfMemoryError:
+    def _out_of_memory(self, error: Exception, job: _Job) -> OutOfMemoryError:
         """Returns the error for a JAX that ran out of memory; raises its other errors as they are."""
-        if "RESOURCE_EXHAUSTED" not in str(error):
+        if "RESOURCE_EXHAUSTED" not in str(error) or job.loaded is None:
             raise error
-        image, what = loaded.image, "a picture" if count == 1 else f"{count} pictures at once, the first"
-        advice = self._planner.advice_on_memory(loaded.plans)
+        image, count = job.loaded.image, job.batch
+        what = "a picture" if count == 1 else f"{count} pictures at once, the first"
+        advice = self._planner.advice_on_memory(job.loaded.plans)
         return OutOfMemoryError(
             f"out of memory with {what} of {image.width} x {image.height} ({str(error).splitlines()[0]})",
-            loaded.path,
+            job.loaded.path,
             hint=advice if count == 1 else f"try {{batch_size}}={count // 2}",
         )
-
-    def _views(self, loaded: list[Loaded], count: int) -> list[tuple[View, ...]]:
-        """Computes the views of pictures: one for each picture, scale and mirror image."""
-        views: list[tuple[View, ...]] = [() for _ in loaded]
-        for scale, (_, tile) in enumerate(loaded[0].plans):
-            for mirrored in (False, True) if self._flip else (False,):
-                inputs = [each.inputs[scale] for each in loaded]
-                if mirrored:
-                    inputs = [values[:, ::-1] for values in inputs]
-                if tile is None:
-                    found = self._whole(inputs, count, mirrored)
-                else:
-                    found = [self._tiled(values, tile, mirrored) for values in inputs]
-                views = [(*before, view) for before, view in zip(views, found, strict=True)]
-        return views
-
-    def _whole(self, inputs: list[np.ndarray], count: int, mirrored: bool) -> list[View]:
-        """Computes one view of whole pictures."""
-        sizes = [(values.shape[0], values.shape[1]) for values in inputs]
-        transposed = self._engine.is_portrait(sizes[0])
-        if transposed:
-            inputs = [values.swapaxes(0, 1) for values in inputs]
-        coarse = self._engine.coarse_logits(inputs, count, transposed=transposed)
-        upsampler = self._engine.upsampler(transposed=transposed)
-        return [
-            View(values, upsampler, upsampler.size(values, size), mirrored, transposed)
-            for values, size in zip(coarse, sizes, strict=True)
-        ]
-
-    def _tiled(self, pixels: np.ndarray, tile: int, mirrored: bool) -> View:
-        """Computes one view of a picture in tiles."""
-        probe = self._planner.probe
-        assert probe is not None, "the planner tiles only models with a probe"
-        size = pixels.shape[0], pixels.shape[1]
-
-        def compute(image: np.ndarray) -> jax.Array:
-            (coarse,) = self._engine.coarse_logits([normalize(image, self.transforms)], 1)
-            return jax.tree.leaves(coarse)[0]
-
-        def fill(result: np.ndarray, shape: tuple[int, int]) -> None:
-            tiled(
-                compute,
-                lambda rows, columns: pixels[rows, columns],
-                size,
-                result,
-                shape,
-                tile,
-                probe.field,
-                halo=self._planner.halo,
-                on_progress=self._on_progress,
-            )
-
-        return View(self._engine.assemble(size, fill), self._engine.upsampler(), size, mirrored)
