@@ -103,3 +103,29 @@ def picture():
         return Image.fromarray(values).resize((width, height), Image.Resampling.NEAREST)
 
     return draw
+
+
+@pytest.fixture
+def segment(cli, checkpoint, tmp_path, monkeypatch):
+    """Calls the command quickly, in an empty folder; gives (status, out, err)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments, write="labels"):
+        options = ["--weights", checkpoint] if "--weights" not in arguments else []
+        options += ["--resize", 64] if "--resize" not in arguments else []
+        options += ["--write", write] if write else []
+        return cli("segment", *arguments, *options, "--output", "out")
+
+    return call
+
+
+@pytest.fixture
+def draw(picture, tmp_path):
+    """Writes pictures: draw("a.png", "x/b.png"), each another one."""
+
+    def draw(*names):
+        for name in names:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            picture(seed=sum(map(ord, name))).save(tmp_path / name)
+
+    return draw
