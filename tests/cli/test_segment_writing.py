@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,7 @@ def count_results(patch):
         return submit(self, function, *arguments)
 
     def saved(self, *arguments, **options):
+        time.sleep(0.1)  # longer than computing takes, so that results come faster than they are written
         paths = save(self, *arguments, **options)
         with lock:
             waiting[0] -= 1
