@@ -10,9 +10,15 @@ from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 SECONDS_BETWEEN_LINES = 30.0
 
 
+class _PlainConsole(Console):
+    def on_broken_pipe(self) -> None:
+        """Raises the BrokenPipeError; rich would end the process with status 1 and without a word."""
+        raise
+
+
 def plain_console(*, stderr: bool = False) -> Console:
     """Makes a console that prints text unchanged, without wrapping lines."""
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    return _PlainConsole(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def progress_on(console: Console) -> Progress:

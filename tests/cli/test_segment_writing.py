@@ -1,5 +1,7 @@
 """fcn-jax segment: computing and writing at the same time, its failures, signals and progress."""
 
+import errno
+import io
 import os
 import re
 import signal
@@ -106,6 +108,19 @@ def count_results(patch):
     patch.setattr(writing.ThreadPoolExecutor, "submit", counted)
     patch.setattr(Segmentation, "save", saved)
     return seen
+
+
+def test_nobody_reads_the_tables_any_more():
+    """`fcn-jax segment ... | head -1`: the command ends as others do, and rich does not end it silently."""
+
+    class Closed(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    console = progress.plain_console()
+    console.file = Closed()
+    with pytest.raises(BrokenPipeError):
+        console.print("a table")
 
 
 def test_lines_tell_of_progress_now_and_then(capsys):
