@@ -29,7 +29,11 @@ def convolve_by_rows(x, kernel, strides, padding, *, precision, **settings) -> j
 
 def convolve_by_winograd(x, kernel, strides, padding, *, rhs_dilation, **settings) -> jax.Array:
     """Computes a 3x3 convolution of stride 1 to the same size; the kernel comes from `transform_kernel`."""
-    dilation = rhs_dilation[0]
+    return _dilated_winograd(x, kernel, rhs_dilation[0])
+
+
+@functools.partial(jax.jit, static_argnums=2)  # so that layers of one shape are traced once
+def _dilated_winograd(x: jax.Array, kernel: jax.Array, dilation: int) -> jax.Array:
     height, width = x.shape[1:3]
     if dilation == 1:
         return winograd_conv(x, kernel)
