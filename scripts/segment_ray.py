@@ -14,8 +14,8 @@ from pathlib import Path
 import ray  # pyright: ignore[reportMissingImports]  # only in the extra `ray`
 
 import fcn_jax
-from fcn_jax.cli.naming import check_output, output_stems
-from fcn_jax.cli.pictures import find_pictures
+from fcn_jax.cli.segmenting.naming import check_output, output_stems
+from fcn_jax.cli.segmenting.pictures import find_pictures
 
 
 class Worker:

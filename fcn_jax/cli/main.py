@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from fcn_jax.cli.messages import explain, library_messages_shown
-from fcn_jax.cli.signals import Terminated
+from fcn_jax.cli.segmenting.signals import Terminated
 
 
 class Command(NamedTuple):
@@ -46,7 +46,10 @@ COMMANDS = {
         "fcn_jax.cli.convert",
         "converts a checkpoint to our format (.safetensors), or back to PyTorch's (.pth)",
     ),
-    "export": Command("fcn_jax.cli.export", "writes a model as one file that runs with JAX alone"),
+    "export": Command(
+        "fcn_jax.cli.export",
+        "writes a model as one file that runs with JAX alone, for images of any size up to one",
+    ),
     "models": Command("fcn_jax.cli.models", "lists the models and their published weights"),
     "demo": Command("fcn_jax.cli.demo", "trains a small FCN-8s on drawn scenes and segments some, offline"),
 }

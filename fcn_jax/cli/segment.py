@@ -7,21 +7,29 @@ fcn-jax segment photos/ --recursive --write labels --skip-done --shard 2/8 --out
 
 import argparse
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from fcn_jax.cli.chosen_segmenter import MAX_PIXELS, build_segmenter, class_indices, pixel_limit, split_names
 from fcn_jax.cli.computing import start_computing
-from fcn_jax.cli.naming import check_output, output_stems
-from fcn_jax.cli.outcomes import Task, outcomes
-from fcn_jax.cli.output_plan import OutputPlan
-from fcn_jax.cli.pictures import find_pictures, parse_shard, read_list
 from fcn_jax.cli.progress import PictureProgress, TileProgress, plain_console, progress_on
-from fcn_jax.cli.report import Report
-from fcn_jax.cli.signals import Stop, stopping
-from fcn_jax.cli.summary import Summary
-from fcn_jax.cli.table import printable
+from fcn_jax.cli.segmenting.chosen_segmenter import (
+    MAX_PIXELS,
+    build_segmenter,
+    class_indices,
+    pixel_limit,
+    split_names,
+)
+from fcn_jax.cli.segmenting.naming import check_output, output_stems
+from fcn_jax.cli.segmenting.outcomes import Task, outcomes
+from fcn_jax.cli.segmenting.output_plan import OutputPlan
+from fcn_jax.cli.segmenting.pictures import find_pictures, parse_shard, read_list
+from fcn_jax.cli.segmenting.report import Report
+from fcn_jax.cli.segmenting.signals import Stop, stopping
+from fcn_jax.cli.segmenting.summary import Summary
+from fcn_jax.cli.segmenting.table import printable
+from fcn_jax.cli.segmenting.writing import write_all
 from fcn_jax.cli.weights import add_weights_arguments
-from fcn_jax.cli.writing import write_all
 from fcn_jax.inference.outputs import KINDS, check_kinds
 
 
@@ -141,6 +149,7 @@ def _run(options: argparse.Namespace, stop: Stop) -> int:
     plan = OutputPlan(output, segmenter.categories, classes, kinds)
     summary.set_facts(facts)
     left = [task for task in tasks if not (options.skip_done and plan.is_done(task, summary))]
+    _warn_of_unclaimed(plan.unclaimed(left, summary), output)
     output.mkdir(parents=True, exist_ok=True)
     console = plain_console()
     with progress_on(console) as progress:
@@ -155,6 +164,15 @@ def _run(options: argparse.Namespace, stop: Stop) -> int:
     text = f"{report.done} of {len(tasks)} segmented{skipped}, into {output}{os.sep}"
     console.print(printable(text, console.encoding))
     return 0 if report.done == len(left) else 1
+
+
+def _warn_of_unclaimed(files: Sequence[Path], output: Path) -> None:
+    if files:
+        print(
+            f"fcn-jax: replacing {len(files)} files in {output}{os.sep}, such as {files[0].name}; no summary "
+            "there says which pictures they show",
+            file=sys.stderr,
+        )
 
 
 def _find_tasks(options: argparse.Namespace, output: Path) -> tuple[list[Task], Summary]:

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn_jax.cli.chosen_segmenter import class_indices
-from fcn_jax.cli.naming import check_output, output_stems
-from fcn_jax.cli.pictures import Found
-from fcn_jax.cli.table import printable
+from fcn_jax.cli.segmenting.chosen_segmenter import class_indices
+from fcn_jax.cli.segmenting.naming import check_output, output_stems
+from fcn_jax.cli.segmenting.pictures import Found
+from fcn_jax.cli.segmenting.table import printable
 from fcn_jax.errors import ArrayError, OutOfMemoryError, SettingError
 from fcn_jax.inference import Segmenter
 from fcn_jax.transforms import ImageClassification, SemanticSegmentation

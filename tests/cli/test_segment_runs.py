@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fcn_jax.cli import summary
+from fcn_jax.cli.segmenting import summary
 from fcn_jax.inference import Segmentation
 from tests.cli.written import files, read, sources
 from weights_converter import load_model_file, write_safetensors
@@ -198,6 +198,16 @@ def test_a_summary_tells_of_earlier_runs(segment, draw):
     draw("d.png")
     segment("d.png")
     assert (sources(), read()["failed"]) == (["a.png", "b.png", "d.png"], [])
+
+
+def test_files_of_unknown_pictures_are_not_replaced_in_silence(segment, draw):
+    draw("a.png")
+    draw("b.png")
+    assert segment("a.png", "b.png").err == ""
+    assert segment("a.png", "b.png").err == ""  # the summary knows them
+    Path("out/summary.json").unlink()
+    warning = "fcn-jax: replacing 1 files in out/, such as a_labels.png; no summary there says which"
+    assert segment("a.png").err.startswith(warning)
 
 
 def test_masks_of_another_picture_are_never_replaced(segment, draw):

@@ -5,6 +5,7 @@ import pickle
 import threading
 import types
 import weakref
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -330,3 +331,25 @@ def test_views_are_averaged_as_probabilities():
     assert clear.mean() > 0.99
     np.testing.assert_array_equal(result.labels[clear], expected.argmax(-1)[clear])
     assert len(result.views) == 6
+
+
+@pytest.mark.parametrize(
+    ("size", "gigabytes", "batch"),
+    [
+        ((520, 520), 80, 32),
+        ((520, 520), 2, 2),
+        ((520, 693), 16, 16),
+        ((9000, 9000), 80, 1),
+        ((520, 520), 0, 2),
+    ],
+)
+def test_an_accelerators_memory_chooses_the_batch(monkeypatch, size, gigabytes, batch):
+    """A quarter of the memory, at 512 bytes a pixel; 2 where nothing is known, one for each device."""
+    device = SimpleNamespace(platform="gpu", id=0, memory_stats=lambda: {"bytes_limit": gigabytes * 2**30})
+    engine = Engine(TinyFCN())
+    monkeypatch.setattr(engine, "_devices", (device,))
+    monkeypatch.setattr(engine, "asynchronous", True)
+    if not gigabytes:
+        monkeypatch.setattr(device, "memory_stats", lambda: None)
+        monkeypatch.setattr(engine, "devices", 2)
+    assert engine.batch_for(size) == batch

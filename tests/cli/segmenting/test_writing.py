@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 import fcn_jax
-from fcn_jax.cli import progress, summary, writing
+from fcn_jax.cli import progress
+from fcn_jax.cli.segmenting import summary, writing
 from fcn_jax.inference import Segmentation, Segmenter
 from tests.cli.written import files, read, sources
 from tests.sources import ROOT

@@ -5,11 +5,11 @@ import sys
 from rich.console import Console
 
 from fcn_jax.cli.messages import explain
-from fcn_jax.cli.output_plan import OutputPlan
 from fcn_jax.cli.progress import PictureProgress
-from fcn_jax.cli.summary import Summary
-from fcn_jax.cli.table import format_table, printable
-from fcn_jax.cli.writing import Written
+from fcn_jax.cli.segmenting.output_plan import OutputPlan
+from fcn_jax.cli.segmenting.summary import Summary
+from fcn_jax.cli.segmenting.table import format_table, printable
+from fcn_jax.cli.segmenting.writing import Written
 
 
 class Report:

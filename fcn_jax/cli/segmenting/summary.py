@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fcn_jax.cli.pictures import Shard
+from fcn_jax.cli.segmenting.pictures import Shard
 from fcn_jax.errors import SettingError
 from weights_converter.files import replacing
 

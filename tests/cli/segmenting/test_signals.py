@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from fcn_jax.cli.signals import Stop, Terminated, stopping
+from fcn_jax.cli.segmenting.signals import Stop, Terminated, stopping
 
 
 @pytest.fixture(autouse=True)

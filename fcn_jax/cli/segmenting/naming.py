@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from fcn_jax.cli.pictures import Found
+from fcn_jax.cli.segmenting.pictures import Found
 from fcn_jax.errors import SettingError
 
 

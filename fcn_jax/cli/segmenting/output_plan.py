@@ -1,11 +1,11 @@
 """Which files each picture gets, and what the summary says of them."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-from fcn_jax.cli.outcomes import Outcome, Task, last_change
-from fcn_jax.cli.summary import Entry, Summary, now
+from fcn_jax.cli.segmenting.outcomes import Outcome, Task, last_change
+from fcn_jax.cli.segmenting.summary import Entry, Summary, now
 from fcn_jax.inference.outputs import planned_outputs
 
 
@@ -30,6 +30,12 @@ class OutputPlan:
         """Returns the files to write for a picture."""
         folder, name = self._place(task)
         return [folder / f"{name}_{part}.png" for part in self._parts]
+
+    def unclaimed(self, tasks: Iterable[Task], summary: Summary) -> list[Path]:
+        """Returns the files that will be replaced although no summary says which picture they show."""
+        known = summary.stems
+        unknown = (task for task in tasks if os.path.abspath(task.path) not in known)
+        return [file for task in unknown for file in self.files(task) if file.exists()]
 
     def is_done(self, task: Task, summary: Summary) -> bool:
         """Returns whether earlier runs made all of a picture's files, with the settings of `summary`."""

@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from fcn_jax.cli.messages import explain
-from fcn_jax.cli.outcomes import Outcome
-from fcn_jax.cli.signals import Stop
+from fcn_jax.cli.segmenting.outcomes import Outcome
+from fcn_jax.cli.segmenting.signals import Stop
 
 WRITERS = min(4, os.cpu_count() or 1)
 """Threads that draw and write; compression and most of the drawing release Python's lock."""

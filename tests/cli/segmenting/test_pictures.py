@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fcn_jax.cli.naming import check_output, output_stems
-from fcn_jax.cli.pictures import Found, find_pictures, parse_shard, read_list
+from fcn_jax.cli.segmenting.naming import check_output, output_stems
+from fcn_jax.cli.segmenting.pictures import Found, find_pictures, parse_shard, read_list
 from fcn_jax.errors import SettingError
 from fcn_jax.images import ImageError
 
