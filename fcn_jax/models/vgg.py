@@ -5,6 +5,7 @@ authors' `voc-fcn32s/net.py`: the first convolution pads by 100, so that fc6 (7x
 image, and the pools round sizes up.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -41,6 +42,7 @@ class VGG16(nnx.Module):
       settings: `rngs`, `dtype` (of the computation) and `param_dtype` of every layer.
 
     Attributes:
+      first_blocks: computes the maps of the first four blocks; inference has a faster way.
       remat: in training, store only the outputs of blocks and recompute the rest in the backward pass.
 
     Raises:
@@ -60,6 +62,7 @@ class VGG16(nnx.Module):
             raise SettingError(
                 subject="features", expected=f"the widths of {len(BLOCKS)} blocks", got=str(tuple(features))
             )
+        self.first_blocks: Callable[[VGG16, jax.Array, Extent], dict[str, FeatureMap]] = first_blocks
         channels = in_channels
         for names, width in zip(BLOCKS, features, strict=True):
             for name in names:
@@ -76,6 +79,11 @@ class VGG16(nnx.Module):
         last = {f"pool{number}": names[-1] for number, names in enumerate(BLOCKS, 1)}
         return getattr(self, last.get(name, name)).out_features
 
+    def run_block(self, x: FeatureMap, names: tuple[str, ...]) -> FeatureMap:
+        """Applies `block`, in training as `remat` says."""
+        run = nnx.remat(VGG16.block, static_argnums=2) if self.remat else VGG16.block
+        return run(self, x, names)
+
     def block(self, x: FeatureMap, names: tuple[str, ...]) -> FeatureMap:
         """Applies the named convolutions, each with ReLU, and halves the size."""
         for name in names:
@@ -87,11 +95,16 @@ class VGG16(nnx.Module):
 
         "pool4" is (N, ceil((H + 198) / 16), ..., 512), "fc7" (N, ceil((H + 6) / 32), ..., 4096).
         """
-        run = nnx.remat(VGG16.block, static_argnums=2) if self.remat else VGG16.block
-        x = FeatureMap(images, extent=extent)
-        maps = {}
-        for number, names in enumerate(BLOCKS, 1):
-            x = maps[f"pool{number}"] = run(self, x, names)
+        maps = self.first_blocks(self, images, extent)
+        x = self.run_block(maps["pool4"], BLOCKS[4])
         x = x.conv(self.fc6).apply(jax.nn.relu).apply(self.dropout)
         x = x.conv(self.fc7).apply(jax.nn.relu).apply(self.dropout)
         return {"pool3": maps["pool3"], "pool4": maps["pool4"], "fc7": x}
+
+
+def first_blocks(vgg: VGG16, images: jax.Array, extent: Extent) -> dict[str, FeatureMap]:
+    """Computes "pool3" and "pool4" of images (N, H, W, in_channels)."""
+    x, maps = FeatureMap(images, extent=extent), {}
+    for number, names in enumerate(BLOCKS[:4], 1):
+        x = maps[f"pool{number}"] = vgg.run_block(x, names)
+    return maps

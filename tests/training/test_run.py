@@ -21,7 +21,7 @@ from fcn_jax.datasets import DatasetError, Sample, Scenes
 from fcn_jax.datasets.batches import Batches
 from fcn_jax.datasets.stream import WorkerError
 from fcn_jax.errors import CheckpointError, SettingError
-from fcn_jax.evaluation import Evaluator
+from fcn_jax.evaluation import ConfusionMatrix
 from fcn_jax.training import DivergedError, OutputError, Run
 from fcn_jax.training.checkpointing.checkpoints import Checkpoints, CheckpointsNotSaved
 from fcn_jax.training.evaluations import best_of
@@ -185,14 +185,14 @@ def test_remains_of_killed_runs_are_removed(finished):
 
 @pytest.mark.slow
 def test_a_signal_during_an_evaluation_leaves_it_to_the_next_start(tmp_path, monkeypatch):
-    labels = Evaluator.labels
+    update = ConfusionMatrix.update
 
-    def ask(self, image):
+    def ask(self, labels, predictions):
         signal.raise_signal(signal.SIGTERM)
-        return labels(self, image)
+        update(self, labels, predictions)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Evaluator, "labels", ask)
+        patch.setattr(ConfusionMatrix, "update", ask)
         assert tiny_run(tmp_path, steps=1).train() == 143
     assert kinds(tmp_path) == ["train"]
     assert (tmp_path / "last.safetensors").exists()
