@@ -45,7 +45,7 @@ def error(found, expected, places) -> float:
     return float(max(jnp.abs(each).max() for each in differences) / jnp.abs(pool4).max())
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 47), (16, 33), (39, 21)])
+@pytest.mark.parametrize("size", [(1, 1), (39, 21)])
 def test_the_region_and_what_lies_around_it_are_the_whole(vgg, size):
     whole, inner = vgg
     images = seeded_images(2, *size)
