@@ -3,7 +3,7 @@
 import json
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from fcn_jax.datasets import SegmentationDataset
 from fcn_jax.evaluation.evaluator import Evaluator
 from fcn_jax.evaluation.metrics import Scores
 from fcn_jax.evaluation.sheet import write_sheet
+from fcn_jax.inference.engine import Device
 from fcn_jax.models import SegmentationModel
 from fcn_jax.training.config import Config
 from fcn_jax.training.output import RunFolder, set_aside, writing
@@ -40,6 +41,7 @@ class Evaluations:
       model: the run's model, in evaluation mode; `run` takes its later weights.
       val_set: the pictures to score it on.
       share: (process_index, process_count) of this host.
+      devices: of this host, to compute on.
 
     Attributes:
       scored: {step: mean IoU}, only of evaluations with the same settings.
@@ -53,8 +55,9 @@ class Evaluations:
         config: Config,
         folder: RunFolder,
         share: tuple[int, int],
+        devices: Sequence[Device] | None = None,
     ):
-        self.evaluator = Evaluator(model, size=config.eval_size)
+        self.evaluator = Evaluator(model, size=config.eval_size, devices=devices)
         self.val_set, self.folder = val_set, folder
         self.indices = evenly(len(val_set), config.eval_limit)
         self.scoring = {"split": config.val_split, "size": config.eval_size, "pictures": len(self.indices)}

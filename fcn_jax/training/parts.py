@@ -129,7 +129,9 @@ class Parts:
         check_batch_size(self.config.batch_size, self.mesh, self.config.accumulate)
         self.model = build_model(self.config, self.train_set.categories, self.train_set.palette)
         share = (self.host, self.hosts)
-        self.evaluations = Evaluations(self.model, self.val_set, self.config, self.folder, share)
+        self.evaluations = Evaluations(
+            self.model, self.val_set, self.config, self.folder, share, list(self.mesh.local_devices)
+        )
 
     def build_step(self) -> None:
         """Makes the loss, the optimizer, the compiled step, and the state that it changes, on all devices.
