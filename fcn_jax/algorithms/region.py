@@ -12,7 +12,7 @@ the length of its constant middle, so a small black picture tells all of it.
 """
 
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,8 @@ FRAME = 4
 """Width of the frame at pool4, at most; above and to the left it is one less."""
 STRIDE = 16
 """Of pool4."""
+BLACK = "backbone.first_blocks.black"
+"""Name of the variable of `take_black_maps` among the arrays of an FCN."""
 SMALL = 2 * FRAME * STRIDE
 """Least length of the small black picture's map after conv1_1: both frames, a constant row between them."""
 
@@ -93,33 +95,70 @@ class Region(NamedTuple):
         )
 
 
-def use_region(vgg: VGG16) -> None:
-    """Makes VGG16 compute its first blocks only where the picture decides, in place."""
-    _layer(vgg, "conv1_1").padding = ((1, 1), (1, 1))  # the rest of its border is the region's business
-    vgg.first_blocks = first_blocks_of_region
+class BlackMaps(nnx.Variable):
+    """The maps of black pictures, see `black_maps`, given from outside: (N, 9, 9, C) or (1, 9, 9, C)."""
 
 
-def first_blocks_of_region(vgg: VGG16, images: jax.Array, extent: Extent) -> dict[str, FeatureMap]:
+class RegionBlocks(nnx.Module):
     """Computes the same maps as `fcn_jax.models.vgg.first_blocks`, up to rounding.
 
     "pool3" starts with the first row and column that an FCN reads.
+
+    Attributes:
+      black: the maps of black pictures; None to compute them at every call.
     """
-    _, height, width, channels = images.shape
-    sizes = jnp.array([[height, width]], jnp.int32) if extent.sizes is None else extent.sizes
-    low = BORDER - 1  # place of the first pixel: under the middle tap of conv1_1
-    x = Region(images, low, low, low + sizes, (low + height, low + width), jnp.zeros(channels, images.dtype))
-    regions = {}
-    for number, names in enumerate(BLOCKS[:4], 1):
-        x = regions[f"pool{number}"] = _block(vgg, x, names)
-    whole = Extent(sizes).conv(3, padding=BORDER)  # the map after conv1_1
-    ends = {stride: (_over(height, stride), _over(width, stride)) for stride in (8, STRIDE)}
-    pool3 = regions["pool3"].reframed(regions["pool3"].start, ends[8])
-    pool4 = regions["pool4"].reframed(0, ends[STRIDE])
-    exact = extent.sizes is None
-    return {
-        "pool3": _feature_map(pool3.filled(), 8, pool3.start, whole, exact),
-        "pool4": _feature_map(_framed(vgg, pool4, whole), STRIDE, 0, whole, exact),
-    }
+
+    def __init__(self) -> None:
+        self.black: BlackMaps | None = nnx.data(None)
+
+    def __call__(self, vgg: VGG16, images: jax.Array, extent: Extent) -> dict[str, FeatureMap]:
+        """Computes "pool3" and "pool4" of images (N, H, W, in_channels)."""
+        _, height, width, channels = images.shape
+        sizes = jnp.array([[height, width]], jnp.int32) if extent.sizes is None else extent.sizes
+        low = BORDER - 1  # place of the first pixel: under the middle tap of conv1_1
+        x = Region(
+            images, low, low, low + sizes, (low + height, low + width), jnp.zeros(channels, images.dtype)
+        )
+        regions = {}
+        for number, names in enumerate(BLOCKS[:4], 1):
+            x = regions[f"pool{number}"] = _block(vgg, x, names)
+        whole = Extent(sizes).conv(3, padding=BORDER)  # the map after conv1_1
+        ends = {stride: (_over(height, stride), _over(width, stride)) for stride in (8, STRIDE)}
+        pool3 = regions["pool3"].reframed(regions["pool3"].start, ends[8])
+        pool4 = regions["pool4"].reframed(0, ends[STRIDE])
+        exact = extent.sizes is None
+        return {
+            "pool3": _feature_map(pool3.filled(), 8, pool3.start, whole, exact),
+            "pool4": _feature_map(_framed(vgg, pool4, whole, self.black), STRIDE, 0, whole, exact),
+        }
+
+
+def use_region(vgg: VGG16) -> None:
+    """Makes VGG16 compute its first blocks only where the picture decides, in place."""
+    _layer(vgg, "conv1_1").padding = ((1, 1), (1, 1))  # the rest of its border is the region's business
+    vgg.first_blocks = nnx.data(RegionBlocks())
+
+
+def take_black_maps(vgg: VGG16) -> None:
+    """Lets a VGG16 that computes its region take the maps of black pictures from the variable `BLACK`."""
+    channels = _layer(vgg, BLOCKS[3][-1]).out_features
+    side = -(-(SMALL + STRIDE - 1) // STRIDE)
+    blocks = RegionBlocks()
+    blocks.black = BlackMaps(jnp.zeros((1, side, side, channels), jnp.float32))
+    vgg.first_blocks = nnx.data(blocks)
+
+
+def black_maps(vgg: VGG16, sizes: jax.Array) -> jax.Array:
+    """Computes pool4 of small black pictures, (N, 9, 9, C), that tells the frames of pictures of these sizes.
+
+    It depends on the weights and on `remainders(sizes)` only.
+    """
+    return _black_map(vgg, Extent(SMALL + remainders(sizes)))
+
+
+def remainders(sizes: Any) -> Any:
+    """Returns the lengths of maps after conv1_1 modulo the stride of pool4; of NumPy or JAX arrays."""
+    return (sizes + (2 * BORDER - 2)) % STRIDE
 
 
 def _over(length: int, stride: int) -> int:
@@ -149,11 +188,11 @@ def _block(vgg: VGG16, x: Region, names: tuple[str, ...]) -> Region:
     return x.pool()
 
 
-def _framed(vgg: VGG16, region: Region, whole: Extent) -> jax.Array:
+def _framed(vgg: VGG16, region: Region, whole: Extent, given: BlackMaps | None) -> jax.Array:
     """Lays the region of pool4 into the map of a black picture of the same size, frame and all."""
     assert whole.sizes is not None, "it has sizes"
     small = Extent(SMALL + whole.sizes % STRIDE)
-    black = _black_map(vgg, small)
+    black = _black_map(vgg, small) if given is None else given[...].astype(region.values.dtype)
     lengths, small_lengths = whole.over(STRIDE).sizes, small.over(STRIDE).sizes
     assert lengths is not None, "it has sizes"
     assert small_lengths is not None, "it has sizes"

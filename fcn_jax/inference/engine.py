@@ -14,9 +14,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from fcn_jax.algorithms.transposition import transpose_kernel
 from fcn_jax.errors import ArrayError, SettingError
 from fcn_jax.inference.buffers import Buffers, round_up
+from fcn_jax.inference.frames import Frames, structure_of
 from fcn_jax.inference.plan import MAX_MODEL_PIXELS
 from fcn_jax.inference.prepare import prepare
-from fcn_jax.models.arrays import Arrays, Structure
+from fcn_jax.models.arrays import Arrays
 from fcn_jax.models.upsampling import Upsampler
 
 
@@ -83,9 +84,9 @@ class Engine:
     def __init__(self, model: nnx.Module, devices: Sequence[Device] | None = None):
         self._devices = tuple(devices or ())
         prepared = prepare(model, platform=self._platform)
-        self._structure = Structure(prepared)
         self._in_channels = prepared.spec.in_channels
         self.takes_any_size, self._border = prepared.tileable, prepared.border
+        self._structure = structure_of(prepared)
         self._set_up_process()
         params, rest = self._structure.split(prepared)
         self._set_arrays(params | rest)
@@ -97,7 +98,7 @@ class Engine:
           ArrayError: the arrays have other names or shapes.
         """
         prepared = prepare(model, platform=self._platform)
-        params, rest = Structure(prepared).split(prepared)
+        params, rest = structure_of(prepared).split(prepared)
         arrays = params | rest
         before, after = (
             {name: array.shape for name, array in each.items()} for each in (self._arrays, arrays)
@@ -157,7 +158,9 @@ class Engine:
             height, width = sizes[place] = image.shape[:2]
             batch[place, :height, :width] = image
         compute = self._program(slot).result()
-        return compute(self._oriented(slot.transposed).arrays, batch, sizes)[: len(images)]
+        weights = self._oriented(slot.transposed)
+        arrays = self._frames.added(weights.arrays, sizes, slot.transposed)
+        return compute(arrays, batch, sizes)[: len(images)]
 
     def upsampler(self, *, transposed: bool = False) -> Upsampler:
         """Returns what computes logits from coarse logits; `transposed` as in `Slot`."""
@@ -200,7 +203,8 @@ class Engine:
                 coarse = self._coarse(arrays, images)
             return [_image_of(coarse, place) for place in range(batch)]
 
-        return jax.jit(compute).lower(self._arrays, self._images(batch, buffer), sizes)
+        arrays = self._frames.added(self._arrays, np.ones((batch, 2), np.int32), transposed=False)
+        return jax.jit(compute).lower(arrays, self._images(batch, buffer), sizes)
 
     @property
     def _platform(self) -> str | None:
@@ -221,6 +225,7 @@ class Engine:
         platform = self._platform or jax.default_backend()
         self.asynchronous = platform != "cpu"
         self._buffers = Buffers(platform, self._border)
+        self._frames = Frames(self._structure)
         self._programs: dict[tuple[int, tuple[int, int]], Future[jax.stages.Compiled]] = {}
         self._compiler = ThreadPoolExecutor(1, thread_name_prefix="fcn_jax compiler")
 
@@ -236,6 +241,7 @@ class Engine:
 
     def _set_arrays(self, arrays: Arrays) -> None:
         self._weights = {False: self._place(arrays)}
+        self._frames.clear()
 
     @property
     def _arrays(self) -> Arrays:
