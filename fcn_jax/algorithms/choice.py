@@ -1,17 +1,23 @@
 """Chooses the algorithm of each layer. A choice changes rounding, never the function.
 
-| layer, on a CPU                                   | inference                      | training       |
-|---------------------------------------------------|--------------------------------|----------------|
-| 3x3, stride 1, same size, 256 or more inputs      | Winograd, dilation as phases   | XLA            |
-| larger than 3x3, stride 1, unpadded: fc6          | a matrix product per row       | XLA            |
-| 1x1, unpadded                                     | one matrix product             | matrix product |
-| ResNet's pooling                                  | columns, then rows             | XLA            |
-| ReLU of sums in ResNet blocks                     | a form that XLA computes once  | XLA            |
+| layer, on a CPU                              | inference                      | training                   |
+|----------------------------------------------|--------------------------------|----------------------------|
+| 3x3, stride 1, same size, 256 or more inputs | Winograd, dilation as phases   | see the next row           |
+| 3x3, stride 1, not dilated, on large maps    | XLA                            | kernel's gradient in bands |
+| larger than 3x3, stride 1, unpadded: fc6     | a matrix product per row       | the same, also backwards   |
+| 1x1, unpadded                                | one matrix product             | one matrix product         |
+| VGG16's pooling                              | XLA                            | gradient by comparison     |
+| ResNet's pooling                             | columns, then rows             | XLA                        |
+| ReLU of sums in ResNet blocks                | a form that XLA computes once  | XLA                        |
 
 - Winograd: below 256 channels its additions cost as much as its multiplications save.
-- A product per kernel row runs at two to five times the rate of the convolution.
+- Bands: XLA's gradient of a kernel takes two to seven times as long on maps of 4096 pixels or more; on
+  smaller ones it is as fast.
+- A product per kernel row runs at two to five times the rate of the convolution. XLA's gradient of fc6's
+  input, a convolution from 4096 to 512 channels, takes a hundred times as long as the product.
 - 1x1: XLA's gradient with respect to the kernel takes two to four times as long as that of the product.
-- Pooling in two directions takes 0.1 to 0.8 of the time.
+- VGG16's pooling: XLA's gradient searches each window again, and takes ten times as long.
+- ResNet's pooling in two directions takes 0.1 to 0.8 of the time.
 
 On a GPU or TPU XLA computes everything: on an H100 fcn_resnet50 takes 9.6 ms with 1x1 convolutions and
 10.9 ms with products. On a CPU XLA also computes half-precision convolutions larger than 1x1, since the
@@ -21,6 +27,11 @@ algorithms here would add up too many rounding errors.
 import jax.numpy as jnp
 from flax import nnx
 
+from fcn_jax.algorithms.gradients import (
+    convolve_by_rows_both_ways,
+    convolve_with_kernel_bands,
+    pool_by_comparison,
+)
 from fcn_jax.algorithms.layers import (
     SeparateMaxPool,
     add_rectified_once,
@@ -29,6 +40,7 @@ from fcn_jax.algorithms.layers import (
     use_winograd,
 )
 from fcn_jax.models.resnet import Bottleneck, MaxPool
+from fcn_jax.models.vgg import VGG16
 
 WINOGRAD_CHANNELS = 256
 """Fewest input channels for which Winograd is faster."""
@@ -69,8 +81,16 @@ def choose_for_training(model: nnx.Module, platform: str) -> None:
     if platform != "cpu":
         return
     for _, layer in nnx.iter_modules(model):
-        if isinstance(layer, nnx.Conv) and _suits_product(layer):
+        if isinstance(layer, VGG16):
+            layer.pool = pool_by_comparison
+        elif not isinstance(layer, nnx.Conv):
+            continue
+        elif _suits_product(layer):
             layer.conv_general_dilated = convolve_by_product
+        elif _suits_rows(layer):
+            layer.conv_general_dilated = convolve_by_rows_both_ways
+        elif _suits_bands(layer):
+            layer.conv_general_dilated = convolve_with_kernel_bands
 
 
 def _suits_winograd(conv: nnx.Conv) -> bool:
@@ -91,6 +111,15 @@ def _suits_rows(conv: nnx.Conv) -> bool:
         and _is_plain(conv)
         and conv.kernel_dilation in (1, (1, 1))
         and conv.padding == ((0, 0), (0, 0))
+    )
+
+
+def _suits_bands(conv: nnx.Conv) -> bool:
+    return (
+        conv.kernel.shape[:2] == (3, 3)
+        and _is_plain(conv)
+        and conv.kernel_dilation in (1, (1, 1))
+        and isinstance(conv.padding, tuple)
     )
 
 

@@ -10,6 +10,11 @@ from flax import nnx
 
 import fcn_jax
 from fcn_jax.algorithms.choice import choose_for_inference, choose_for_training
+from fcn_jax.algorithms.gradients import (
+    convolve_by_rows_both_ways,
+    convolve_with_kernel_bands,
+    pool_by_comparison,
+)
 from fcn_jax.algorithms.layers import (
     SeparateMaxPool,
     add_rectified_once,
@@ -19,6 +24,7 @@ from fcn_jax.algorithms.layers import (
 )
 from fcn_jax.models.layers import conv
 from fcn_jax.models.resnet import MaxPool, add_rectified
+from fcn_jax.models.vgg import VGG16, pool
 
 
 def test_rectified_sums_are_the_same_bits():
@@ -81,6 +87,21 @@ def test_the_rules(dtype):
         "fc6": convolve_by_rows,
     }
     assert chosen(choose_for_inference, "cpu") == (product if dtype else product | whole)
-    assert chosen(choose_for_training, "cpu") == product
+    bands = {
+        f"conv{block}_{number}": convolve_with_kernel_bands
+        for block, count in enumerate((2, 2, 3, 3, 3), 1)
+        for number in range(1, count + 1)
+    }
+    gradients = bands | {"fc6": convolve_by_rows_both_ways}
+    assert chosen(choose_for_training, "cpu") == (product if dtype else product | gradients)
     for platform in ("gpu", "tpu"):
         assert chosen(choose_for_inference, platform) == chosen(choose_for_training, platform) == {}
+
+
+@pytest.mark.parametrize(
+    ("platform", "expected"), [("cpu", pool_by_comparison), ("gpu", pool), ("tpu", pool)]
+)
+def test_the_rule_of_poolings(platform, expected):
+    vgg = nnx.eval_shape(lambda: VGG16((1,) * 5, 1, rngs=nnx.Rngs(0)))
+    choose_for_training(vgg, platform)
+    assert vgg.pool is expected

@@ -7,11 +7,13 @@ different masks.
 
 from collections.abc import Iterator
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
+from fcn_jax.algorithms.choice import choose_for_training
 from fcn_jax.models.arrays import Structure
 from fcn_jax.training.objective import Objective
 from fcn_jax.training.optimizers import GROUPS, learning_rate, sgd
@@ -48,7 +50,11 @@ def train_torch(model, optimizer, scheduler, loss_of, count: int) -> list[float]
 
 
 def train_jax(model: nnx.Module, schedule, settings: dict, loss: dict, count: int):
-    """Trains for `count` steps; returns the losses and the last state."""
+    """Trains as a run does; returns the losses and the last state.
+
+    The maps of the paper's networks are large, so that every algorithm for training takes part.
+    """
+    choose_for_training(model, jax.default_backend())
     model.train()
     structure = Structure(model)
     optimizer = sgd(structure.param_paths, schedule, **settings)

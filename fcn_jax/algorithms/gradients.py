@@ -1,0 +1,151 @@
+"""Layers whose gradients are computed in other ways than XLA's: the same functions, rounded differently.
+
+The gradient of a kernel is a product: patches, the taps of every pixel side by side, by the gradient of the
+output. All patches together would be nine times the map, so they are made one band of rows at a time, and a
+band fits into a CPU's cache.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fcn_jax.algorithms.layers import convolve_by_rows
+from fcn_jax.models.grid import FeatureMap
+from fcn_jax.models.pooling import max_pool
+
+LARGE = 4096
+"""Fewest pixels of a batch for which bands are faster."""
+BAND = 2**23
+"""Bytes of the patches of a band; more if the kernel is larger, because each band adds to all of it."""
+
+
+def convolve_with_kernel_bands(
+    x: jax.Array, kernel: jax.Array, strides: Any, padding: Any, *, precision: Any, **settings: Any
+) -> jax.Array:
+    """Computes an undilated convolution of stride 1; on large maps the kernel's gradient band by band."""
+    if x.shape[0] * x.shape[1] * x.shape[2] >= LARGE:
+        return _convolve(x, kernel, tuple(padding), precision)
+    return jax.lax.conv_general_dilated(x, kernel, strides, padding, precision=precision, **settings)
+
+
+def convolve_by_rows_both_ways(
+    x: jax.Array, kernel: jax.Array, strides: Any, padding: Any, *, precision: Any, **settings: Any
+) -> jax.Array:
+    """Computes `convolve_by_rows`, and both gradients as products."""
+    return _convolve_by_rows(x, kernel, precision)
+
+
+def pool_by_comparison(x: FeatureMap) -> FeatureMap:
+    """Pools as `fcn_jax.models.vgg.pool` does; the gradient of a window goes to the first maximum."""
+    return FeatureMap(_halve(x.keep(), x.values.shape[1:3]), x.grid.conv(2, 2), x.extent.pool(2, 2))
+
+
+def _direct(x: jax.Array, kernel: jax.Array, padding: Any, precision: Any) -> jax.Array:
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), padding, dimension_numbers=numbers, precision=precision
+    )
+
+
+_convolve = jax.custom_vjp(_direct, nondiff_argnums=(2, 3))
+
+
+def _convolve_forward(x, kernel, padding, precision):
+    return _direct(x, kernel, padding, precision), (x, kernel)
+
+
+def _convolve_backward(padding, precision, inputs, upstream):
+    x, kernel = inputs
+    (gradient,) = jax.linear_transpose(lambda x: _direct(x, kernel, padding, precision), x)(upstream)
+    padded = jnp.pad(x, [(0, 0), *padding, (0, 0)])
+    return gradient, kernel_gradient(padded, upstream, kernel.shape[:2], precision)
+
+
+_convolve.defvjp(_convolve_forward, _convolve_backward)
+
+
+def kernel_gradient(
+    x: jax.Array, upstream: jax.Array, size: tuple[int, int], precision: Any = None
+) -> jax.Array:
+    """Computes the gradient of the kernel of an unpadded convolution of stride 1.
+
+    Args:
+      x: (N, h + H - 1, w + W - 1, in), the input.
+      upstream: (N, h, w, out), the gradient of the output.
+      size: (H, W) of the kernel.
+      precision: of the products.
+
+    Returns:
+      (H, W, in, out).
+    """
+    batch, height, width, features = upstream.shape
+    taps, channels = size[0] * size[1], x.shape[-1]
+    band = max(BAND, taps * channels * features * x.dtype.itemsize)
+    fitting = band // (batch * width * taps * channels * x.dtype.itemsize)
+    count = -(-height // max(1, fitting))
+    rows = -(-height // count)
+    below = [(0, 0), (0, rows * count - height), (0, 0), (0, 0)]
+    x, upstream = jnp.pad(x, below), jnp.pad(upstream, below)  # zeros add nothing
+
+    def product(index: int | jax.Array) -> jax.Array:
+        lines = jax.lax.dynamic_slice_in_dim(x, index * rows, rows + size[0] - 1, 1)
+        patches = jnp.concatenate(
+            [lines[:, i : i + rows, j : j + width] for i in range(size[0]) for j in range(size[1])], -1
+        )
+        part = jax.lax.dynamic_slice_in_dim(upstream, index * rows, rows, 1)
+        return jnp.tensordot(patches, part, ((0, 1, 2), (0, 1, 2)), precision=precision)
+
+    total = jax.lax.fori_loop(1, count, lambda index, total: total + product(index), product(0))
+    return total.reshape(*size, channels, features)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _convolve_by_rows(x: jax.Array, kernel: jax.Array, precision: Any) -> jax.Array:
+    return convolve_by_rows(x, kernel, (1, 1), None, precision=precision)
+
+
+def _rows_forward(x, kernel, precision):
+    return _convolve_by_rows(x, kernel, precision), (x, kernel)
+
+
+def _rows_backward(precision, inputs, upstream):
+    x, kernel = inputs
+    high, wide = kernel.shape[:2]
+    products = jnp.tensordot(upstream, kernel, ((3,), (3,)), precision=precision)  # (N, h, w, H, W, in)
+    shifted = [
+        jnp.pad(products[:, :, :, i, j], [(0, 0), (i, high - 1 - i), (j, wide - 1 - j), (0, 0)])
+        for i in range(high)
+        for j in range(wide)
+    ]
+    return functools.reduce(jnp.add, shifted), kernel_gradient(x, upstream, (high, wide), precision)
+
+
+_convolve_by_rows.defvjp(_rows_forward, _rows_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _halve(x: jax.Array, size: tuple[int, int]) -> jax.Array:
+    return max_pool(x, 2, 2)
+
+
+def _halve_forward(x, size):
+    odd = [(0, length % 2) for length in size]
+    x = jnp.pad(x, [(0, 0), *odd, (0, 0)], constant_values=-jnp.inf)
+    values = [x[:, i::2, j::2] for i in (0, 1) for j in (0, 1)]
+    largest = functools.reduce(jnp.maximum, values)
+    place = jnp.full(largest.shape, 3, jnp.uint8)
+    for index in (2, 1, 0):
+        place = jnp.where(values[index] == largest, jnp.uint8(index), place)
+    return largest, place
+
+
+def _halve_backward(size, place, upstream):
+    places = jnp.arange(4, dtype=jnp.uint8).reshape(1, 1, 2, 1, 2, 1)
+    windows = jnp.where(place[:, :, None, :, None] == places, upstream[:, :, None, :, None], 0)
+    batch, rows, _, columns, _, channels = windows.shape
+    return (windows.reshape(batch, 2 * rows, 2 * columns, channels)[:, : size[0], : size[1]],)
+
+
+_halve.defvjp(_halve_forward, _halve_backward)

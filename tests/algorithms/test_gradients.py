@@ -1,0 +1,96 @@
+"""Gradients computed in other ways against JAX's own, in float64."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fcn_jax.algorithms import gradients
+from fcn_jax.models.extent import Extent
+from fcn_jax.models.grid import FeatureMap
+from fcn_jax.models.vgg import pool
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+
+def random(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def both_ways(function, *inputs):
+    """Returns the result, then the gradients of its randomly weighted sum."""
+    result, pullback = jax.jit(lambda *inputs: jax.vjp(function, *inputs))(*inputs)
+    return result, *jax.jit(pullback)(random(*result.shape, seed=7))
+
+
+def error(found, expected) -> float:
+    assert found.shape == expected.shape
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+def direct(x, kernel, strides, padding, *, precision, **settings):
+    return jax.lax.conv_general_dilated(x, kernel, strides, padding, precision=precision, **settings)
+
+
+def check(algorithm, x, kernel, padding: int) -> None:
+    """Compares a convolution and both its gradients with XLA's."""
+
+    def convolve(algorithm, x, kernel):
+        return algorithm(
+            x,
+            kernel,
+            (1, 1),
+            ((padding, padding),) * 2,
+            lhs_dilation=(1, 1),
+            rhs_dilation=(1, 1),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=1,
+            precision=None,
+        )
+
+    results = (both_ways(functools.partial(convolve, each), x, kernel) for each in (algorithm, direct))
+    for found, expected in zip(*results, strict=True):
+        assert error(found, expected) < 1e-12  # seen: 2e-15
+
+
+@pytest.mark.parametrize("size", [(7, 7), (9, 8), (11, 18)])
+def test_large_unpadded_kernels(size):
+    check(gradients.convolve_by_rows_both_ways, random(2, *size, 3), random(7, 7, 3, 5, seed=1), 0)
+
+
+@pytest.mark.parametrize(
+    ("size", "padding", "band"),
+    [
+        ((1, 1), 1, 1),
+        ((3, 3), 0, 1),  # a row in each band
+        ((13, 5), 1, 2 * 4 * 5 * 9 * 3 * 8),  # four rows, the last band has one
+        ((13, 5), 1, 2**23),  # all rows
+        ((2, 3), 4, 2 * 3 * 9 * 9 * 3 * 8),  # the padding is larger than the kernel
+    ],
+)
+def test_kernels_band_by_band(monkeypatch, size, padding, band):
+    monkeypatch.setattr(gradients, "LARGE", 1)
+    monkeypatch.setattr(gradients, "BAND", band)
+    check(gradients.convolve_with_kernel_bands, random(2, *size, 3), random(3, 3, 3, 1, seed=1), padding)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (7, 8), (13, 5)])
+def test_pooling_chooses_the_first_maximum(size):
+    """Equal to the bit; small integers make many equal maxima."""
+    x = np.round(random(2, *size, 3)) - 1
+    found, expected = (
+        both_ways(lambda x, each=each: each(FeatureMap(x)).values, x)
+        for each in (gradients.pool_by_comparison, pool)
+    )
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_pooling_knows_where_the_map_lies():
+    x = FeatureMap(jnp.ones((1, 5, 6, 2)), extent=Extent(jnp.array([[3, 5]])))
+    found, expected = gradients.pool_by_comparison(x), pool(x)
+    assert found.grid == expected.grid
+    np.testing.assert_array_equal(found.extent.sizes, expected.extent.sizes)
+    np.testing.assert_array_equal(found.values, expected.values)
