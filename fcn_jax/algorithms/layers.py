@@ -17,10 +17,23 @@ def convolve_by_product(x, kernel, strides, padding, *, precision, **settings) -
     return jnp.matmul(x[:, :: strides[0], :: strides[1]], kernel[0, 0], precision=precision)
 
 
+FEW_POSITIONS = 512
+"""Up to so many output pixels a convolution is one product; the copies of its inputs take 50 MB for fc6."""
+
+
 def convolve_by_rows(x, kernel, strides, padding, *, precision, **settings) -> jax.Array:
-    """Computes an unpadded convolution of stride 1 as one matrix product for each row of the kernel."""
+    """Computes an unpadded convolution of stride 1 as one matrix product for each row of the kernel.
+
+    With few output pixels it is one product of the whole kernel, transposed, with the inputs of each pixel.
+    """
     height, width, channels, features = kernel.shape
     rows, columns = x.shape[1] - height + 1, x.shape[2] - width + 1
+    if isinstance(x.shape[0], int) and x.shape[0] * rows * columns <= FEW_POSITIONS:
+        taps = [x[:, i : i + rows, j : j + columns] for i in range(height) for j in range(width)]
+        inputs = jnp.concatenate(taps, axis=-1).reshape(-1, height * width * channels)
+        contracted = (((0,), (1,)), ((), ()))
+        y = jax.lax.dot_general(kernel.reshape(-1, features), inputs, contracted, precision=precision)
+        return y.T.reshape(x.shape[0], rows, columns, features)
     x = jnp.concatenate([x[:, :, i : i + columns] for i in range(width)], axis=-1)
     kernel = kernel.reshape(height, width * channels, features)
     products = (jnp.matmul(x[:, i : i + rows], kernel[i], precision=precision) for i in range(height))
