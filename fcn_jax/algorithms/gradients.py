@@ -15,19 +15,25 @@ from fcn_jax.algorithms.layers import convolve_by_rows
 from fcn_jax.models.grid import FeatureMap
 from fcn_jax.models.pooling import max_pool
 
-LARGE = 4096
+LARGE = 1024
 """Fewest pixels of a batch for which bands are faster."""
 BAND = 2**23
 """Bytes of the patches of a band; more if the kernel is larger, because each band adds to all of it."""
 
 
 def convolve_with_kernel_bands(
-    x: jax.Array, kernel: jax.Array, strides: Any, padding: Any, *, precision: Any, **settings: Any
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: Any,
+    padding: Any,
+    *,
+    rhs_dilation: Any,
+    precision: Any,
+    **settings: Any,
 ) -> jax.Array:
-    """Computes an undilated convolution of stride 1; on large maps the kernel's gradient band by band."""
-    if x.shape[0] * x.shape[1] * x.shape[2] >= LARGE:
-        return _convolve(x, kernel, tuple(padding), precision)
-    return jax.lax.conv_general_dilated(x, kernel, strides, padding, precision=precision, **settings)
+    """Computes a convolution of stride 1; on large maps the kernel's gradient band by band."""
+    convolve = _convolve if x.shape[0] * x.shape[1] * x.shape[2] >= LARGE else _direct
+    return convolve(x, kernel, tuple(padding), tuple(rhs_dilation), precision)
 
 
 def convolve_by_rows_both_ways(
@@ -42,63 +48,62 @@ def pool_by_comparison(x: FeatureMap) -> FeatureMap:
     return FeatureMap(_halve(x.keep(), x.values.shape[1:3]), x.grid.conv(2, 2), x.extent.pool(2, 2))
 
 
-def _direct(x: jax.Array, kernel: jax.Array, padding: Any, precision: Any) -> jax.Array:
+def _direct(x: jax.Array, kernel: jax.Array, padding: tuple, dilation: tuple, precision: Any) -> jax.Array:
     numbers = ("NHWC", "HWIO", "NHWC")
     return jax.lax.conv_general_dilated(
-        x, kernel, (1, 1), padding, dimension_numbers=numbers, precision=precision
+        x, kernel, (1, 1), padding, rhs_dilation=dilation, dimension_numbers=numbers, precision=precision
     )
 
 
-_convolve = jax.custom_vjp(_direct, nondiff_argnums=(2, 3))
+_convolve = jax.custom_vjp(_direct, nondiff_argnums=(2, 3, 4))
 
 
-def _convolve_forward(x, kernel, padding, precision):
-    return _direct(x, kernel, padding, precision), (x, kernel)
+def _convolve_forward(x, kernel, padding, dilation, precision):
+    return _direct(x, kernel, padding, dilation, precision), (x, kernel)
 
 
-def _convolve_backward(padding, precision, inputs, upstream):
+def _convolve_backward(padding, dilation, precision, inputs, upstream):
     x, kernel = inputs
-    (gradient,) = jax.linear_transpose(lambda x: _direct(x, kernel, padding, precision), x)(upstream)
+    transposed = jax.linear_transpose(lambda x: _direct(x, kernel, padding, dilation, precision), x)
     padded = jnp.pad(x, [(0, 0), *padding, (0, 0)])
-    return gradient, kernel_gradient(padded, upstream, kernel.shape[:2], precision)
+    return *transposed(upstream), kernel_gradient(padded, upstream, kernel.shape[:2], dilation, precision)
 
 
 _convolve.defvjp(_convolve_forward, _convolve_backward)
 
 
 def kernel_gradient(
-    x: jax.Array, upstream: jax.Array, size: tuple[int, int], precision: Any = None
+    x: jax.Array, upstream: jax.Array, size: tuple[int, int], dilation: tuple[int, int], precision: Any
 ) -> jax.Array:
     """Computes the gradient of the kernel of an unpadded convolution of stride 1.
 
     Args:
-      x: (N, h + H - 1, w + W - 1, in), the input.
+      x: (N, h + dilation * (H - 1), w + dilation * (W - 1), in), the input.
       upstream: (N, h, w, out), the gradient of the output.
       size: (H, W) of the kernel.
+      dilation: of rows and of columns.
       precision: of the products.
 
     Returns:
       (H, W, in, out).
     """
     batch, height, width, features = upstream.shape
-    taps, channels = size[0] * size[1], x.shape[-1]
-    band = max(BAND, taps * channels * features * x.dtype.itemsize)
-    fitting = band // (batch * width * taps * channels * x.dtype.itemsize)
+    taps = [(i * dilation[0], j * dilation[1]) for i in range(size[0]) for j in range(size[1])]
+    patch = len(taps) * x.shape[-1] * x.dtype.itemsize  # bytes
+    fitting = max(BAND, patch * features) // (batch * width * patch)
     count = -(-height // max(1, fitting))
     rows = -(-height // count)
     below = [(0, 0), (0, rows * count - height), (0, 0), (0, 0)]
     x, upstream = jnp.pad(x, below), jnp.pad(upstream, below)  # zeros add nothing
 
     def product(index: int | jax.Array) -> jax.Array:
-        lines = jax.lax.dynamic_slice_in_dim(x, index * rows, rows + size[0] - 1, 1)
-        patches = jnp.concatenate(
-            [lines[:, i : i + rows, j : j + width] for i in range(size[0]) for j in range(size[1])], -1
-        )
+        lines = jax.lax.dynamic_slice_in_dim(x, index * rows, rows + taps[-1][0], 1)
+        patches = jnp.concatenate([lines[:, i : i + rows, j : j + width] for i, j in taps], -1)
         part = jax.lax.dynamic_slice_in_dim(upstream, index * rows, rows, 1)
         return jnp.tensordot(patches, part, ((0, 1, 2), (0, 1, 2)), precision=precision)
 
     total = jax.lax.fori_loop(1, count, lambda index, total: total + product(index), product(0))
-    return total.reshape(*size, channels, features)
+    return total.reshape(*size, -1, features)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -113,13 +118,14 @@ def _rows_forward(x, kernel, precision):
 def _rows_backward(precision, inputs, upstream):
     x, kernel = inputs
     high, wide = kernel.shape[:2]
-    products = jnp.tensordot(upstream, kernel, ((3,), (3,)), precision=precision)  # (N, h, w, H, W, in)
+    products = jnp.tensordot(kernel, upstream, ((3,), (3,)), precision=precision)  # (H, W, in, N, h, w)
     shifted = [
-        jnp.pad(products[:, :, :, i, j], [(0, 0), (i, high - 1 - i), (j, wide - 1 - j), (0, 0)])
+        jnp.pad(products[i, j], [(0, 0), (0, 0), (i, high - 1 - i), (j, wide - 1 - j)])
         for i in range(high)
         for j in range(wide)
     ]
-    return functools.reduce(jnp.add, shifted), kernel_gradient(x, upstream, (high, wide), precision)
+    gradient = jnp.moveaxis(functools.reduce(jnp.add, shifted), 0, -1)
+    return gradient, kernel_gradient(x, upstream, (high, wide), (1, 1), precision)
 
 
 _convolve_by_rows.defvjp(_rows_forward, _rows_backward)

@@ -105,3 +105,23 @@ def test_the_rule_of_poolings(platform, expected):
     vgg = nnx.eval_shape(lambda: VGG16((1,) * 5, 1, rngs=nnx.Rngs(0)))
     choose_for_training(vgg, platform)
     assert vgg.pool is expected
+
+
+def test_the_rule_of_bands():
+    class Layers(nnx.Module):
+        def __init__(self):
+            made = {"rngs": nnx.Rngs(0), "kernel_init": jax.nn.initializers.zeros}
+            self.suits = conv(2, 2, 3, padding=1, **made)
+            self.dilated = conv(2, 2, 3, padding=4, dilation=4, **made)
+            self.strided = conv(2, 2, 3, padding=1, stride=2, **made)
+            self.padded = conv(2, 2, 7, padding=3, **made)
+            self.grouped = conv(2, 2, 3, padding=1, groups=2, **made)
+            self.half = conv(2, 2, 3, padding=1, dtype=jnp.bfloat16, **made)
+
+    layers = Layers()
+    choose_for_training(layers, "cpu")
+    convs = {name: layer for name, layer in vars(layers).items() if isinstance(layer, nnx.Conv)}
+    plain = {
+        name for name, layer in convs.items() if layer.conv_general_dilated is jax.lax.conv_general_dilated
+    }
+    assert convs.keys() - plain == {"suits", "dilated"}

@@ -34,7 +34,7 @@ def direct(x, kernel, strides, padding, *, precision, **settings):
     return jax.lax.conv_general_dilated(x, kernel, strides, padding, precision=precision, **settings)
 
 
-def check(algorithm, x, kernel, padding: int) -> None:
+def check(algorithm, x, kernel, padding: int, dilation: int = 1) -> None:
     """Compares a convolution and both its gradients with XLA's."""
 
     def convolve(algorithm, x, kernel):
@@ -44,7 +44,7 @@ def check(algorithm, x, kernel, padding: int) -> None:
             (1, 1),
             ((padding, padding),) * 2,
             lhs_dilation=(1, 1),
-            rhs_dilation=(1, 1),
+            rhs_dilation=(dilation, dilation),
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
             feature_group_count=1,
             precision=None,
@@ -61,19 +61,22 @@ def test_large_unpadded_kernels(size):
 
 
 @pytest.mark.parametrize(
-    ("size", "padding", "band"),
+    ("size", "padding", "dilation", "band"),
     [
-        ((1, 1), 1, 1),
-        ((3, 3), 0, 1),  # a row in each band
-        ((13, 5), 1, 2 * 4 * 5 * 9 * 3 * 8),  # four rows, the last band has one
-        ((13, 5), 1, 2**23),  # all rows
-        ((2, 3), 4, 2 * 3 * 9 * 9 * 3 * 8),  # the padding is larger than the kernel
+        ((1, 1), 1, 1, 1),
+        ((3, 3), 0, 1, 1),  # a row in each band
+        ((13, 5), 1, 1, 2 * 4 * 5 * 9 * 3 * 8),  # four rows, the last band has one
+        ((13, 5), 1, 1, 2**23),  # all rows
+        ((2, 3), 4, 1, 2 * 3 * 9 * 9 * 3 * 8),  # the padding is larger than the kernel
+        ((7, 9), 2, 2, 2 * 3 * 9 * 9 * 3 * 8),
+        ((3, 5), 4, 4, 1),
     ],
 )
-def test_kernels_band_by_band(monkeypatch, size, padding, band):
+def test_kernels_band_by_band(monkeypatch, size, padding, dilation, band):
     monkeypatch.setattr(gradients, "LARGE", 1)
     monkeypatch.setattr(gradients, "BAND", band)
-    check(gradients.convolve_with_kernel_bands, random(2, *size, 3), random(3, 3, 3, 1, seed=1), padding)
+    kernel = random(3, 3, 3, 1, seed=1)
+    check(gradients.convolve_with_kernel_bands, random(2, *size, 3), kernel, padding, dilation)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (7, 8), (13, 5)])
