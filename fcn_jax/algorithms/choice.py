@@ -4,7 +4,7 @@
 |----------------------------------------------|--------------------------------|----------------------------|
 | 3x3, stride 1, same size, 256 or more inputs | Winograd, dilation as phases   | see the next row           |
 | 3x3, stride 1, on large maps                 | XLA                            | kernel's gradient in bands |
-| larger than 3x3, stride 1, unpadded: fc6     | a matrix product per row       | the same, also backwards   |
+| larger than 3x3, stride 1, unpadded: fc6     | a product, or one per row      | the same, also backwards   |
 | 1x1, unpadded                                | one matrix product             | one matrix product         |
 | VGG16's pooling                              | XLA                            | gradient by comparison     |
 | ResNet's pooling                             | columns, then rows             | XLA                        |
@@ -14,15 +14,17 @@
 - Bands: XLA's gradient of a kernel takes two to seven times as long on maps of 10,000 pixels or more, 1.1 to
   1.7 times at 3000, dilated or not; below 1000 it is as fast. Dilation as phases does not pay here: XLA's
   forward pass and its gradient of the input take 0.5 to 1.0 of the time of phases.
-- A product per kernel row runs at two to five times the rate of the convolution. XLA's gradient of fc6's
-  input, a convolution from 4096 to 512 channels, takes a hundred times as long as the product.
+- A product per kernel row runs at two to five times the rate of the convolution; one product of the whole
+  kernel at up to twice that, where there are few pixels. XLA's gradient of fc6's input, a convolution from
+  4096 to 512 channels, takes a hundred times as long as the product.
 - 1x1: XLA's gradient with respect to the kernel takes two to four times as long as that of the product.
 - VGG16's pooling: XLA's gradient searches each window again, and takes ten times as long.
 - ResNet's pooling in two directions takes 0.1 to 0.8 of the time.
 
-On a GPU or TPU XLA computes everything: on an H100 fcn_resnet50 takes 9.6 ms with 1x1 convolutions and
-10.9 ms with products. On a CPU XLA also computes half-precision convolutions larger than 1x1, since the
-algorithms here would add up too many rounding errors.
+On every platform the inference form of VGG16 computes its first blocks only where the picture decides, see
+`region`. For the rest, on a GPU or TPU XLA computes everything: on an H100 fcn_resnet50 takes 9.6 ms with 1x1
+convolutions and 10.9 ms with products. On a CPU XLA also computes half-precision convolutions larger than
+1x1, since the algorithms here would add up too many rounding errors.
 """
 
 import jax.numpy as jnp
@@ -40,6 +42,7 @@ from fcn_jax.algorithms.layers import (
     convolve_by_rows,
     use_winograd,
 )
+from fcn_jax.algorithms.region import use_region
 from fcn_jax.models.resnet import Bottleneck, MaxPool
 from fcn_jax.models.vgg import VGG16
 
@@ -54,6 +57,9 @@ def choose_for_inference(model: nnx.Module, platform: str) -> None:
       model: do not train or save it afterwards, because some kernels are transformed.
       platform: "cpu", "gpu" or "tpu".
     """
+    for _, module in list(nnx.iter_modules(model)):
+        if isinstance(module, VGG16):
+            use_region(module)
     if platform != "cpu":
         return
     for _, module in list(nnx.iter_modules(model)):

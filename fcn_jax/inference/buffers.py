@@ -8,7 +8,7 @@ pixels:
 - If none holds it, it gets a new one: the first buffer of all is as tight as possible, since many users have
   one size of pictures; later ones have their sides rounded up to `SIDES`, some 15 % apart.
 - The extra work of pictures of about the same size is added up. Once it exceeds the price of compiling, they
-  get a tight buffer. So no more than twice the work of the best choice in hindsight is ever done.
+  get a tight buffer. So extra work of one size never costs much more than compiling for it would have.
 """
 
 import bisect
@@ -37,7 +37,7 @@ class _Account(NamedTuple):
 
 
 class Buffers:
-    """The buffers that have programs, and the choice among them.
+    """Chooses buffers, and remembers what extra work they have cost.
 
     Args:
       platform: "cpu", "gpu" or "tpu".

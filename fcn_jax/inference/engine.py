@@ -37,9 +37,9 @@ MOST_PROGRAMS = 12
 MEMORY_SHARE = 0.25
 """Share of an accelerator's memory that a batch may take."""
 BYTES_PER_PIXEL = 512
-"""Memory that a pixel of an image takes in the largest network, fcn_resnet101, with room to spare."""
+"""Memory that a pixel of an image takes, as in `plan.MAX_MODEL_PIXELS`; not measured on an accelerator."""
 MOST_IMAGES = 32
-"""More images on a device at once are not faster."""
+"""On a device at once; not measured either."""
 COARSE_SIDES = (16, 32, 64)
 """Sides of the buffers of coarse logits, then the multiples of 128: few shapes, so few programs read them."""
 
@@ -157,7 +157,11 @@ class Engine:
             image = image.swapaxes(0, 1) if slot.transposed else image
             height, width = sizes[place] = image.shape[:2]
             batch[place, :height, :width] = image
-        compute = self._program(slot).result()
+        try:
+            compute = self._program(slot).result()
+        except Exception:  # the next image tries again
+            self._programs.pop((slot.places, slot.buffer), None)
+            raise
         weights = self._oriented(slot.transposed)
         arrays = self._frames.added(weights.arrays, sizes, slot.transposed)
         return compute(arrays, batch, sizes)[: len(images)]

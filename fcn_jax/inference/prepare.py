@@ -16,7 +16,6 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fcn_jax.algorithms.choice import choose_for_inference
-from fcn_jax.algorithms.region import use_region
 from fcn_jax.errors import ArrayError, SettingError
 from fcn_jax.inference.folding import drop_dropouts_and_initializers, fold_batch_norms
 from fcn_jax.inference.foreign import as_segmentation_model
@@ -27,7 +26,6 @@ from fcn_jax.models.checks import check_images, image_size
 from fcn_jax.models.deconvolution import Deconvolution
 from fcn_jax.models.extent import Extent
 from fcn_jax.models.model import SegmentationModel
-from fcn_jax.models.vgg import VGG16
 
 Output = Literal["logits", "probabilities", "labels"]
 LARGE_IMAGE_PIXELS = 2**16
@@ -58,8 +56,6 @@ def prepare(model: nnx.Module, *, aux: bool = False, platform: str | None = None
         prepared.drop_aux()
     drop_dropouts_and_initializers(prepared)
     fold_batch_norms(prepared)
-    if isinstance(prepared.backbone, VGG16):
-        use_region(prepared.backbone)
     choose_for_inference(prepared, platform or jax.default_backend())
     for _, layer in nnx.iter_modules(prepared):
         if isinstance(layer, nnx.Conv | nnx.Linear | Deconvolution) and layer.dtype is not None:

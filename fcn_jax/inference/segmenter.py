@@ -15,7 +15,7 @@ from flax import nnx
 
 from fcn_jax.errors import ArrayError, FCNError, OutOfMemoryError, SettingError
 from fcn_jax.images import Picture
-from fcn_jax.inference.engine import MOST_IMAGES, Device, Engine, Slot
+from fcn_jax.inference.engine import Device, Engine, Slot
 from fcn_jax.inference.foreign import as_segmentation_model
 from fcn_jax.inference.labels import View, check_num_classes, find_labels
 from fcn_jax.inference.plan import Planner, Transforms
@@ -196,9 +196,9 @@ class Segmenter:
         return self._stream(sources, on_error)
 
     def _stream(
-        self, sources: Iterable, on_error: OnError | None, most: int = MOST_IMAGES
+        self, sources: Iterable, on_error: OnError | None, most: int | None = None
     ) -> Generator[Segmentation]:
-        """Does what `stream` says, in batches of at most `most` pictures on a device."""
+        """Does what `stream` says; `most` is the number of pictures, if it is known."""
         waiting: collections.deque[_Job] = collections.deque()
         for read in read_ahead(self._read, sources, most=READERS):
             waiting.append(read.result())
@@ -215,7 +215,7 @@ class Segmenter:
         except FCNError as error:
             return _Job(source, error=error)
 
-    def _admit(self, job: _Job, most: int) -> None:
+    def _admit(self, job: _Job, most: int | None) -> None:
         """Chooses where a job is computed, so that compiling starts before its turn comes."""
         if job.loaded is not None:
             try:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from fcn_jax.inference.engine import MOST_IMAGES, Engine, Slot
+from fcn_jax.inference.engine import Engine, Slot
 from fcn_jax.inference.labels import View
 from fcn_jax.inference.plan import Plan, Planner
 from fcn_jax.inference.reading import Loaded, normalize
@@ -37,19 +37,21 @@ class Viewer:
     on_progress: OnProgress
 
     def slots(
-        self, plans: Sequence[Plan], batch_size: int | None, most: int = MOST_IMAGES
+        self, plans: Sequence[Plan], batch_size: int | None, most: int | None = None
     ) -> tuple[Slot | None, ...]:
         """Chooses where each scale of a picture is computed, and starts to compile what is new.
 
         Args:
           plans: of the picture.
           batch_size: see `Segmenter`.
-          most: number of pictures that there are.
+          most: number of pictures that there are, if it is known.
 
         Returns:
           A slot for each plan; None for tiles, which are computed one by one.
         """
-        count = batch_size or min(self.engine.batch_for(plans[0].size), 2 ** (most - 1).bit_length())
+        count = batch_size or self.engine.batch_for(plans[0].size)
+        if batch_size is None and most is not None:
+            count = min(count, 2 ** (most - 1).bit_length())
         if any(plan.tile for plan in plans):
             count = 1
         return tuple(None if plan.tile else self.engine.slot(plan.size, count) for plan in plans)

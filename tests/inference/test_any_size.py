@@ -52,13 +52,13 @@ def largest_error(name: str, dtype: str) -> float:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.usefixtures("float64")
 def test_a_buffer_holds_what_each_image_gives_alone(name):
-    assert largest_error(name, "float64") < 1e-12  # seen: 2e-14 (ResNet), 1e-15 (the paper's networks)
+    assert largest_error(name, "float64") < 1e-12  # seen: 4e-15 (ResNet), 1e-15 (the paper's networks)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["fcn_resnet50", "fcn8s_vgg16"])
 def test_a_buffer_holds_what_each_image_gives_alone_in_float32(name):
-    assert largest_error(name, "float32") < 1e-5  # seen: 5e-6
+    assert largest_error(name, "float32") < 1e-5  # seen: 2e-6
 
 
 @pytest.mark.slow
@@ -102,7 +102,7 @@ def test_few_programs_are_compiled_for_40_sizes(settings):
     finally:
         jax.monitoring.unregister_event_duration_listener(listener)
     assert segmenter.compilations <= 8
-    assert len(compiled) <= 16  # with what finishes; seen: 6, 5, 10
+    assert len(compiled) <= 16  # with what finishes; seen: 6, 6, 8
     for result, expected in zip(results, alone, strict=False):
         np.testing.assert_allclose(result.confidence, expected.confidence, atol=1e-5)
     assert [result.labels.shape for result in results] == [image.size[::-1] for image in pictures]
@@ -120,7 +120,7 @@ def test_memory_does_not_grow_with_the_number_of_sizes():
     list(map(segmenter, pictures[:20]))
     before = resident()
     list(map(segmenter, pictures[20:]))
-    assert resident() - before < 30  # MiB; seen: 3
+    assert resident() - before < 30  # MiB; seen: 8
     assert segmenter.compilations <= MOST_PROGRAMS
 
 

@@ -18,9 +18,10 @@ from fcn_jax.categories import VOC_CATEGORIES
 from fcn_jax.errors import OutOfMemoryError
 from fcn_jax.images import ImageError
 from fcn_jax.inference import Segmentation, Segmenter
-from fcn_jax.inference.engine import Engine
+from fcn_jax.inference.engine import Engine, Slot
 from fcn_jax.inference.foreign import WholeLogits
 from fcn_jax.inference.labels import View, find_labels
+from fcn_jax.inference.plan import Plan
 from fcn_jax.inference.reading import READERS
 from fcn_jax.transforms import SemanticSegmentation
 from tests.inference.drawn_models import drawn_model
@@ -353,3 +354,26 @@ def test_an_accelerators_memory_chooses_the_batch(monkeypatch, size, gigabytes, 
         monkeypatch.setattr(device, "memory_stats", lambda: None)
         monkeypatch.setattr(engine, "devices", 2)
     assert engine.batch_for(size) == batch
+
+
+@pytest.mark.parametrize(("pictures", "batch"), [(None, 256), (300, 256), (5, 8), (1, 1)])
+def test_a_batch_is_no_longer_than_the_list(monkeypatch, pictures, batch):
+    """Here 256 pictures fit, as on eight devices; the number of pictures of a stream is not known."""
+    monkeypatch.setattr(Engine, "batch_for", lambda *_: 256)
+    monkeypatch.setattr(Engine, "slot", lambda self, size, count: Slot(count, size, transposed=False))
+    viewer = Segmenter(TinyFCN())._viewer
+    (slot,) = viewer.slots([Plan((40, 40), None)], None, pictures)
+    assert slot.places == batch
+
+
+def test_a_program_that_failed_to_compile_is_tried_again(monkeypatch):
+    segmenter, lowered = Segmenter(TinyFCN()), Engine.lowered
+
+    def fail():
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: for now")
+
+    monkeypatch.setattr(Engine, "lowered", lambda *_: SimpleNamespace(compile=fail))
+    with pytest.raises(OutOfMemoryError, match="for now"):
+        segmenter(picture(40, 40))
+    monkeypatch.setattr(Engine, "lowered", lowered)
+    assert segmenter(picture(40, 40)).labels.shape == (40, 40)
