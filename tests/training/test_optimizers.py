@@ -116,9 +116,9 @@ def test_kernels_alone_decay(resnet):
         assert groups.scale(name) == 1
 
 
-PARAMS = {"a.kernel": jnp.array([1.0, -2.0]), "b.bias": jnp.array([3.0])}
-FIRST = {"a.kernel": jnp.array([0.5, 0.25]), "b.bias": jnp.array([-1.0])}
-SECOND = {"a.kernel": jnp.array([-2.0, 4.0]), "b.bias": jnp.array([0.5])}
+PARAMS = {"a.kernel": np.float32([1.0, -2.0]), "b.bias": np.float32([3.0])}
+FIRST = {"a.kernel": np.float32([0.5, 0.25]), "b.bias": np.float32([-1.0])}
+SECOND = {"a.kernel": np.float32([-2.0, 4.0]), "b.bias": np.float32([0.5])}
 GROUPED = Groups(
     scale=lambda name: 3.0 if name == "b.bias" else 1.0, decays=lambda name: name.endswith(".kernel")
 )
