@@ -17,7 +17,8 @@ import numpy as np
 
 from fcn_jax.categories import VOC_CATEGORIES, voc_palette
 from fcn_jax.datasets.dataset import IGNORE_LABEL, DatasetError, Sample, check_index
-from fcn_jax.datasets.files import check_files_exist, errors_name_the_file, read_image
+from fcn_jax.datasets.file_names import existing, files_missing
+from fcn_jax.datasets.files import errors_name_the_file, read_image
 from fcn_jax.datasets.split_lists import data_folder, unknown_split
 from fcn_jax.errors import ArrayError, MissingPackageError
 
@@ -73,7 +74,9 @@ class CocoDataset:
             self._pictures = _pictures(json.loads(annotations.read_bytes()), images, filtered)
         if not self._pictures:
             raise DatasetError("expected pictures with VOC's classes, found none", annotations)
-        check_files_exist(path for path, _ in self._pictures)
+        missing = existing([(path,) for path, _ in self._pictures])[1]
+        if missing:
+            raise files_missing(missing, len(self._pictures))
 
     def __len__(self) -> int:
         return len(self._pictures)

@@ -6,10 +6,13 @@ dataset's own files use.
 
 import hashlib
 import operator
+import os
+from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from fcn_jax.datasets.faults import Fault
 from fcn_jax.errors import FCNError
 
 IGNORE_LABEL = 255
@@ -17,7 +20,23 @@ IGNORE_LABEL = 255
 
 
 class DatasetError(FCNError, ValueError):
-    """A dataset is missing, damaged or not as expected."""
+    """A dataset is missing, damaged or not as expected.
+
+    Args:
+      fault: the kind of fault, for lists of many.
+      reason, path, words: see `FCNError`.
+    """
+
+    def __init__(
+        self,
+        reason: str | None = None,
+        path: str | os.PathLike | None = None,
+        *,
+        fault: Fault = Fault.OPENING,
+        **words: str | None,
+    ):
+        super().__init__(reason, path, **words)
+        self.fault = fault
 
 
 class Sample(NamedTuple):
@@ -63,6 +82,12 @@ def fingerprint(dataset: SegmentationDataset) -> str:
     for index in range(len(dataset)):
         digest.update(dataset.name(index).encode("utf-8", "surrogateescape") + b"\0")
     return digest.hexdigest()
+
+
+def shown(things: Iterable, most: int) -> str:
+    """Lists the first `most` things for a message, and "..." if there are more."""
+    things = list(things)
+    return ", ".join(map(str, things[:most])) + (", ..." if len(things) > most else "")
 
 
 def check_index(index: int, length: int) -> int:

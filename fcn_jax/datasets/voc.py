@@ -15,26 +15,54 @@ from pathlib import Path
 import numpy as np
 
 from fcn_jax.categories import VOC_CATEGORIES
+from fcn_jax.datasets.class_lists import read_class_list
+from fcn_jax.datasets.colours import ByTable, class_palette
 from fcn_jax.datasets.dataset import DatasetError
+from fcn_jax.datasets.file_names import composed
 from fcn_jax.datasets.files import FileDataset, errors_name_the_file, read_label_image
 from fcn_jax.datasets.split_lists import data_folder, read_list
 from fcn_jax.errors import MissingPackageError
 
+LABELMAP = "labelmap.txt"
 
-def open_voc(folder: str | os.PathLike, split: str | os.PathLike = "train") -> FileDataset:
+
+def open_voc(
+    folder: str | os.PathLike, split: str | os.PathLike = "train", *, tolerant: bool = False
+) -> FileDataset:
     """Opens VOC 2012's pictures with segmentation: 21 classes, the background first.
+
+    CVAT exports "Segmentation mask 1.1" in the same layout, with labels in colours and their list,
+    labelmap.txt. If that is there, the classes are its own. Pictures may then have any suffix.
 
     Args:
       folder: VOC2012, or the folder that holds VOCdevkit/VOC2012.
       split: "train", "val", "trainval", another list in ImageSets/Segmentation, or the path of a list file
         with one picture's name a line, such as the paper's seg11valid.txt.
+      tolerant: whether pictures that lack a file are left out; the dataset's `faults` then list them.
 
     Raises:
       DatasetError: folder, split or files do not exist; see `FileDataset`.
     """
     root = _voc_root(data_folder(folder))
     names = read_list(split, _voc_lists(root), note="; train_aug belongs to the dataset sbd")
-    return FileDataset([_voc_pair(root, name) for name in names], VOC_CATEGORIES)
+    pairs = [_voc_pair(root, name) for name in names]
+    if not (root / LABELMAP).is_file():
+        return FileDataset(pairs, VOC_CATEGORIES, tolerant=tolerant)
+    listed = read_class_list(root / LABELMAP)
+    if listed.colours is None:
+        expected = "a colour for each class (road:128,64,128::)"
+        raise DatasetError(path=listed.path, expected=expected, got="a class without one")
+    suffixes = {composed(path.stem): path.name for path in sorted((root / "JPEGImages").iterdir())}
+    pairs = [
+        (image.with_name(suffixes.get(composed(image.stem), image.name)), labels) for image, labels in pairs
+    ]
+    return FileDataset(
+        pairs,
+        listed.names,
+        palette=class_palette(listed.colours),
+        read_labels=ByTable(listed.colours, listed.path),
+        tolerant=tolerant,
+    )
 
 
 def open_sbd(folder: str | os.PathLike, split: str | os.PathLike = "train") -> FileDataset:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from fcn_jax.categories import voc_palette
 from fcn_jax.datasets import DatasetError, open_folder
-from fcn_jax.datasets.files import read_palette
+from fcn_jax.datasets.colours import first_palette
 from tests.datasets.made_files import random_image, random_labels, turned, write
 
 NAMES = [f"street {number}.v2" for number in range(23)]
@@ -58,7 +58,8 @@ def test_the_palette_of_the_first_label_image_gives_the_colours(tmp_path):
     write_folder(tmp_path, "abc")
     np.testing.assert_array_equal(open_folder(tmp_path).palette, voc_palette(256))
     colours = np.random.default_rng(0).integers(0, 256, (256, 3), dtype=np.uint8)
-    colour_labels(tmp_path / "labels" / "c.png", colours[::-1])  # not the first
+    other = np.random.default_rng(1).integers(0, 256, (256, 3), dtype=np.uint8)
+    colour_labels(tmp_path / "labels" / "c.png", other)  # not the first, and of no colour of the first
     np.testing.assert_array_equal(open_folder(tmp_path).palette, voc_palette(256))
     colour_labels(tmp_path / "labels" / "a.png", colours)
     for split in ("train", "val"):
@@ -71,15 +72,14 @@ def test_the_palette_of_the_first_label_image_gives_the_colours(tmp_path):
     np.testing.assert_array_equal(open_folder(tmp_path).palette, voc_palette(256))
 
 
-def test_a_short_palette_is_filled_up_and_a_damaged_file_has_none(tmp_path):
-    labels = np.array([[0, 1, 2]], np.uint8)
-    write(tmp_path / "a.png", labels)
+def test_a_damaged_file_has_no_palette(tmp_path):
+    write(tmp_path / "a.png", np.array([[0, 1, 2]], np.uint8))
     colour_labels(tmp_path / "a.png", [(10, 20, 30), (40, 50, 60), (70, 80, 90)])
-    colours = read_palette(tmp_path / "a.png")
-    np.testing.assert_array_equal(colours[:3], [(10, 20, 30), (40, 50, 60), (70, 80, 90)])
-    np.testing.assert_array_equal(colours[3:], voc_palette(256)[3:])
+    np.testing.assert_array_equal(
+        first_palette(tmp_path / "a.png"), [(10, 20, 30), (40, 50, 60), (70, 80, 90)]
+    )
     (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:20])
-    assert read_palette(tmp_path / "a.png") is None
+    assert first_palette(tmp_path / "a.png") is None
 
 
 def test_few_pictures_still_leave_one_for_validation(tmp_path):
