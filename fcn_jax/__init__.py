@@ -21,6 +21,7 @@ from fcn_jax.images import ImageError
 from fcn_jax.inference import Segmentation, Segmenter
 from fcn_jax.meta import WeightsMeta
 from fcn_jax.models import FCN, Fixed, SegmentationModel, SkipFCN
+from fcn_jax.onnx_export import OnnxError, export_int8_onnx, export_onnx
 from fcn_jax.weights import (
     CaffeNet_Weights,
     FCN8s_AtOnce_VGG16_Weights,
@@ -77,6 +78,7 @@ __all__ = [
     "ImageError",
     "MissingPackageError",
     "ModelSpec",
+    "OnnxError",
     "OutOfMemoryError",
     "ResNet50_Weights",
     "ResNet101_Weights",
@@ -90,6 +92,8 @@ __all__ = [
     "WeightsMeta",
     "WrongTypeError",
     "__version__",
+    "export_int8_onnx",
+    "export_onnx",
     "fcn8s_atonce_vgg16",
     "fcn8s_vgg16",
     "fcn16s_vgg16",

@@ -59,6 +59,15 @@ ARROWS = {
         "fcn_jax.models",
         "fcn_jax.algorithms",
     ),
+    "fcn_jax.onnx_export": (
+        "weights_converter",
+        "fcn_jax.errors",
+        "fcn_jax.images",
+        "fcn_jax.transforms",
+        "fcn_jax.models",
+        "fcn_jax.algorithms",
+        "fcn_jax.inference",
+    ),
     "fcn_jax.datasets": (
         "weights_converter",
         "fcn_jax.errors",
@@ -100,6 +109,7 @@ DISTRIBUTIONS = {  # where the name to import is not the name to install
 }
 # Which extras modules whose names begin so may import besides.
 EXTRAS = {
+    "fcn_jax.onnx_export": ("onnx",),
     "fcn_jax.datasets": ("train", "coco", "sbd"),
     "fcn_jax.training": ("train", "tensorboard"),
     "fcn_jax.cli.demo": ("train",),
@@ -202,6 +212,8 @@ def test_the_library_imports_nothing_it_does_not_need():
         "tyro",
         "pandas",
         "argparse",
+        "onnx",
+        "onnxruntime",
     )
     ours = ("fcn_jax.cli", "fcn_jax.training", "fcn_jax.datasets", "fcn_jax.evaluation")
     assert [name for name in (*heavy, *ours, "tests") if name in imported] == []

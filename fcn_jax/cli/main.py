@@ -48,7 +48,7 @@ COMMANDS = {
     ),
     "export": Command(
         "fcn_jax.cli.export",
-        "writes a model as one file that runs with JAX alone, for images of any size up to one",
+        "writes a model as one file: .zip runs with JAX alone, .onnx in ONNX Runtime and others",
     ),
     "models": Command("fcn_jax.cli.models", "lists the models and their published weights"),
     "demo": Command("fcn_jax.cli.demo", "trains a small FCN-8s on drawn scenes and segments some, offline"),

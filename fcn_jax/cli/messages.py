@@ -11,6 +11,7 @@ from fcn_jax.errors import FCNError
 
 NAMES = {
     "PIL.Image.MAX_IMAGE_PIXELS": "--max-pixels",
+    "aux": "--aux",
     "batch_size": "--batch-size",
     "categories": "--categories",
     "classes": "--classes",
@@ -18,6 +19,7 @@ NAMES = {
     "flip": "--flip",
     "folder": "--data-dir",
     "halo": "--halo",
+    "input": "--input",
     "model": "--model",
     "model_name": "--model",
     "platforms": "--platforms",
