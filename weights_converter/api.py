@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from weights_converter.conversion import to_ours, to_source
+from weights_converter.conversion import to_source
 from weights_converter.errors import CheckpointError
+from weights_converter.model_file import read_weights
 from weights_converter.recognition import recognize
 from weights_converter.tables.layer import SOURCE
 
@@ -28,7 +29,7 @@ def convert(
       CheckpointError: the tensors belong to no known network or not to `model_name`; or a tensor is missing,
         is unexpected or has another shape.
     """
-    conversion = to_ours(state_dict).for_model(model_name)
+    conversion = read_weights(state_dict).for_model(model_name)
     return conversion.spec.name, conversion.params
 
 

@@ -5,12 +5,15 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from weights_converter.account import match_arrays
+from weights_converter.account import NOT_STRICT, is_counter, match_arrays
 from weights_converter.errors import CheckpointError, SettingError
+from weights_converter.readers.pickle_values import shown
 from weights_converter.recognition import Recognized, family_of, recognize
 from weights_converter.spec import ModelSpec
 from weights_converter.tables.family import PRESETS, Family
 from weights_converter.tables.layer import OURS, SOURCE, Layer
+
+MOST_SHOWN = 8  # parts of a file, in one line
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Conversion:
         (RGB normalized); None if neither names nor metadata say.
       metadata: the metadata of one of our own files; else {}.
       path: the file that was read, if any.
+      prefix: what stood before the names in the file, keys included: "model.module.".
+      passed_over: {path in the file: what it is} of what belongs to no network, or to another one.
     """
 
     spec: ModelSpec
@@ -38,6 +43,8 @@ class Conversion:
     preset: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     path: str | None = None
+    prefix: str = ""
+    passed_over: dict[str, str] = field(default_factory=dict)
 
     def for_model(self, model_name: str | None, hint: str | None = None) -> "Conversion":
         """Returns the conversion for the named network, which may be one of its twins.
@@ -61,6 +68,16 @@ class Conversion:
             hint=hint,
             path=self.path,
         )
+
+    def remark(self) -> str | None:
+        """Says in a line where the tensors were and what was passed over; None if they stood alone."""
+        if not self.prefix and not self.passed_over:
+            return None
+        some = [f"{shown(path)} ({what})" for path, what in list(self.passed_over.items())[:MOST_SHOWN]]
+        more = f" and {len(self.passed_over) - MOST_SHOWN} more" if len(self.passed_over) > MOST_SHOWN else ""
+        where = f"took the tensors of {self.spec.name}"
+        where += f" behind {shown(self.prefix)}" if self.prefix else ""
+        return where + (f"; passed over {', '.join(some)}{more}" if some else "")
 
 
 def to_ours(
@@ -95,13 +112,22 @@ def to_ours(
     layers = list(family.layers(spec))
     dropped, counters, arrays = {}, None, dict(tensors)
     if side == SOURCE:
-        counters = {name: int(arrays.pop(name)) for name in _counter_names(layers) if name in arrays}
+        counters = {
+            name: int(arrays.pop(name).reshape(()))
+            for name in _counter_names(layers)
+            if name in arrays and is_counter(name, arrays[name])
+        }
         dropped = family.set_aside(spec, arrays)
         arrays = {name: array for name, array in arrays.items() if name not in dropped}
         if family.legacy_shapes:
             arrays |= _without_legacy_axes(layers, arrays)
+    places = _shapes(layers, side)
+    counted = {
+        name: "a counter" for name, array in arrays.items() if name not in places and is_counter(name, array)
+    }
+    arrays = {name: array for name, array in arrays.items() if name not in counted}
     what = f"{spec}, as its metadata say" if "spec" in metadata else str(spec)
-    account = match_arrays(_shapes(layers, side), arrays, what, strict=strict)
+    account = match_arrays(places, arrays, what, strict=strict, hint=NOT_STRICT)
     params = {}
     for layer in layers:
         for leaf in layer.kind.leaves:
@@ -109,7 +135,7 @@ def to_ours(
             if array is not None:
                 params[layer.name(leaf, OURS)] = layer.to_ours(leaf, array) if side == SOURCE else array
     preset = _preset(family, side, metadata, preset)
-    return Conversion(spec, params, dropped | account.dropped, counters, twins, preset, metadata)
+    return Conversion(spec, params, dropped | counted | account.dropped, counters, twins, preset, metadata)
 
 
 def to_source(

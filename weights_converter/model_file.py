@@ -24,7 +24,7 @@ import numpy as np
 
 from weights_converter.conversion import Conversion, check_arrays, to_ours, to_source
 from weights_converter.errors import CheckpointError
-from weights_converter.readers import read_with_metadata
+from weights_converter.readers.checkpoint import Checkpoint, choose_in_memory, read_file
 from weights_converter.spec import ModelSpec
 from weights_converter.writers import write_safetensors, write_torch_zip
 
@@ -34,38 +34,61 @@ SAFETENSORS_SUFFIX = ".safetensors"
 TORCH_SUFFIXES = (".pth", ".pt")
 
 
-def read_weights(source: Source, *, strict: bool = True, preset: str | None = None) -> Conversion:
+def read_weights(
+    source: Source,
+    *,
+    strict: bool = True,
+    preset: str | None = None,
+    key: str | None = None,
+    backbone: bool = False,
+) -> Conversion:
     """Reads a checkpoint file or a state_dict in memory; converts to the names and layouts of fcn_jax.
 
     Args:
-      source: a file for `load_model_file`, or tensors for `to_ours`.
+      source: a file for `load_model_file`, or {name: array}, which may be nested.
       strict, preset: as in `to_ours`.
+      key: where the network is, if there are several; see `read_checkpoint`.
+      backbone: prefers a classifier, whose tensors fill a backbone, to a segmentation network beside it.
 
     Raises:
-      CheckpointError: the file cannot be read, or the tensors belong to no known network.
+      CheckpointError: the file cannot be read, the tensors belong to no known network, or there are several
+        networks and no key.
     """
     if isinstance(source, Mapping):
-        return to_ours(source, strict=strict, preset=preset)
-    return load_model_file(source, strict=strict, preset=preset)
+        return _converted(choose_in_memory(source, key, backbone=backbone), strict, preset)
+    return load_model_file(source, strict=strict, preset=preset, key=key, backbone=backbone)
 
 
-def load_model_file(path: str | os.PathLike, *, strict: bool = True, preset: str | None = None) -> Conversion:
+def load_model_file(
+    path: str | os.PathLike,
+    *,
+    strict: bool = True,
+    preset: str | None = None,
+    key: str | None = None,
+    backbone: bool = False,
+) -> Conversion:
     """Reads a checkpoint of any known format; converts to the names and layouts of fcn_jax.
 
     Args:
       path: a `.pth` / `.pt` of either PyTorch container, safetensors with PyTorch's names or ours, or a
-        `.caffemodel`.
-      strict, preset: as in `to_ours`.
+        `.caffemodel`; or an index of shards (`.index.json`), or a folder with one.
+      strict, preset, key, backbone: as in `read_weights`.
 
     Raises:
-      CheckpointError: the file cannot be read, or its tensors belong to no known network.
+      CheckpointError: the file cannot be read, its tensors belong to no known network, or it holds several
+        networks and there is no key.
     """
-    tensors, metadata = read_with_metadata(path)
+    checkpoint = read_file(path, key, backbone=backbone)
     try:
-        found = to_ours(tensors, strict=strict, preset=preset, metadata=metadata)
+        found = _converted(checkpoint, strict, preset)
     except CheckpointError as error:
         raise error.about(path) from None
     return replace(found, path=os.fspath(path))
+
+
+def _converted(checkpoint: Checkpoint, strict: bool, preset: str | None) -> Conversion:
+    found = to_ours(checkpoint.tensors, strict=strict, preset=preset, metadata=checkpoint.metadata)
+    return replace(found, prefix=checkpoint.prefix, passed_over=dict(checkpoint.passed_over))
 
 
 def save_model_file(
@@ -118,7 +141,9 @@ def save_conversion(
     if conversion.counters is not None:
         carried["num_batches_tracked"] = json.dumps(conversion.counters)
         if source is not None:
-            carried["source"], carried["source_sha256"] = Path(source).name, file_digest(source)
+            carried["source"] = Path(source).name
+            if Path(source).is_file():  # a folder of shards has no digest
+                carried["source_sha256"] = file_digest(source)
     save_model_file(path, conversion.params, conversion.spec, carried | dict(metadata or {}))
 
 
@@ -128,6 +153,8 @@ def convert_file(
     *,
     model_name: str | None = None,
     preset: str | None = None,
+    key: str | None = None,
+    strict: bool = True,
 ) -> Conversion:
     """Converts a checkpoint file to our own safetensors, or back to PyTorch.
 
@@ -136,7 +163,8 @@ def convert_file(
       target: a `.safetensors`, `.pth` or `.pt` file; it appears whole or not at all.
       model_name: the network, where the source does not say which: "fcn8s_atonce_vgg16" for the PyTorch
         port's file.
-      preset: as in `to_ours`.
+      preset, strict: as in `to_ours`.
+      key: where the network is, if the file holds several; see `read_checkpoint`.
 
     Returns:
       The conversion, including the tensors that were dropped.
@@ -145,7 +173,7 @@ def convert_file(
       CheckpointError: the source cannot be read, the target cannot be written, or they are the same file.
     """
     check_suffix(target)
-    conversion = load_model_file(source, preset=preset).for_model(model_name)
+    conversion = load_model_file(source, preset=preset, key=key, strict=strict).for_model(model_name)
     save_conversion(conversion, target)
     return conversion
 

@@ -36,17 +36,34 @@ def recognize(tensors: Mapping[str, Shaped]) -> Recognized:
     Raises:
       CheckpointError: no family knows the tensors, or one knows them and says why it cannot read them.
     """
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    for family in FAMILIES:
-        found = family.recognize(shapes)
-        if found is not None:
-            return Recognized(family, *found)
+    found = look_at(tensors)
+    if found is not None:
+        return found
     expected = "; ".join(family.description for family in FAMILIES)
     names = ", ".join(list(tensors)[:8]) or "none at all"
     raise CheckpointError(
         f"the tensors belong to no architecture known here; expected {expected}; got {len(tensors)} tensors, "
         f"the first: {names}"
     )
+
+
+def look_at(tensors: Mapping[str, Shaped]) -> Recognized | None:
+    """Recognizes as `recognize` does, but returns None if no family knows the tensors."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for family in FAMILIES:
+        found = family.recognize(shapes)
+        if found is not None:
+            return Recognized(family, *found)
+    return None
+
+
+def wanted_names(found: Recognized) -> set[str]:
+    """Returns the names of all arrays that a network has, and of its counters."""
+    names = set()
+    for layer in found.family.layers(found.spec):
+        names |= {layer.name(leaf, found.side) for leaf in layer.kind.leaves}
+        names |= {f"{layer.source}.{counter}" for counter in layer.kind.counters}
+    return names
 
 
 def family_of(spec: ModelSpec) -> Family:

@@ -18,6 +18,7 @@ from tests.weights_converter.assembled import (
     torch_legacy_file,
     torch_zip_file,
 )
+from weights_converter.errors import SettingError
 from weights_converter.readers import read_checkpoint
 from weights_converter.readers.storages import DTYPES, STORAGE_DTYPES
 
@@ -84,9 +85,30 @@ def test_views(size, stride, offset, expected, tmp_path):
         assert_same(read_checkpoint(path), {"w": np.asarray(expected)})
 
 
-def test_expanding_takes_no_memory(tmp_path):
-    for path in both_forms(tmp_path, size=numbers(2**40), stride=numbers(0)):
+def test_a_few_bytes_do_not_stand_for_terabytes(tmp_path, monkeypatch):
+    paths = both_forms(tmp_path, size=numbers(2**40), stride=numbers(0))
+    for path in paths:
+        assert re.match(
+            r"its tensors would take 4,398,046,511,104 bytes, but share 24 bytes.*at most 1,073", reason(path)
+        )
+    monkeypatch.setenv("FCN_JAX_MAX_REPEATED_BYTES", str(2**43))
+    for path in paths:  # and what is allowed takes no memory
         assert read_checkpoint(path)["w"].shape == (2**40,)
+    monkeypatch.setenv("FCN_JAX_MAX_REPEATED_BYTES", "much")
+    with pytest.raises(
+        SettingError, match=r"FCN_JAX_MAX_REPEATED_BYTES: expected a number of bytes, got .much"
+    ):
+        read_checkpoint(paths[0])
+
+
+def test_many_views_of_one_storage_count_together(tmp_path):
+    """Each is as large as the storage, and so is harmless alone."""
+    kib = np.zeros(2**20, np.float32)
+    views = b"".join(
+        text(f"w{number}") + tensor(storage(numel=kib.size), numbers(kib.size)) for number in range(300)
+    )
+    path = torch_zip_file(tmp_path / "f", b"\x80\x02}(" + views + b"u.", s0=kib.tobytes())
+    assert reason(path).startswith("its tensors would take 1,258,291,200 bytes, but share 4,194,304 bytes")
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,16 @@ import os
 import stat
 from collections.abc import Iterator
 
-from weights_converter.errors import CheckpointError
+from weights_converter.errors import CheckpointError, FCNError
 
 
 def map_file(path: str | os.PathLike) -> mmap.mmap:
     """Maps a whole file read-only.
 
     Arrays over the map keep it alive, and show the file as it is on disk. To replace a checkpoint, rename a
-    new file over it (as this package does); never write into it.
+    new file over it (as this package does); never write into it: where a file is cut short while it is
+    mapped, the system ends the process that reads (SIGBUS), and Python cannot catch that. Reading the file
+    instead would hold all of it in memory, a training checkpoint with its optimizer three times the model.
 
     Args:
       path: an ordinary file of at least one byte.
@@ -41,6 +43,8 @@ def naming(path: str | os.PathLike) -> Iterator[None]:
         yield
     except CheckpointError as error:
         error.about(path)
+        raise
+    except FCNError:
         raise
     except FileNotFoundError as error:
         raise CheckpointError("there is no such file", path) from error

@@ -1,50 +1,36 @@
-"""The names that a checkpoint's pickle may use, and the plain data that each stands for.
+"""What the names in a checkpoint's pickle stand for: tensors, dicts, and objects kept as data.
 
-Nothing in this package imports what a file names.
+Nothing in this package imports what a file names. `pickle_names` says which names are refused.
 """
 
 from collections.abc import Callable
 
 from weights_converter.errors import CheckpointError
-from weights_converter.readers.pickle_values import Global, Inert, Pairs, Storage, Tensor, kind_of, shown
+from weights_converter.readers.pickle_names import (
+    ATTRIBUTE,
+    ITEM,
+    MODULES,
+    NEW_OBJECTS,
+    RECONSTRUCTORS,
+    may_be_called,
+    may_be_named,
+    refusal,
+)
+from weights_converter.readers.pickle_values import (
+    Global,
+    Inert,
+    Pairs,
+    Storage,
+    Tensor,
+    Unread,
+    kind_of,
+    shown,
+)
 from weights_converter.readers.storages import DTYPES, STORAGE_DTYPES
 
 DICTS = {"collections.OrderedDict", "collections.defaultdict"}
 
-# Objects beside the tensors of a training checkpoint. Their contents are never needed.
-INERT = {
-    "_codecs.encode",
-    "argparse.Namespace",
-    "collections.Counter",
-    "datetime.date",
-    "datetime.datetime",
-    "datetime.time",
-    "datetime.timedelta",
-    "datetime.timezone",
-    "numpy._core.multiarray._reconstruct",
-    "numpy._core.multiarray.scalar",
-    "numpy.core.multiarray._reconstruct",
-    "numpy.core.multiarray.scalar",
-    "numpy.dtype",
-    "numpy.ndarray",
-    "torch.Tensor",
-    "torch.device",
-    "torch.nn.parameter.Buffer",
-    "torch.nn.parameter.Parameter",
-    "torch.serialization._get_layout",
-}
-INERT |= {
-    f"{module}.{name}"
-    for module in ("builtins", "__builtin__")
-    for name in ("bytearray", "complex", "dict", "float", "frozenset", "int", "list", "long", "set", "str")
-}
-INERT |= {
-    f"{module}.{name}"
-    for module in ("pathlib", "pathlib._local")
-    for name in ("Path", "PosixPath", "PurePath", "PurePosixPath", "PureWindowsPath", "WindowsPath")
-}
-
-# Kinds of tensor that are recognized but not read: an error only if the state_dict holds one.
+# Kinds of tensor that are recognized but not read: an error only if the network has one.
 OTHER_TENSORS = {
     "torch._utils._rebuild_device_tensor_from_cpu_tensor": "a tensor of another device",
     "torch._utils._rebuild_device_tensor_from_numpy": "a tensor of another device",
@@ -59,25 +45,21 @@ OTHER_DTYPES = {
     *("qint8", "qint32", "quint8", "quint4x2", "quint2x4", "per_tensor_affine", "per_channel_affine"),
     *("strided", "sparse_coo", "sparse_csr"),
 }
-INERT |= {f"torch.{name}" for name in [*DTYPES, *OTHER_DTYPES]}
+OF_TORCH = {f"torch.{name}" for name in [*DTYPES, *OTHER_DTYPES]}
 MAX_METADATA = 16  # for one tensor; PyTorch has two kinds
 
 
 def look_up(module: str, name: str) -> Global:
-    """Accepts a name from the lists in this module.
+    """Accepts the names of tensors, and those that `pickle_names` lets pass.
 
     Raises:
-      CheckpointError: the name is in no list.
+      CheckpointError: any other name.
     """
     full = f"{module}.{name}"
-    if any(full in names for names in (STORAGE_DTYPES, CALLABLE, DICTS, INERT, OTHER_TENSORS)):
-        return Global(full)
-    if module.startswith(("torch.nn.", "torchvision.")) or module == "torch.nn":
-        raise whole_module(full)
-    raise CheckpointError(
-        f"its pickle names {shown(full)}, which a file of tensors does not need; nothing in the file was "
-        "run. Open it where it was made and save `model.state_dict()` alone"
-    )
+    known = any(full in names for names in (STORAGE_DTYPES, CALLABLE, DICTS, OF_TORCH, OTHER_TENSORS))
+    if not known and not may_be_named(module, name):
+        raise refusal(full)
+    return Global(full)
 
 
 def whole_module(name: str) -> CheckpointError:
@@ -87,22 +69,54 @@ def whole_module(name: str) -> CheckpointError:
     )
 
 
-def call(function: object, arguments: object) -> object:
+def is_module(name: str) -> bool:
+    """Whether a class is one of PyTorch's own modules: a layer or a network."""
+    return name.startswith(MODULES)
+
+
+def call(function: object, arguments: object, makes: bool = False) -> object:
     """Returns the plain data for a REDUCE or NEWOBJ.
 
+    Args:
+      makes: whether the pickle makes an instance of a class (NEWOBJ).
+
     Raises:
-      CheckpointError: the function is not on the lists, or its arguments are not those of a real file.
+      CheckpointError: the function must not be called, or its arguments are not those of a real file.
     """
     if not isinstance(function, Global) or not isinstance(arguments, tuple):
         raise CheckpointError(f"its pickle is damaged: it calls {kind_of(function)} on {kind_of(arguments)}")
+    name = function.name
     try:
-        if function.name in CALLABLE:
-            return CALLABLE[function.name](*arguments)
-        if function.name in DICTS:
-            return Pairs([])
-        return Inert(OTHER_TENSORS.get(function.name, function.name))
+        if name in CALLABLE:
+            return CALLABLE[name](*arguments)
     except TypeError as error:
-        raise CheckpointError(f"its pickle is damaged: {function.name} has unexpected arguments") from error
+        raise CheckpointError(f"its pickle is damaged: {name} has unexpected arguments") from error
+    if name in DICTS:
+        return Pairs([])
+    if name in OTHER_TENSORS:
+        return Unread(OTHER_TENSORS[name])
+    if name in ATTRIBUTE | ITEM:
+        return _part(name, arguments)
+    if name in RECONSTRUCTORS | NEW_OBJECTS:
+        kind, rest = (arguments[0], arguments[1:]) if arguments else (None, ())
+        if not isinstance(kind, Global):
+            raise CheckpointError(f"its pickle is damaged: {name} has unexpected arguments")
+        return call(kind, rest, makes=True) if kind.name not in RECONSTRUCTORS | NEW_OBJECTS else Inert(name)
+    if not (may_be_called(name, makes) or name in OF_TORCH):
+        raise refusal(name, "calls")
+    return Inert(name, arguments)
+
+
+def _part(name: str, arguments: tuple) -> Global | Inert:
+    """Returns what `getattr(a class, a name)` or `getitem(a type hint, ...)` stands for."""
+    owner, key = arguments if len(arguments) == 2 else (None, None)
+    if isinstance(owner, Global) and name in ITEM and owner.name.startswith("typing."):
+        return Inert(owner.name, (key,))
+    if isinstance(owner, Global) and name in ATTRIBUTE and isinstance(key, str):
+        module, _, kind = owner.name.rpartition(".")
+        if may_be_named(module, f"{kind}.{key}"):
+            return Global(f"{owner.name}.{key}")
+    raise refusal(name, "calls")
 
 
 def _tensor(storage, offset, size, stride, requires_grad=False, hooks=None, metadata=None) -> Tensor | Inert:
@@ -112,7 +126,7 @@ def _tensor(storage, offset, size, stride, requires_grad=False, hooks=None, meta
 def _tensor_v3(storage, offset, size, stride, requires_grad, hooks, dtype, metadata=None) -> Tensor | Inert:
     name = dtype.name.removeprefix("torch.") if isinstance(dtype, Global) else kind_of(dtype)
     if name not in DTYPES:
-        return Inert(f"a tensor of dtype {name}")
+        return Unread(f"a tensor of dtype {name}")
     return _tensor_of(storage, offset, size, stride, DTYPES[name], metadata)
 
 
@@ -123,7 +137,7 @@ def _tensor_of(storage, offset, size, stride, dtype, metadata) -> Tensor | Inert
         raise CheckpointError(f"its pickle is damaged: a tensor has {len(metadata.pairs)} pieces of metadata")
     # PyTorch conjugates and negates complex tensors lazily and notes it here.
     if isinstance(metadata, Pairs) and any(value is True for _, value in metadata.pairs):
-        return Inert("a tensor with its conjugate or negative bit set")
+        return Unread("a tensor with its conjugate or negative bit set")
     return Tensor(storage, dtype, offset, size, stride)
 
 

@@ -1,6 +1,6 @@
 """Reads a pickle as data: `pickletools` splits it into opcodes, and a small stack machine builds the values.
 
-Nothing in the file is imported, called or executed. Names are compared with `pickle_globals`; objects become
+Nothing in the file is imported, called or executed. Names are compared with `pickle_names`; objects become
 the records of `pickle_values`. The length of the pickle bounds time and memory: shared parts stay shared, no
 value of unknown depth is hashed, compared or printed, and the steps are counted.
 """
@@ -11,14 +11,24 @@ from typing import IO, Any, cast
 
 from weights_converter.errors import CheckpointError
 from weights_converter.readers.pickle_globals import call, look_up, whole_module
+from weights_converter.readers.pickle_names import ATTRIBUTE, ITEM, refusal
 from weights_converter.readers.pickle_stream import Stream
-from weights_converter.readers.pickle_values import Global, Inert, Pairs, Storage, kind_of, shown
+from weights_converter.readers.pickle_values import (
+    Global,
+    Inert,
+    ModuleClass,
+    Pairs,
+    Storage,
+    kind_of,
+    shown,
+)
 from weights_converter.readers.storages import STORAGE_DTYPES, is_count
 
 # ResNet-101 with optimizer and averaged weights takes some 60 000 opcodes. Four million take seconds.
 MAX_STEPS = 4_000_000
 HIGHEST_PROTOCOL = 5
 SCALARS = (str, int, float, bool, bytes, type(None), Global, Inert)
+TAKERS = ATTRIBUTE | ITEM
 MAX_KEY_PARTS = 16
 
 
@@ -29,7 +39,7 @@ def load(stream: Stream) -> tuple[object, dict[str, Storage]]:
       The value of the pickle, and every storage that it mentions, by key.
 
     Raises:
-      CheckpointError: the pickle is damaged, too long, or uses names that tensors do not need.
+      CheckpointError: the pickle is damaged, too long, or uses names that `pickle_names` refuses.
     """
     machine = _Machine()
     operations = pickletools.genops(cast(IO[bytes], stream))  # it needs only what `Stream` has
@@ -57,6 +67,7 @@ class _Machine:
         self.below: list[list] = []
         self.memo: dict[int, object] = {}
         self.storages: dict[str, Storage] = {}
+        self.takers: dict[str, bool] = {}  # whether getattr and its like, where they are named, are called
         self.steps = 0
 
     def spend(self, steps: int) -> None:
@@ -86,6 +97,9 @@ class _Machine:
         value = self.pop()
         if self.stack or self.below:
             raise CheckpointError("its pickle is damaged: it stops with values left over")
+        for name, called in self.takers.items():
+            if not called:
+                raise refusal(name)
         return value
 
     def drop(self) -> None:
@@ -113,27 +127,30 @@ class _Machine:
         return tuple(reversed([self.pop() for _ in range(count)]))
 
     def extend(self, items: list) -> None:
-        """Adds to the list or set on top of the stack."""
+        """Adds to the list, set or object on top of the stack."""
         target = self.pop()
         if isinstance(target, list):
             target.extend(items)
-        elif not isinstance(target, Inert):
+        elif isinstance(target, Inert):
+            target.items.extend(items)
+        else:
             raise CheckpointError(f"its pickle is damaged: it appends to {kind_of(target)}")
         self.push(target)
 
     def set_items(self, items: list) -> None:
-        """Adds alternating keys and values to the dict on top of the stack."""
+        """Adds alternating keys and values to the dict or object on top of the stack."""
         target = self.pop()
         pairs = _paired(items)
         if isinstance(target, Pairs):
             target.pairs.extend(pairs)
-        elif not isinstance(target, Inert):
+        elif isinstance(target, Inert):
+            target.items.extend(pairs)
+        else:
             raise CheckpointError(f"its pickle is damaged: it sets items of {kind_of(target)}")
         self.push(target)
 
     def frozen_set(self) -> None:
-        self.pop_to_mark()
-        self.push(Inert("frozenset"))
+        self.push(Inert("frozenset", items=self.pop_to_mark()))
 
     def global_(self, argument: str | None) -> None:
         if argument is None:
@@ -142,23 +159,33 @@ class _Machine:
                 raise CheckpointError("its pickle is damaged: a name in it is not text")
         else:
             module, _, name = argument.partition(" ")
-        self.push(look_up(module, name))
+        found = look_up(module, name)
+        if found.name in TAKERS:
+            self.takers.setdefault(found.name, False)
+        self.push(found)
 
-    def call(self) -> None:
+    def call(self, makes: bool = False) -> None:
         function, arguments = self.take(2)
+        if isinstance(function, Global) and function.name in TAKERS:
+            self.takers[function.name] = True
         if function == Global("collections.OrderedDict") and arguments and isinstance(arguments, tuple):
             self.push(self._ordered_dict(arguments[0]))
         else:
-            self.push(call(function, arguments))
+            self.push(call(function, arguments, makes))
 
     def call_with_keywords(self) -> None:
-        function, arguments, _ = self.take(3)
-        self.push(call(function, arguments))
+        function, arguments, keywords = self.take(3)
+        made = call(function, arguments, makes=True)
+        if isinstance(made, Inert):
+            made.arguments = (*made.arguments, keywords) if isinstance(made.arguments, tuple) else keywords
+        self.push(made)
 
     def build(self) -> None:
-        """Drops an object's state, such as a state_dict's `_metadata` or the fields of training arguments."""
-        target, _ = self.take(2)
-        if not isinstance(target, Pairs | Inert):
+        """Gives an object its state, such as the fields of training arguments; drops that of a dict."""
+        target, state = self.take(2)
+        if isinstance(target, Inert):
+            target.state = state
+        elif not isinstance(target, Pairs):
             raise CheckpointError(f"its pickle is damaged: it gives a state to {kind_of(target)}")
         self.push(target)
 
@@ -167,7 +194,10 @@ class _Machine:
         if not isinstance(identity, tuple) or not identity:
             raise CheckpointError("its pickle is damaged: a persistent id is not a tuple")
         if identity[0] == "module":
-            raise whole_module(kind_of(identity[1]) if len(identity) > 1 else "a module")
+            if len(identity) < 2 or not isinstance(identity[1], Global):
+                raise whole_module("a module")
+            self.push(ModuleClass(identity[1].name))
+            return
         if identity[0] != "storage" or len(identity) not in (5, 6):
             raise CheckpointError("its pickle is damaged: a persistent id does not name a storage")
         self.push(self._storage(*identity[1:]))
@@ -259,7 +289,7 @@ ACTIONS: dict[str, Callable[[_Machine, Any], object]] = {
     "GLOBAL": _Machine.global_,
     "STACK_GLOBAL": _Machine.global_,
     "REDUCE": lambda machine, argument: machine.call(),
-    "NEWOBJ": lambda machine, argument: machine.call(),
+    "NEWOBJ": lambda machine, argument: machine.call(makes=True),
     "NEWOBJ_EX": lambda machine, argument: machine.call_with_keywords(),
     "BUILD": lambda machine, argument: machine.build(),
     "BINPERSID": lambda machine, argument: machine.persistent_id(),

@@ -15,11 +15,33 @@ class Global:
     name: str
 
 
+class ModuleClass(Global):
+    """The class of a pickled PyTorch module; older files carry its source code beside its name."""
+
+    __slots__ = ()
+
+
 @dataclasses.dataclass(slots=True, eq=False)
 class Inert:
-    """Stands for an object that is not a tensor: training arguments, NumPy scalars, dates."""
+    """An object that is not a tensor, as data: training arguments, NumPy arrays, dates, objects of any class.
+
+    Attributes:
+      name: its class, or the function that would have made it, written "module.name".
+      arguments: what it would have been made from.
+      state: the state that it would have been given: usually a dict of its attributes.
+      items: what would have been added to it: elements, or pairs of key and value.
+    """
 
     name: str
+    arguments: object = ()
+    state: object = None
+    items: list = dataclasses.field(default_factory=list)
+
+
+class Unread(Inert):
+    """A kind of tensor that is not read; `name` says which in words, such as "a sparse tensor"."""
+
+    __slots__ = ()
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -66,6 +88,14 @@ class Tensor:
     offset: object
     size: object
     stride: object
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The size, if it could be one; () for anything else, which is refused once the tensor is read."""
+        size = self.size
+        if not isinstance(size, tuple) or len(size) > 64:
+            return ()
+        return size if all(type(n) is int and n >= 0 for n in size) else ()
 
 
 def shown(value: object) -> str:

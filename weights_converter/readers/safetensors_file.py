@@ -38,14 +38,16 @@ DTYPES = {
     "BOOL": np.dtype(np.bool_),
 }
 NO_DIGEST = "0" * 64
+OURS = "fcn_jax"  # the "format" in the metadata of our own files, all of which have a digest
+MOST_SAID = 200  # characters of the library's own message, which may repeat a whole name from the file
 
 
 def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Reads a safetensors file.
 
     Returns:
-      Read-only arrays by name, views of the mapped file; and the metadata. If the metadata have "sha256", as
-      in files from this package, the digest is verified.
+      Read-only arrays by name, views of the mapped file; and the metadata. If the metadata have "sha256", the
+      digest is verified; our own files must have it.
 
     Raises:
       CheckpointError: the file cannot be read, is damaged, repeats a name, or has a dtype that NumPy lacks.
@@ -56,13 +58,19 @@ def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], di
             with safetensors.safe_open(path, framework="numpy") as file:
                 names = set(file.keys())
         except (safetensors.SafetensorError, OSError) as error:
-            raise CheckpointError(f"its safetensors header is damaged or it is cut short: {error}") from error
+            said = _in_short(str(error))
+            raise CheckpointError(f"its safetensors header is damaged or it is cut short: {said}") from error
         begin = 8 + int.from_bytes(mapped[:8], "little")
         header = json.loads(bytes(mapped[8:begin]), object_pairs_hook=_without_repeats)
         metadata = header.pop("__metadata__", None) or {}
         if set(header) != names:
             raise CheckpointError("its safetensors header can be read in two ways")
         written = metadata.get("sha256")
+        if written is None and metadata.get("format") == OURS:
+            raise CheckpointError(
+                "it is damaged: a file of fcn_jax has its sha256 in its metadata, and this one has none; "
+                "download it again"
+            )
         if written is not None and written != digest(mapped[:begin], written, mapped[begin:]):
             raise CheckpointError("it is damaged: its contents do not match its sha256; download it again")
         return {name: _array(name, entry, mapped[begin:]) for name, entry in header.items()}, metadata
@@ -85,6 +93,11 @@ def digest(header: bytes | memoryview, written: str, *data: bytes | memoryview) 
     for piece in data:
         total.update(piece)
     return total.hexdigest()
+
+
+def _in_short(text: str) -> str:
+    text = text[:MOST_SAID] + "..." if len(text) > MOST_SAID else text
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _array(name: str, entry: dict, data: memoryview) -> np.ndarray:

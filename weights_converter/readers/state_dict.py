@@ -1,9 +1,13 @@
-"""Finds the state_dict in a checkpoint: alone, or inside the dict of a training checkpoint."""
+"""Finds the state_dict in a checkpoint that no table recognizes: alone, or inside the dict of a training.
+
+`weights_converter.finding` finds networks; this is the rule for all other tensors.
+"""
 
 import collections
 
 from weights_converter.errors import CheckpointError
-from weights_converter.readers.pickle_values import Pairs, Tensor, kind_of, shown
+from weights_converter.readers.pickle_globals import is_module, whole_module
+from weights_converter.readers.pickle_values import Inert, ModuleClass, Pairs, Tensor, kind_of, shown
 
 # In order of preference. torchvision's training scripts write "model" (and "model_ema" beside it); the
 # PyTorch port of the paper's networks writes "model_state_dict".
@@ -20,6 +24,8 @@ def find_tensors(root: object) -> dict[str, Tensor]:
     Raises:
       CheckpointError: there is no state_dict, it is empty, or it holds more than tensors.
     """
+    if isinstance(root, ModuleClass) or (isinstance(root, Inert) and is_module(root.name)):
+        raise whole_module(root.name)
     entries = _named(root, "the file")
     for wrapper in WRAPPERS:
         if isinstance(entries.get(wrapper), Pairs):

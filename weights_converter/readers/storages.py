@@ -1,12 +1,14 @@
 """Makes NumPy arrays over the bytes of PyTorch's storages, and checks their bounds."""
 
+import os
 import sys
+from collections.abc import Mapping
 from typing import TypeGuard
 
 import ml_dtypes
 import numpy as np
 
-from weights_converter.errors import CheckpointError
+from weights_converter.errors import CheckpointError, SettingError
 from weights_converter.readers.pickle_values import Tensor, shown
 
 # The dtypes that are read, by PyTorch's name. The last five have no storage class in PyTorch: such tensors
@@ -53,6 +55,42 @@ STORAGE_DTYPES = {
 
 MAX_DIMENSIONS = 64  # NumPy's own limit
 MAX_INT64 = 2**63 - 1
+MAX_REPEATED = 1 << 30  # bytes that tensors over shared storages may take beyond those in the file
+VARIABLE = "FCN_JAX_MAX_REPEATED_BYTES"  # another limit in place of MAX_REPEATED
+
+
+def as_arrays(
+    tensors: Mapping[str, Tensor], data: Mapping[str, memoryview | bytes], byteorder: str = "little"
+) -> dict[str, np.ndarray]:
+    """Makes an array of each tensor over the bytes of its storage; see `as_array`.
+
+    Args:
+      tensors: {name: tensor}.
+      data: {key of a storage: all its bytes}.
+
+    Raises:
+      CheckpointError: see `as_array`; or many tensors, or strides of 0, let few bytes stand for very many.
+      SettingError: FCN_JAX_MAX_REPEATED_BYTES is no number.
+    """
+    arrays = {name: as_array(tensor, data[tensor.storage.key], byteorder) for name, tensor in tensors.items()}
+    made = sum(array.nbytes for array in arrays.values())
+    held = sum({tensor.storage.key: len(data[tensor.storage.key]) for tensor in tensors.values()}.values())
+    limit = _most_repeated()
+    if made - held > limit:
+        raise CheckpointError(
+            f"its tensors would take {made:,} bytes, but share {held:,} bytes of the file; at most {limit:,} "
+            f"bytes may be repeated. If you trust the file, set the environment variable {VARIABLE} to more"
+        )
+    return arrays
+
+
+def _most_repeated() -> int:
+    text = os.environ.get(VARIABLE, "")
+    if not text:
+        return MAX_REPEATED
+    if not text.isdecimal() or len(text) > 18:
+        raise SettingError(subject=VARIABLE, expected="a number of bytes", got=shown(text))
+    return int(text)
 
 
 def as_array(tensor: Tensor, data: memoryview | bytes, byteorder: str = "little") -> np.ndarray:

@@ -9,29 +9,42 @@ Published files have a digest in their names for that.
 """
 
 import os
+from collections.abc import Mapping
 
 import numpy as np
 
 from weights_converter.errors import CheckpointError
+from weights_converter.readers.contents import Contents
 from weights_converter.readers.mapped_file import map_file, naming
 from weights_converter.readers.pickle_machine import load
 from weights_converter.readers.pickle_stream import Stream
-from weights_converter.readers.pickle_values import Pairs, Storage, shown
+from weights_converter.readers.pickle_values import Pairs, Storage, Tensor, shown
 from weights_converter.readers.state_dict import find_tensors
-from weights_converter.readers.storages import as_array
+from weights_converter.readers.storages import as_arrays
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
 
 
 def read_torch_legacy(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Reads the tensors of a checkpoint in stream format.
+    """Reads the state_dict of a checkpoint in stream format.
 
     Returns:
       Read-only arrays by name, in the file's order: views of the mapped file, often unaligned.
 
     Raises:
       CheckpointError: the file cannot be read, is damaged, or holds more than a state_dict.
+    """
+    with naming(path):
+        opened = open_torch_legacy(path)
+        return opened.arrays(find_tensors(opened.root))
+
+
+def open_torch_legacy(path: str | os.PathLike) -> Contents:
+    """Opens a checkpoint in stream format.
+
+    Raises:
+      CheckpointError: the file cannot be read or is damaged.
     """
     mapped = memoryview(map_file(path))
     with naming(path):
@@ -49,8 +62,12 @@ def read_torch_legacy(path: str | os.PathLike) -> dict[str, np.ndarray]:
         root, storages = load(stream)
         keys, _ = load(stream)
         data = _storages(keys, storages, mapped, stream.position)
-        tensors = find_tensors(root)
-        return {name: as_array(tensor, data[tensor.storage.key]) for name, tensor in tensors.items()}
+
+    def arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+        with naming(path):
+            return as_arrays(tensors, data)
+
+    return Contents(root, arrays, {})
 
 
 def _storages(
