@@ -106,10 +106,12 @@ ARROWS = {
 DISTRIBUTIONS = {  # where the name to import is not the name to install
     "PIL": "pillow",
     "orbax": "orbax-checkpoint",
+    "pillow_heif": "pillow-heif",
 }
 # Which extras modules whose names begin so may import besides.
 EXTRAS = {
     "fcn_jax.onnx_export": ("onnx",),
+    "fcn_jax.images": ("tiff", "heif"),
     "fcn_jax.datasets": ("train", "coco", "sbd"),
     "fcn_jax.training": ("train", "tensorboard"),
     "fcn_jax.cli.demo": ("train",),

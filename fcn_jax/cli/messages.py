@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import sys
+import unicodedata
 import warnings
 from collections.abc import Iterator
 
@@ -12,6 +13,7 @@ from fcn_jax.errors import FCNError
 NAMES = {
     "PIL.Image.MAX_IMAGE_PIXELS": "--max-pixels",
     "aux": "--aux",
+    "bands": "--bands",
     "batch_size": "--batch-size",
     "categories": "--categories",
     "classes": "--classes",
@@ -38,6 +40,35 @@ NAMES = {
 
 def explain(error: BaseException) -> str | None:
     """Explains an error in one message, the file first; None for a bug."""
+    text = _words(error)
+    return None if text is None else shown(text, lines=True)
+
+
+def shown(text: str, *, lines: bool = False) -> str:
+    """Escapes what would act on a terminal: control characters, and marks that turn the direction of text.
+
+    Args:
+      text: such as the name of a file.
+      lines: whether line breaks and tabs may stay.
+    """
+    kept = "\n\t" if lines else ""
+    return "".join(
+        letter.encode("unicode_escape").decode() if _acts(letter) and letter not in kept else letter
+        for letter in text
+    )
+
+
+def _acts(letter: str) -> bool:
+    turns = "\u202a" <= letter <= "\u202e" or "\u2066" <= letter <= "\u2069"
+    return turns or unicodedata.category(letter) == "Cc"
+
+
+def say(text: str) -> None:
+    """Prints a line on standard error, with the name of the command."""
+    print(f"fcn-jax: {shown(text, lines=True)}", file=sys.stderr)
+
+
+def _words(error: BaseException) -> str | None:
     if isinstance(error, FCNError):
         return error.words(NAMES)
     full = isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error)  # JAX's word
@@ -57,7 +88,7 @@ class _StandardError(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         lead = f"fcn-jax: {record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        print(f"{lead}{record.getMessage()}", file=sys.stderr)
+        print(f"{lead}{shown(record.getMessage(), lines=True)}", file=sys.stderr)
 
 
 @contextlib.contextmanager

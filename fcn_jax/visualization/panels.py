@@ -1,15 +1,17 @@
-"""Legend, colour bar and captions, on or beside pictures. Pillow draws them with its own font."""
+"""Legend, colour bar and captions, on or beside pictures. See `lettering` for the fonts."""
 
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from fcn_jax.visualization.lettering import INK, font, legend_entries, one_line, shorten
+from fcn_jax.visualization.lettering import INK, Lettering, legend_entries, shorten
 
 _PANEL = (20, 20, 24, 200)
 _WHITE = (255, 255, 255, 255)
 _MAX_ROWS = 10
+MOST_WIDTH = 0.6
+"""Share of a picture's width that a panel may take; longer names are shortened."""
 
 
 def legend(
@@ -42,9 +44,12 @@ def legend(
         (index, name, "" if index is None else _percent(pixels[index] / labels.size))
         for index, name in legend_entries(found, categories, _MAX_ROWS)
     ]
-    em, typeface = _font(picture_size)
-    name_width = max(typeface.getlength(name) for _, name, _ in rows)
-    share_width = max(typeface.getlength(share) for _, _, share in rows)
+    em, lettering = _lettering(picture_size)
+    share_width = max(lettering.length(share) for _, _, share in rows)
+    room = MOST_WIDTH * picture_size[0] - 4.1 * em - share_width
+    if room > 4 * em:
+        rows = [(index, shorten(name, lettering, room), share) for index, name, share in rows]
+    name_width = max(lettering.length(name) for _, name, _ in rows)
     line = round(1.5 * em)
     width = round(0.8 * em + 1.5 * em + name_width + em + share_width + 0.8 * em)
     panel, draw = _new_panel(width, round(0.8 * em) + line * len(rows), em)
@@ -59,8 +64,8 @@ def legend(
                 outline=_WHITE,
                 width=max(1, em // 14),
             )
-        draw.text((2.3 * em, middle), name, _WHITE, typeface, anchor="lm")
-        draw.text((width - 0.8 * em, middle), share, _WHITE, typeface, anchor="rm")
+        lettering.write(draw, (2.3 * em, middle), name, _WHITE, anchor="lm")
+        lettering.write(draw, (width - 0.8 * em, middle), share, _WHITE, anchor="rm")
     return panel
 
 
@@ -75,20 +80,20 @@ def colour_bar(colours: np.ndarray, name: str, picture_size: tuple[int, int]) ->
     Returns:
       An RGBA image.
     """
-    name = one_line(name)
-    em, typeface = _font(picture_size)
+    em, lettering = _lettering(picture_size)
     margin, bar = round(0.7 * em), (round(9 * em), round(0.9 * em))
-    width = 2 * margin + max(bar[0], round(typeface.getlength(name)))
+    name = shorten(name, lettering, max(bar[0], MOST_WIDTH * picture_size[0] - 2 * margin - 1))
+    width = 2 * margin + max(bar[0], round(lettering.length(name)))
     top = margin + (round(1.5 * em) if name else 0)
     panel, draw = _new_panel(width, top + bar[1] + round(1.7 * em) + margin // 2, em)
     if name:
-        draw.text((margin, margin), name, _WHITE, typeface, anchor="lt")
+        lettering.write(draw, (margin, margin), name, _WHITE, anchor="lt")
     strip = Image.fromarray(colours[None]).resize(bar, Image.Resampling.BILINEAR)
     panel.paste(strip, (margin, top))
     draw.rectangle((margin, top, margin + bar[0], top + bar[1]), outline=_WHITE, width=max(1, em // 14))
     below = top + bar[1] + round(0.4 * em)
     for share, anchor in ((0, "lt"), (0.5, "mt"), (1, "rt")):
-        draw.text((margin + share * bar[0], below), f"{share:.0%}", _WHITE, typeface, anchor=anchor)
+        lettering.write(draw, (margin + share * bar[0], below), f"{share:.0%}", _WHITE, anchor=anchor)
     return panel
 
 
@@ -102,7 +107,7 @@ def place_panel(image: Image.Image, panel: Image.Image | None, busy: np.ndarray)
       panel: RGBA.
       busy: (H, W) bool or float, of the picture's size.
     """
-    if panel is None or panel.width > 0.6 * image.width or panel.height > 0.75 * image.height:
+    if panel is None or panel.width > MOST_WIDTH * image.width or panel.height > 0.75 * image.height:
         return
     margin = round(min(image.size) / 60)
     right, bottom = image.width - panel.width - margin, image.height - panel.height - margin
@@ -119,7 +124,7 @@ def side_by_side(panes: Sequence[tuple[str, Image.Image]]) -> Image.Image:
     """Puts pictures of one size in a row on white, each above its caption."""
     width, height = panes[0][1].size
     em = max(14, round(min(width, height) / 26))
-    typeface = font(em)
+    lettering = Lettering(em)
     gap = em
     page = Image.new("RGB", (gap + (width + gap) * len(panes), gap + height + round(2.4 * em)), "white")
     draw = ImageDraw.Draw(page)
@@ -127,13 +132,13 @@ def side_by_side(panes: Sequence[tuple[str, Image.Image]]) -> Image.Image:
         left = gap + (width + gap) * number
         page.paste(pane, (left, gap))
         middle = (left + width / 2, gap + height + 1.2 * em)
-        draw.text(middle, shorten(caption, typeface, width), INK, typeface, anchor="mm")
+        lettering.write(draw, middle, shorten(caption, lettering, width), INK, anchor="mm")
     return page
 
 
-def _font(picture_size: tuple[int, int]) -> tuple[int, ImageFont.FreeTypeFont]:
+def _lettering(picture_size: tuple[int, int]) -> tuple[int, Lettering]:
     em = max(11, round(min(picture_size) / 26))
-    return em, font(em)
+    return em, Lettering(em)
 
 
 def _new_panel(width: int, height: int, em: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from fcn_jax.errors import ArrayError, SettingError
-from fcn_jax.visualization.lettering import INK, PALE, font, legend_entries, legend_lines, shorten
+from fcn_jax.visualization.lettering import INK, PALE, Lettering, legend_entries, legend_lines, shorten
 from weights_converter.files import replacing
 
 WIDTH, GAP, HEADER, CAPTION = 320, 12, 30, 32
@@ -60,14 +60,15 @@ def draw_sheet(
     if not rows:
         raise SettingError(expected="at least one picture for the sheet", got="none")
     sizes = [_pane_size(row.image) for row in rows]
-    small = font(13)
+    small = Lettering(13)
     width = GAP + 3 * (WIDTH + GAP)
     legend = legend_lines(sheet_entries(rows, categories), colours, small, width - 2 * GAP)
     height = HEADER + sum(height for _, height in sizes) + CAPTION * len(rows) + legend.height + GAP
     page = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(page)
     for column, title in enumerate(("picture", "truth", "prediction")):
-        draw.text((GAP + column * (WIDTH + GAP) + WIDTH / 2, HEADER / 2), title, INK, font(17), anchor="mm")
+        place = (GAP + column * (WIDTH + GAP) + WIDTH / 2, HEADER / 2)
+        Lettering(17).write(draw, place, title, INK, anchor="mm")
     top = HEADER
     for row, size in zip(rows, sizes, strict=True):
         panes = [Image.fromarray(row.image).resize(size, Image.Resampling.BICUBIC)]
@@ -76,8 +77,8 @@ def draw_sheet(
         for column, pane in enumerate(panes):
             page.paste(pane, (GAP + column * (WIDTH + GAP) + (WIDTH - size[0]) // 2, top))
         note = f": {row.note}" if row.note else ""
-        caption = shorten(row.name, small, width - 2 * GAP - small.getlength(note)) + note
-        draw.text((GAP, top + size[1] + 4), caption, PALE, small)
+        caption = shorten(row.name, small, width - 2 * GAP - small.length(note)) + note
+        small.write(draw, (GAP, top + size[1] + 4), caption, PALE)
         top += size[1] + CAPTION
     page.paste(legend, (GAP, top))
     with replacing(path) as temporary:

@@ -1,5 +1,7 @@
 """Pictures of every mode, right way up, and one clear error for the rest."""
 
+import io
+import os
 import pickle
 import struct
 import sys
@@ -10,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
-from fcn_jax.errors import WrongTypeError
+from fcn_jax.errors import OutOfMemoryError, SettingError, WrongTypeError
 from fcn_jax.images import ImageError, open_image
 
-REAL = Path(__file__).parents[2] / "shared" / "data" / "photos"
+REAL = Path(__file__).parents[3] / "shared" / "data" / "photos"
 
 
 @pytest.fixture
@@ -231,12 +233,16 @@ def test_damaged_exif_does_not_hide_the_picture(tmp_path, pixels):
         open_image(tmp_path / "a.jpg")
 
 
-def png_without_pixels(width, height):
+def png(width, height, bits, colour_type, packed_pixels):
     def chunk(body):
         return struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
 
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(header) + chunk(b"IDAT")
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(header) + chunk(b"IDAT" + packed_pixels) + chunk(b"IEND")
+
+
+def png_without_pixels(width, height):
+    return png(width, height, 8, 2, b"")
 
 
 def test_decompression_bomb(tmp_path):
@@ -286,3 +292,98 @@ def test_real_odd_files():
         else:
             with pytest.raises(ImageError, match=path.name):
                 open_image(path)
+
+
+def png_with_texts(path, pixels):
+    """A PNG whose text is larger than Pillow allows, and which lies upside down."""
+    info = PngImagePlugin.PngInfo()
+    info.add_text("parameters", "x" * 3_000_000, zip=True)
+    info.add_itxt("workflow", "y" * 3_000_000, zip=True)
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(pixels).save(path, pnginfo=info, exif=exif)
+
+
+def test_long_texts_in_png_do_not_matter(tmp_path, pixels):
+    path = tmp_path / "a.png"
+    png_with_texts(path, pixels)
+    with pytest.raises(ValueError, match="MAX_TEXT_CHUNK"), Image.open(path) as image:
+        image.load()
+    before = PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY
+    np.testing.assert_array_equal(values(path), pixels[::-1, ::-1])
+    assert before == (PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY)
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+def test_few_bits_in_a_png_of_16(tmp_path, alpha):
+    """Pillow keeps the upper 8 of 16 bits, so 12 bits would become 0 to 15."""
+    exact = np.random.default_rng(0).integers(0, 4096, (6, 5, 3 + alpha), np.uint16)
+    exact[0, 0] = 4095
+    if alpha:
+        exact[..., 3] = 65535
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in exact)
+    (tmp_path / "a.png").write_bytes(png(5, 6, 16, 6 if alpha else 2, zlib.compress(rows)))
+    np.testing.assert_array_equal(values(tmp_path / "a.png"), np.rint(exact[..., :3] * (255 / 4095)))
+
+
+def test_an_open_file(pixels, tmp_path):
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    np.testing.assert_array_equal(values(io.BytesIO(content)), pixels)
+    moved = io.BytesIO(b"before" + content)
+    moved.seek(6)
+    np.testing.assert_array_equal(values(moved), pixels)
+    with pytest.raises(ImageError, match="expected an image file, got a file that Pillow"):
+        open_image(io.BytesIO(b"no picture"))
+
+
+def test_bands_of_arrays_and_pictures(pixels):
+    seven = np.random.default_rng(0).integers(0, 256, (4, 5, 7), np.uint8)
+    np.testing.assert_array_equal(np.asarray(open_image(seven, bands=[7, 4, 1])), seven[..., [6, 3, 0]])
+    np.testing.assert_array_equal(np.asarray(open_image(pixels, bands=(3, 2, 1))), pixels[..., ::-1])
+    with pytest.raises(ImageError, match="at least 3 bands, got 1"):
+        open_image(Image.new("L", (4, 4)), bands=(1, 2, 3))
+    for wrong in ((1, 2), (0, 1, 2), (1.0, 2, 3), ()):
+        with pytest.raises(SettingError, match="bands: expected three bands"):
+            open_image(pixels, bands=wrong)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(ImageError, match=r"a.png: expected a picture, got a pipe, a socket or a device"):
+        open_image(tmp_path / "a.png")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    with pytest.raises(ImageError, match=r"loop.png: cannot be read: Too many levels of symbolic links"):
+        open_image(tmp_path / "loop.png")
+
+
+def test_heic(tmp_path, monkeypatch):
+    path = tmp_path / "a.HEIC"
+    path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+    with monkeypatch.context() as hidden:
+        hidden.setitem(sys.modules, "pillow_heif", None)
+        with pytest.raises(ImageError, match=r"needs pillow-heif; pip install 'fcn_jax\[heif\]'"):
+            open_image(path)
+    heif = pytest.importorskip("pillow_heif")
+    with pytest.raises(ImageError, match=r"a.HEIC: cannot be"):
+        open_image(path)
+    drawn = Image.effect_mandelbrot((64, 48), (-2, -1, 1, 1), 20).convert("RGB")
+    heif.from_pillow(drawn).save(path, quality=-1, chroma=444)
+    before = dict(Image.OPEN)
+    np.testing.assert_allclose(values(path), np.asarray(drawn), atol=4)  # seen: 2, from YCbCr
+    assert before == Image.OPEN
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ImageError, match="exceeds limit of 200 pixels"):
+        open_image(path)
+
+
+def test_too_little_memory_is_said_of_the_picture(tmp_path, pixels, monkeypatch):
+    Image.fromarray(pixels).save(tmp_path / "a.bmp")
+
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "convert", fail)
+    with pytest.raises(OutOfMemoryError, match=r"a.bmp: there is not enough memory to read it"):
+        open_image(tmp_path / "a.bmp")
