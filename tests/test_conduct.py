@@ -117,6 +117,7 @@ def test_the_library_leaves_the_process_alone():
 
 PLAIN = ("ValueError", "TypeError", "RuntimeError", "ImportError", "MemoryError")
 MAY_RAISE_PLAIN = {
+    "fcn_jax.algorithms.region": "buffers that the networks choose",
     "fcn_jax.inference.receptive_field": "a network of ours repeats itself",
     "fcn_jax.models.deconvolution": "shapes that the networks choose",
     "fcn_jax.models.grid": "crops and sums that the networks choose",

@@ -21,15 +21,16 @@
 - VGG16's pooling: XLA's gradient searches each window again, and takes ten times as long.
 - ResNet's pooling in two directions takes 0.1 to 0.8 of the time.
 
-On every platform the inference form of VGG16 computes its first blocks only where the picture decides, see
-`region`. For the rest, on a GPU or TPU XLA computes everything: on an H100 fcn_resnet50 takes 9.6 ms with 1x1
-convolutions and 10.9 ms with products. On a CPU XLA also computes half-precision convolutions larger than
-1x1, since the algorithms here would add up too many rounding errors.
+On every platform the inference forms of VGG16 and AlexNet compute their first blocks only where the picture
+decides, see `region`. For the rest, on a GPU or TPU XLA computes everything: on an H100 fcn_resnet50 takes
+9.6 ms with 1x1 convolutions and 10.9 ms with products. On a CPU XLA also computes half-precision convolutions
+larger than 1x1, since the algorithms here would add up too many rounding errors.
 """
 
 import jax.numpy as jnp
 from flax import nnx
 
+from fcn_jax.algorithms.alexnet_region import AlexNetRegion
 from fcn_jax.algorithms.gradients import (
     convolve_by_rows_both_ways,
     convolve_with_kernel_bands,
@@ -42,10 +43,13 @@ from fcn_jax.algorithms.layers import (
     convolve_by_rows,
     use_winograd,
 )
-from fcn_jax.algorithms.region import use_region
+from fcn_jax.algorithms.vgg_region import VGGRegion
+from fcn_jax.models.alexnet import AlexNet
 from fcn_jax.models.resnet import Bottleneck, MaxPool
 from fcn_jax.models.vgg import VGG16
 
+REGIONS = {VGG16: VGGRegion, AlexNet: AlexNetRegion}
+"""What computes the first blocks of a backbone in inference."""
 WINOGRAD_CHANNELS = 256
 """Fewest input channels for which Winograd is faster."""
 
@@ -58,8 +62,9 @@ def choose_for_inference(model: nnx.Module, platform: str) -> None:
       platform: "cpu", "gpu" or "tpu".
     """
     for _, module in list(nnx.iter_modules(model)):
-        if isinstance(module, VGG16):
-            use_region(module)
+        for backbone, blocks in REGIONS.items():
+            if isinstance(module, backbone):
+                blocks().replace(module)
     if platform != "cpu":
         return
     for _, module in list(nnx.iter_modules(model)):

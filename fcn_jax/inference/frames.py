@@ -1,36 +1,46 @@
-"""The maps of black pictures that VGG16 lays its regions into, computed once for each remainder of a size."""
+"""The maps of black pictures that regions are laid into, computed once for each remainder of a size."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from fcn_jax.algorithms.region import BLACK, black_maps, remainders, take_black_maps
+from fcn_jax.algorithms.black import BLACK, RegionBlocks
 from fcn_jax.models.arrays import Arrays, Structure
 from fcn_jax.models.model import SegmentationModel
-from fcn_jax.models.vgg import VGG16
+from fcn_jax.models.skip_fcn import SkipFCN
 
 MOST_KEPT = 64
-"""Maps that are kept, of 0.2 MB each; there are 256, and as many for transposed pictures."""
+"""Maps that are kept, of 0.2 MB each; VGG16 has 256, and as many for transposed pictures, AlexNet four."""
 
 
 def structure_of(prepared: SegmentationModel) -> Structure[SegmentationModel]:
-    """Returns the structure of a prepared model; a VGG16 takes the maps of black pictures from outside."""
-    if isinstance(prepared.backbone, VGG16):
-        take_black_maps(prepared.backbone)
+    """Returns the structure of a prepared model; it takes the maps of black pictures from outside."""
+    if isinstance(prepared, SkipFCN) and isinstance(prepared.backbone.first_blocks, RegionBlocks):
+        prepared.backbone.first_blocks.take_black_maps(prepared.backbone)
     return Structure(prepared)
 
 
 class Frames:
-    """Adds the maps of black pictures to a model's arrays, if it needs them; see `algorithms.region`.
+    """Adds the maps of black pictures to a model's arrays, if it needs them; see `algorithms.black`.
 
     Args:
       structure: of the model, from `structure_of`.
     """
 
     def __init__(self, structure: Structure[SegmentationModel]):
-        self._needed = BLACK in structure.paths
-        self._compute = jax.jit(lambda arrays, sizes: black_maps(structure.merge(arrays).backbone, sizes))
+        self._blocks: RegionBlocks | None = None
+        if BLACK in structure.paths:
+            nothing: Any = dict.fromkeys(structure.paths, jax.ShapeDtypeStruct((), jnp.float32))
+            self._blocks = structure.merge(nothing).backbone.first_blocks
+
+        def compute(arrays: Arrays, sizes: jax.Array) -> jax.Array:
+            backbone = structure.merge(arrays).backbone
+            return backbone.first_blocks.black_maps(backbone, sizes)
+
+        self._compute = jax.jit(compute)
         self._kept: dict[tuple[bool, int, int], np.ndarray] = {}
 
     def clear(self) -> None:
@@ -47,10 +57,10 @@ class Frames:
           sizes: (N, 2) int32.
           transposed: whether the weights are those of transposed images.
         """
-        if not self._needed:
+        if self._blocks is None:
             return arrays
         maps = []
-        for size, (row, column) in zip(sizes, remainders(sizes).tolist(), strict=True):
+        for size, (row, column) in zip(sizes, self._blocks.remainders(sizes).tolist(), strict=True):
             key = transposed, row, column
             if key not in self._kept:
                 while len(self._kept) >= MOST_KEPT:
