@@ -11,8 +11,7 @@ from flax import nnx
 
 from fcn_jax.algorithms.gradients import pool_by_comparison
 from fcn_jax.inference.folding import Identity
-from fcn_jax.models import vgg
-from fcn_jax.models.alexnet import AlexNet
+from fcn_jax.models import alexnet, vgg
 from fcn_jax.models.deconvolution import Deconvolution
 from fcn_jax.models.fcn import FCN
 from fcn_jax.models.grid import Grid
@@ -138,7 +137,8 @@ def _vgg16(graph: Graph, path: str, backbone: vgg.VGG16, images: Map) -> dict[st
     return maps
 
 
-def _alexnet(graph: Graph, path: str, backbone: AlexNet, images: Map) -> dict[str, Map]:
+def _alexnet(graph: Graph, path: str, backbone: alexnet.AlexNet, images: Map) -> dict[str, Map]:
+    _check_function(f"{path}.first_blocks", backbone.first_blocks, alexnet.first_blocks)
     x = images
     for number in (1, 2):
         x = _follow(graph, path, backbone, x, f"conv{number}", "relu")
@@ -181,7 +181,7 @@ LAYERS: dict[type, Callable[[Graph, str, Any, Map], Any]] = {
     ResNet: _resnet,
     FCNHead: _fcn_head,
     vgg.VGG16: _vgg16,
-    AlexNet: _alexnet,
+    alexnet.AlexNet: _alexnet,
 }
 """How the modules of each class are written."""
 
