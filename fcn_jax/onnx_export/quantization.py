@@ -83,6 +83,7 @@ def quantize(
         quant_format=QuantFormat.QDQ,
         op_types_to_quantize=list(OPERATORS),
         per_channel=True,
+        reduce_range=True,  # without VNNI a CPU would add up full 8-bit products in too few bits, silently
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         nodes_to_exclude=excluded,
