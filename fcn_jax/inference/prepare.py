@@ -49,8 +49,8 @@ def prepare(model: nnx.Module, *, aux: bool = False, platform: str | None = None
       WrongTypeError: `model` is not an nnx.Module.
       ArrayError: `model` does not return {"out": logits (N, H, W, C)}.
     """
-    # A copy, so that the caller's model does not change.
-    prepared = nnx.merge(*nnx.split(as_segmentation_model(model)))
+    # A copy with variables of its own, so that the caller's model does not change; the arrays are shared.
+    prepared = nnx.clone(as_segmentation_model(model))
     prepared.eval()
     if not aux:
         prepared.drop_aux()

@@ -111,6 +111,7 @@ def test_half_precision_keeps_its_kernels():
     prepared = prepare(weights)
     weights.backbone.conv5_3.dtype = None
     assert prepared.backbone.conv5_3.kernel[...].dtype == jnp.bfloat16
+    assert weights.backbone.conv5_3.kernel[...].dtype == jnp.float32  # the caller's model does not change
     assert prepared.score_fr.kernel[...].dtype == jnp.float32
 
 
