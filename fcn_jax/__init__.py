@@ -22,6 +22,7 @@ from fcn_jax.inference import Segmentation, Segmenter
 from fcn_jax.meta import WeightsMeta
 from fcn_jax.models import FCN, Fixed, SegmentationModel, SkipFCN
 from fcn_jax.onnx_export import OnnxError, export_int8_onnx, export_onnx
+from fcn_jax.sharing import push_to_hub
 from fcn_jax.weights import (
     CaffeNet_Weights,
     FCN8s_AtOnce_VGG16_Weights,
@@ -38,6 +39,7 @@ from fcn_jax.weights import (
     get_model_weights,
     get_weight,
 )
+from fcn_jax.weights.hub import HubError
 from fcn_jax.weights.loading import load_weights, save_weights
 from fcn_jax.zoo import (
     fcn8s_atonce_vgg16,
@@ -75,6 +77,7 @@ __all__ = [
     "FCN_ResNet50_Weights",
     "FCN_ResNet101_Weights",
     "Fixed",
+    "HubError",
     "ImageError",
     "MissingPackageError",
     "ModelSpec",
@@ -107,5 +110,6 @@ __all__ = [
     "list_models",
     "load_model",
     "load_weights",
+    "push_to_hub",
     "save_weights",
 ]

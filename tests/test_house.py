@@ -40,6 +40,7 @@ ARROWS = {
         "fcn_jax.locking",
         "fcn_jax.weights.published",
     ),
+    "fcn_jax.weights.hub": ("weights_converter", "fcn_jax.errors", "fcn_jax.weights.download"),
     "fcn_jax.weights": (
         "weights_converter",
         "fcn_jax.errors",
@@ -48,7 +49,15 @@ ARROWS = {
         "fcn_jax.meta",
         "fcn_jax.models",
     ),
+    "fcn_jax.sharing": (
+        "weights_converter",
+        "fcn_jax.errors",
+        "fcn_jax.meta",
+        "fcn_jax.models",
+        "fcn_jax.weights",
+    ),
     "fcn_jax.zoo": ("weights_converter", "fcn_jax.errors", "fcn_jax.models", "fcn_jax.weights"),
+    "fcn_jax.certificate": ("weights_converter", "fcn_jax.errors", "fcn_jax.zoo"),
     "fcn_jax.inference": (
         "weights_converter",
         "fcn_jax.errors",
@@ -115,6 +124,8 @@ EXTRAS = {
     "fcn_jax.datasets": ("train", "coco", "sbd"),
     "fcn_jax.training": ("train", "tensorboard"),
     "fcn_jax.cli.demo": ("train",),
+    "fcn_jax.certificate": ("bench",),  # PyTorch, where it is at hand
+    "fcn_jax.weights.hub": ("hub",),
 }
 
 

@@ -46,6 +46,7 @@ COMMANDS = {
         "fcn_jax.cli.convert",
         "converts a checkpoint to our format (.safetensors), or back to PyTorch's (.pth)",
     ),
+    "push": Command("fcn_jax.cli.push", "puts weights on the Hugging Face Hub, with a model card"),
     "export": Command(
         "fcn_jax.cli.export",
         "writes a model as one file: .zip runs with JAX alone, .onnx in ONNX Runtime and others",

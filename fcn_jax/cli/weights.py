@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from fcn_jax.errors import SettingError
 from fcn_jax.models.model import SegmentationModel
 from fcn_jax.weights import fetch, get_model_weights
+from fcn_jax.weights.hub import fetch_from_hub, is_hub_name
 from fcn_jax.zoo import list_models, load_model
 
 CHECKPOINT_SUFFIXES = (".safetensors", ".pth", ".pt", ".caffemodel")
@@ -19,9 +20,9 @@ def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
         default="DEFAULT",
-        metavar="NAME|PATH",
+        metavar="NAME|PATH|hf://USER/REPO",
         help="published weights by name (DEFAULT), downloaded once; or a checkpoint: "
-        ".pth, .pt, .caffemodel or .safetensors",
+        ".pth, .pt, .caffemodel or .safetensors, also on the Hugging Face Hub",
     )
     parser.add_argument(
         "--model",
@@ -52,6 +53,8 @@ def find_weights(weights: str, model: str | None, offline: bool) -> Path:
     """
     if Path(weights).exists():
         return Path(weights)
+    if is_hub_name(weights):
+        return fetch_from_hub(weights, offline=offline or None)
     published = [get_model_weights(name) for name in ([model] if model else list_models())]
     family, _, member = weights.rpartition(".")
     for enum in published:

@@ -20,6 +20,7 @@ from fcn_jax.training.config import Config
 from fcn_jax.training.objective import Objective
 from fcn_jax.training.optimizers import GROUPS, adamw, learning_rate, sgd
 from fcn_jax.transforms import Preset
+from fcn_jax.weights.hub import hub_file
 from fcn_jax.weights.loading import fill, read_meta
 from fcn_jax.zoo import MODELS, check_name, get_model
 from weights_converter import read_weights
@@ -122,7 +123,7 @@ def _model_settings(config: Config, num_classes: int) -> dict:
 
 def _fill_from(path: Path, model: SegmentationModel, categories: tuple[str, ...]) -> None:
     """Fills a model with an earlier training's weights, which may have other classes."""
-    found = read_weights(path)
+    found = read_weights(hub_file(path))
     known = read_meta(found).categories
     same = found.spec.num_classes == len(categories) and known in (None, categories)
     if not same:

@@ -20,6 +20,7 @@ from fcn_jax.meta import WeightsMeta
 from fcn_jax.models.arrays import named_variables
 from fcn_jax.models.model import SegmentationModel
 from fcn_jax.transforms import Preset
+from fcn_jax.weights.hub import hub_file
 from weights_converter import Account, Conversion, ModelSpec, Source, read_weights, save_model_file
 from weights_converter.account import match_arrays
 
@@ -41,7 +42,8 @@ def load_weights(
 
     Args:
       model: a model with the checkpoint's architecture, from one of the builders.
-      path: `.pth`, `.pt`, `.caffemodel` or `.safetensors`; or {name: array}, a state_dict in memory. A file
+      path: `.pth`, `.pt`, `.caffemodel` or `.safetensors`; or hf://user/repo, a name on the Hugging Face
+        Hub; or {name: array}, a state_dict in memory. A file
         of the paper's next coarser network starts this one's training: layers it lacks get initial values.
       strict: missing and unexpected arrays are errors. Otherwise variables without an array keep their
         values, and arrays without a variable are dropped; the account names both. Shapes must match anyway.
@@ -59,7 +61,7 @@ def load_weights(
       WrongTypeError: `model` is not a model of this package.
     """
     check_model(model)
-    return fill(model, read_weights(path, strict=strict), strict=strict, aux=aux, head=head)
+    return fill(model, read_weights(hub_file(path), strict=strict), strict=strict, aux=aux, head=head)
 
 
 def fill(
@@ -120,7 +122,7 @@ def load_backbone(model: SegmentationModel, source: Source) -> Account:
     Raises:
       CheckpointError: the file cannot be read, or is not a classifier of this depth and width.
     """
-    conversion, expected = read_weights(source), model.backbone_spec
+    conversion, expected = read_weights(hub_file(source)), model.backbone_spec
     if conversion.spec != expected:
         raise CheckpointError(
             expected=f"a backbone, {expected}", got=str(conversion.spec), path=conversion.path

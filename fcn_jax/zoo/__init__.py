@@ -9,6 +9,7 @@ from flax import nnx
 
 from fcn_jax.errors import CheckpointError, SettingError
 from fcn_jax.models.model import SegmentationModel
+from fcn_jax.weights.hub import hub_file
 from fcn_jax.zoo.build import build_filled
 from fcn_jax.zoo.paper import fcn8s_atonce_vgg16, fcn8s_vgg16, fcn16s_vgg16, fcn32s_alexnet, fcn32s_vgg16
 from fcn_jax.zoo.table import MODELS
@@ -52,7 +53,7 @@ def load_model(
     """Builds the model that a checkpoint belongs to, and fills it; in evaluation mode.
 
     Args:
-      path: a checkpoint file, or {name: array} in memory.
+      path: a checkpoint file, or hf://user/repo, a name on the hub, or {name: array} in memory.
       model_name: the model, where the file does not say which: "fcn8s_atonce_vgg16" for the PyTorch port's
         file.
       rngs, dtype, param_dtype: as the builders take them.
@@ -64,7 +65,7 @@ def load_model(
     """
     if model_name is not None:
         check_name(model_name)
-    conversion = read_weights(path)
+    conversion = read_weights(hub_file(path))
     if conversion.spec.is_classifier:
         raise CheckpointError(
             expected=f"weights of a segmentation model, one of {', '.join(BUILDERS)}",

@@ -16,6 +16,7 @@ from flax import nnx
 from fcn_jax.errors import SettingError
 from fcn_jax.models.model import SegmentationModel
 from fcn_jax.weights import WeightsEnum, fetch
+from fcn_jax.weights.hub import hub_file, is_hub_name
 from fcn_jax.weights.loading import fill, load_backbone
 from fcn_jax.zoo.table import Entry
 from weights_converter import Conversion, ModelSpec, Source, read_weights
@@ -124,7 +125,7 @@ def weights_source(argument: str, weights, published: type[WeightsEnum]) -> Weig
       SettingError: a string that is neither a file nor a member.
       WrongTypeError: another type, or a member of another enum.
     """
-    if isinstance(weights, Mapping | os.PathLike):
+    if isinstance(weights, Mapping | os.PathLike) or is_hub_name(weights):
         return weights
     if (
         isinstance(weights, str)
@@ -142,4 +143,4 @@ def weights_source(argument: str, weights, published: type[WeightsEnum]) -> Weig
 
 
 def _fetched(weights: WeightsEnum | Source, progress: bool) -> Source:
-    return fetch(weights, progress=progress) if isinstance(weights, WeightsEnum) else weights
+    return fetch(weights, progress=progress) if isinstance(weights, WeightsEnum) else hub_file(weights)

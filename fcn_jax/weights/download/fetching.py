@@ -68,8 +68,7 @@ def fetch(
     if urlsplit(weights.url).scheme not in ("http", "https"):
         raise SettingError(expected="an http or https address", got=repr(weights.url))
     path = (cache_folder() if cache_dir is None else Path(cache_dir).expanduser()) / weights.file_name
-    if offline is None:
-        offline = os.environ.get("FCN_JAX_OFFLINE", "").lower() not in ("", "0", "false", "no", "off")
+    offline = is_offline(offline)
     try:
         if weights.digest is None:
             raise Refusal("no digest of this file is known, so a download cannot be verified")
@@ -80,6 +79,13 @@ def fetch(
         reason = f"the cache folder cannot be used: {error}; set FCN_JAX_CACHE to another one"
         raise _failure(weights_or_url, weights, path, reason) from error
     return path
+
+
+def is_offline(offline: bool | None = None) -> bool:
+    """Whether the network is forbidden: as given, or where None is given as `FCN_JAX_OFFLINE` says."""
+    if offline is not None:
+        return offline
+    return os.environ.get("FCN_JAX_OFFLINE", "").lower() not in ("", "0", "false", "no", "off")
 
 
 def _as_weights(weights_or_url: Weights | WeightsEnum | str) -> Weights:
