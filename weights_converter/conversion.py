@@ -33,6 +33,7 @@ class Conversion:
       path: the file that was read, if any.
       prefix: what stood before the names in the file, keys included: "model.module.".
       passed_over: {path in the file: what it is} of what belongs to no network, or to another one.
+      names: {path: name of its array in the checkpoint}.
     """
 
     spec: ModelSpec
@@ -45,6 +46,7 @@ class Conversion:
     path: str | None = None
     prefix: str = ""
     passed_over: dict[str, str] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
 
     def for_model(self, model_name: str | None, hint: str | None = None) -> "Conversion":
         """Returns the conversion for the named network, which may be one of its twins.
@@ -128,14 +130,17 @@ def to_ours(
     arrays = {name: array for name, array in arrays.items() if name not in counted}
     what = f"{spec}, as its metadata say" if "spec" in metadata else str(spec)
     account = match_arrays(places, arrays, what, strict=strict, hint=NOT_STRICT)
-    params = {}
+    params, names = {}, {}
     for layer in layers:
         for leaf in layer.kind.leaves:
             array = arrays.get(layer.name(leaf, side))
             if array is not None:
+                names[layer.name(leaf, OURS)] = layer.name(leaf, side)
                 params[layer.name(leaf, OURS)] = layer.to_ours(leaf, array) if side == SOURCE else array
     preset = _preset(family, side, metadata, preset)
-    return Conversion(spec, params, dropped | counted | account.dropped, counters, twins, preset, metadata)
+    return Conversion(
+        spec, params, dropped | counted | account.dropped, counters, twins, preset, metadata, names=names
+    )
 
 
 def to_source(

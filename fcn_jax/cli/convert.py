@@ -9,8 +9,10 @@ import dataclasses
 from pathlib import Path
 
 from fcn_jax.categories import VOC_CATEGORIES
+from fcn_jax.certificate import certify, is_good, verdict, write_certificate
 from fcn_jax.cli.categories import read_categories
 from fcn_jax.errors import SettingError
+from fcn_jax.weights.hub import fetch_from_hub, is_hub_name
 from fcn_jax.weights.loading import read_meta
 from fcn_jax.zoo import MODELS, list_models
 from weights_converter import Conversion, load_model_file, save_conversion
@@ -38,11 +40,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("caffe", "torchvision"),
         help="the images that the weights expect, if the names mislead: caffe for vgg16_from_caffe.pth",
     )
+    parser.add_argument(
+        "--certificate",
+        action="store_true",
+        help="write beside the new file what became of every tensor, and how closely the result was compared "
+        "with PyTorch, if that is installed: DST.certificate.json and .md",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Converts a file and prints what happened to its tensors."""
-    source, target = Path(options.source), Path(options.target)
+    source = fetch_from_hub(options.source) if is_hub_name(options.source) else Path(options.source)
+    target = Path(options.target)
     ours = check_suffix(target) == SAFETENSORS_SUFFIX
     if options.categories and not ours:
         raise SettingError(
@@ -57,7 +66,15 @@ def run(options: argparse.Namespace) -> int:
         print("  to convert this file back, give them with --model, --preset and --categories")
     for name, why in conversion.dropped.items():
         print(f"  dropped {name}: {why}")
-    return 0
+    return _certify(options, source) if options.certificate else 0
+
+
+def _certify(options: argparse.Namespace, source: Path) -> int:
+    """Writes the certificate and prints its first line; returns 1 if the two files are not the same."""
+    record = certify(source, options.target, model_name=options.model, preset=options.preset)
+    data, page = write_certificate(record, options.target)
+    print(f"{page}, {data.name}: {verdict(record)}")
+    return 0 if is_good(record) else 1
 
 
 def metadata_for(conversion: Conversion, preset: str | None, categories: str | None) -> dict[str, str]:
