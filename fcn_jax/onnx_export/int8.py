@@ -58,11 +58,12 @@ def export_int8_onnx(
 ) -> Int8Report:
     """Writes a model as an ONNX file that computes its convolutions in 8 bits.
 
-    ONNX Runtime's own static quantizer does it: weights int8 of 7 bits, with a scale for each output channel
-    (8 bits could overflow on CPUs without VNNI); activations uint8, with ranges calibrated on pictures; in
-    the form of QuantizeLinear and DequantizeLinear (QDQ). Score layers and upsamplings stay float32. The pictures should be like those that the file will
-    see; up to `CALIBRATING` of them, evenly spread, calibrate, and up to `COMPARING` others compare the file
-    with the float one.
+    ONNX Runtime's own static quantizer does it. Weights are int8 of 7 bits, with a scale for each output
+    channel; 8 bits could overflow on CPUs without VNNI. Activations are uint8, with ranges calibrated on
+    pictures. The form is QuantizeLinear and DequantizeLinear (QDQ). Score layers and upsamplings stay float32.
+
+    The pictures should be like those that the file will see. Up to `CALIBRATING` of them, evenly spread,
+    calibrate; up to `COMPARING` others compare the file with the float one.
 
     Args:
       model, path, input, output, aux, verify: see `export_onnx`; `verify` checks the graph before it is
