@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fcn_jax.cli.check import add_label_arguments, label_options
 from fcn_jax.cli.computing import start_computing
 from fcn_jax.cli.progress import plain_console, progress_on
 from fcn_jax.cli.weights import add_weights_arguments, load_chosen
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data-dir", metavar="DIR", help="the folder with the dataset's files")
     parser.add_argument("--split", default="val", help="the part of the dataset to score (val)")
+    add_label_arguments(parser)
     add_weights_arguments(parser)
     parser.add_argument(
         "--size",
@@ -57,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     output = Path(options.output)
     output.mkdir(parents=True, exist_ok=True)
     start_computing()
-    dataset = open_dataset(options.dataset, options.data_dir, options.split)
+    dataset = open_dataset(options.dataset, options.data_dir, options.split, **label_options(options))
     model, path = load_chosen(options)
     evaluator = Evaluator(model, size=options.size, scales=scales, flip=options.flip)
     indices = range(min(len(dataset), options.limit or len(dataset)))
@@ -92,6 +94,12 @@ def run(options: argparse.Namespace) -> int:
     print(f"{len(indices)} of {len(dataset)} pictures of {options.dataset} {options.split}; see {output}")
     if np.isnan(scores.mean_iou):
         print("fcn-jax: no pixel of these pictures has a class", file=sys.stderr)
+    elif confusion.counts.any(axis=1).sum() == 1:
+        only = dataset.categories[int(confusion.counts.any(axis=1).argmax())]
+        print(
+            f"fcn-jax: warning: only {only} has labels in these pictures: the scores say little",
+            file=sys.stderr,
+        )
     return 0
 
 

@@ -41,6 +41,9 @@ COMMANDS = {
         "fcn_jax.cli.segment", "finds what is where in pictures; writes label images, overlays and heat maps"
     ),
     "evaluate": Command("fcn_jax.cli.evaluate", "scores weights on a dataset, class by class"),
+    "check": Command(
+        "fcn_jax.cli.check", "lists everything that is wrong with a dataset, before the first step"
+    ),
     "train": Command("fcn_jax.cli.train", "trains a model on a dataset", parses=True),
     "convert": Command(
         "fcn_jax.cli.convert",

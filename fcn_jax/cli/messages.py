@@ -31,9 +31,12 @@ NAMES = {
     "size": "--size",
     "split": "--split",
     "tile": "--tile",
+    "values": "--values",
+    "void": "--void",
     "weights": "--weights",
     "workers": "--workers",
     "write": "--write",
+    "zero_is_void": "--zero-is-void",
 }
 """{argument of the library: option of the command line}."""
 

@@ -28,6 +28,7 @@ class Fault(enum.Enum):
     SHIFT = Severity.STOPS, "guess(es) about the value 0"
     CLASSES = Severity.STOPS, "split(s) with other classes"
     NOTHING = Severity.STOPS, "split(s) with nothing to learn"
+    HARDLY = Severity.SPOILS, "split(s) with perhaps nothing to learn"
     GHOST = Severity.SPOILS, "class(es) without any pixel"
     MIXED = Severity.STOPS, "label file(s) whose palette contradicts the first one's"
     PALETTE = Severity.SPOILS, "label file(s) with another palette than the first"

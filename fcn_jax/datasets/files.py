@@ -123,6 +123,7 @@ class FileDataset:
 
     Attributes:
       pairs, categories, palette, faults, upright: as given.
+      label_reader: what reads a label file.
       label_values: which values in the files mean which class.
 
     Raises:
@@ -160,7 +161,7 @@ class FileDataset:
         self.palette = voc_palette(256) if palette is None else palette
         self.label_values = LabelValues(len(self.categories), void, values)
         self.upright = upright
-        self._read_image, self._read_labels = read_image, read_labels
+        self._read_image, self.label_reader = read_image, read_labels
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -177,7 +178,7 @@ class FileDataset:
           DatasetError: see the class.
         """
         image_path, label_path = self.pairs[check_index(index, len(self))]
-        image, labels = self._read_image(image_path), self._read_labels(label_path)
+        image, labels = self._read_image(image_path), self.label_reader(label_path)
         self.check_size(index, image.shape[:2], labels.shape)
         return Sample(image, self.indices(index, labels))
 
@@ -187,7 +188,7 @@ class FileDataset:
 
     def read_label_values(self, index: int) -> np.ndarray:
         """Reads the labels alone, with the file's own values: (H, W) integers. Raises as indexing does."""
-        return self._read_labels(self.pairs[check_index(index, len(self))][1])
+        return self.label_reader(self.pairs[check_index(index, len(self))][1])
 
     def check_size(self, index: int, picture: tuple[int, ...], labels: tuple[int, ...]) -> None:
         """Raises DatasetError unless a picture and its labels have the same (height, width)."""

@@ -13,7 +13,6 @@ is for validation, chosen by its name. If DIR has a subfolder for each split (tr
 splits.
 """
 
-import hashlib
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -26,19 +25,17 @@ from fcn_jax.datasets.class_lists import ClassList, find_class_list
 from fcn_jax.datasets.colours import ByFirstPalette, ByTable, class_palette, first_palette
 from fcn_jax.datasets.dataset import IGNORE_LABEL, DatasetError, shown
 from fcn_jax.datasets.faults import Fault
-from fcn_jax.datasets.file_names import composed
 from fcn_jax.datasets.files import FileDataset, errors_name_the_file, read_label_image
 from fcn_jax.datasets.label_values import LabelValues, Values, label_values, parse_values
 from fcn_jax.datasets.layouts import Found, Pairs, find_pairs
-from fcn_jax.datasets.split_lists import data_folder, unknown_split
+from fcn_jax.datasets.orientation import check_upright
+from fcn_jax.datasets.split_lists import data_folder, part_of, unknown_split
 from fcn_jax.images import ImageError, open_image
 
 logger = logging.getLogger(__name__)
 
-VALIDATION_SHARE = 10  # one picture in ten
 CLASSES = "classes.txt"
 LOOKED_AT = 8  # label files, to see whether the values begin at 1
-_EXIF_ORIENTATION = 0x0112
 
 ReadLabels = Callable[[Path], np.ndarray]
 
@@ -155,16 +152,8 @@ def _split_by_hash(pairs: Pairs, root: Path) -> dict[str, Pairs]:
     if len(pairs) < 2:
         got = "one" if pairs else "none"
         raise DatasetError(path=root, expected="at least two pictures, one of them for validation", got=got)
-    drawn = sorted(pairs, key=lambda pair: hashlib.sha256(_bytes(pair[0].stem)).digest())
-    chosen = set(drawn[: max(1, round(len(pairs) / VALIDATION_SHARE))])
-    return {
-        "train": [pair for pair in pairs if pair not in chosen],
-        "val": [pair for pair in pairs if pair in chosen],
-    }
-
-
-def _bytes(name: str) -> bytes:
-    return composed(name).encode("utf-8", "surrogateescape")
+    names = [image.name for image, _ in pairs]
+    return {part: [pairs[index] for index in part_of(names, part)] for part in ("train", "val")}
 
 
 def _perhaps_from_one(
@@ -235,16 +224,3 @@ def _read_upright(path: Path) -> np.ndarray:
             return np.asarray(open_image(image))
         except ImageError as error:
             raise DatasetError(error.reason, hint=error.hint) from error
-
-
-def check_upright(image: Image.Image) -> None:
-    """Raises DatasetError if EXIF asks to turn a picture."""
-    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-    if orientation in range(2, 9):
-        raise DatasetError(
-            fault=Fault.ORIENTATION,
-            expected="a picture that is stored upright",
-            got=f"one that EXIF asks to turn (orientation {orientation})",
-            hint="its labels may fit either orientation: turn the pixels, remove the tag "
-            "(PIL.ImageOps.exif_transpose) and check that the labels fit",
-        )

@@ -1,11 +1,15 @@
 """Reads the lists of splits: text files with a picture on each line."""
 
+import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from fcn_jax.datasets.dataset import DatasetError
+from fcn_jax.datasets.file_names import composed
 from fcn_jax.datasets.files import errors_name_the_file
+
+VALIDATION_SHARE = 10  # one picture in ten
 
 
 def data_folder(folder: str | os.PathLike) -> Path:
@@ -45,3 +49,17 @@ def unknown_split(split: str | os.PathLike, splits: Iterable[str], also: str = "
     """Makes the error for a split that the dataset does not have; it lists all splits."""
     known = ", ".join(splits) or "none found"
     return DatasetError(expected=f"a split ({known}){also}", got=repr(os.fspath(split)))
+
+
+def part_of(names: Sequence[str], part: str) -> list[int]:
+    """Chooses one picture in ten for "val", by the hash of its name, and the others for "train".
+
+    A picture keeps its part when the folder moves. The stems of the names count, with composed letters.
+
+    Returns:
+      The indices of the part's names, in order.
+    """
+    keys = [composed(os.path.splitext(name)[0]).encode("utf-8", "surrogateescape") for name in names]
+    drawn = sorted(range(len(names)), key=lambda index: hashlib.sha256(keys[index]).digest())
+    chosen = set(drawn[: max(1, round(len(names) / VALIDATION_SHARE))])
+    return [index for index in range(len(names)) if (index in chosen) == (part == "val")]

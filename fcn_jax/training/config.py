@@ -27,6 +27,14 @@ class Config:
     """Split to train on."""
     val_split: str = "val"
     """Split to evaluate on."""
+    void: str | None = None
+    """Label values that mean no class besides 255, such as 0,254; of a folder."""
+    values: str | None = None
+    """Label value of each class in order, such as 0,255 for black and white masks; of a folder."""
+    zero_is_void: bool = False
+    """Takes 0 for no class, 1 for the first class, and so on; of a folder."""
+    check_data: bool = True
+    """Looks through the data for some seconds first, and stops at what would stop or spoil the run."""
     workers: int = 0
     """Processes that prepare batches; 0 prepares them in threads."""
 

@@ -7,7 +7,7 @@ from flax import nnx
 
 from fcn_jax.algorithms.choice import choose_for_training
 from fcn_jax.backend import start_backend
-from fcn_jax.datasets import SegmentationDataset
+from fcn_jax.datasets import DatasetError, SegmentationDataset
 from fcn_jax.datasets.batches import Batches
 from fcn_jax.errors import FCNError
 from fcn_jax.models import SegmentationModel
@@ -23,6 +23,7 @@ from fcn_jax.training.setup import (
     build_model,
     build_objective,
     build_optimizer,
+    check_data,
     check_same_classes,
     open_train_set,
     open_val_set,
@@ -101,7 +102,7 @@ class Parts:
         """Opens the datasets to train and to evaluate on, and makes the batches.
 
         Raises:
-          DatasetError: a dataset cannot be opened, or their classes differ.
+          DatasetError: a dataset cannot be opened, their classes differ, or a look at the files finds faults.
           SettingError: the hosts cannot share a batch evenly.
         """
         config = self.config
@@ -109,6 +110,8 @@ class Parts:
         self.train_set = open_train_set(config) if train_set is None else train_set
         self.val_set = open_val_set(config) if val_set is None else val_set
         check_same_classes(self.train_set, self.val_set)
+        if config.check_data:
+            self._check_data()
         self.input = Batches(
             self.train_set,
             batch_size=config.batch_size,
@@ -118,6 +121,16 @@ class Parts:
             share=(self.host, self.hosts),
         )
         self.steps = config.steps or max(1, int(config.epochs * len(self.train_set) / config.batch_size))
+
+    def _check_data(self) -> None:
+        refused: FCNError | None = None
+        if self.host == 0:
+            try:
+                check_data(self.train_set, self.val_set)
+            except FCNError as error:
+                refused = error
+        if agreed(refused is not None):  # so that no host waits for the first
+            raise refused or DatasetError("the data have faults, which the first host lists")
 
     def build_model(self) -> None:
         """Builds the model and its evaluations.

@@ -11,6 +11,7 @@ from fcn_jax.training.output import RunFolder, set_aside
 # Settings that may change from one start of a run to the next: the weights do not depend on them.
 FREE = {
     "data_dir",
+    "check_data",
     "workers",
     "output",
     "resume",

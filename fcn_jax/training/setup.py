@@ -11,6 +11,7 @@ from flax import nnx
 
 from fcn_jax.datasets import Cached, DatasetError, SegmentationDataset, open_dataset
 from fcn_jax.datasets.augmentation import Augmentation, Jitter
+from fcn_jax.datasets.checking import quick_check
 from fcn_jax.errors import SettingError
 from fcn_jax.meta import palette_of
 from fcn_jax.models import SegmentationModel
@@ -36,13 +37,37 @@ def open_train_set(config: Config) -> SegmentationDataset:
     Raises:
       DatasetError: the dataset cannot be opened.
     """
-    train_set = open_dataset(config.dataset, config.data_dir, config.train_split)
+    train_set = _open(config, config.train_split)
     return Cached(train_set, CACHE_BYTES // max(1, config.workers))
 
 
 def open_val_set(config: Config) -> SegmentationDataset:
     """Opens the validation set. Raises as `open_train_set` does."""
-    return open_dataset(config.dataset, config.data_dir, config.val_split)
+    return _open(config, config.val_split)
+
+
+def _open(config: Config, split: str) -> SegmentationDataset:
+    options = {name: getattr(config, name) for name in ("void", "values", "zero_is_void")}
+    return open_dataset(config.dataset, config.data_dir, split, tolerant=config.check_data, **options)
+
+
+def check_data(train_set: SegmentationDataset, val_set: SegmentationDataset) -> None:
+    """Makes the quick check of the data; logs what would spoil the run.
+
+    Raises:
+      DatasetError: something would stop the run, or nothing can be learnt; the message lists all of it.
+    """
+    report = quick_check({"train": train_set, "val": val_set})
+    for finding in report.findings:
+        if finding not in report.stopping:
+            said = DatasetError(f"{finding.severity.value}: {finding.words()}", hint=finding.hint)
+            logger.warning("%s", said)
+    if report.stopping:
+        hints = dict.fromkeys(finding.hint for finding in report.stopping if finding.hint)
+        raise DatasetError(
+            "; ".join(finding.words() for finding in report.stopping),
+            hint="; ".join([*hints, "fcn-jax check lists everything (--no-check-data tries all the same)"]),
+        )
 
 
 def check_same_classes(train_set: SegmentationDataset, val_set: SegmentationDataset) -> None:

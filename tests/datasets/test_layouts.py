@@ -85,7 +85,7 @@ def test_roboflow(tmp_path):
     np.testing.assert_array_equal(dataset[0].labels, SHOWN)
     for text in ("10, background\n20, road\n", "0, background\n1, road\n2, tree\n"):
         (tmp_path / "valid" / "_classes.csv").write_text(f"Pixel Value, Class\n{text}")
-        with pytest.raises(DatasetError, match=r"valid/_classes.csv: expected the classes of \S*train/_class"):
+        with pytest.raises(DatasetError, match=r"valid/_classes.csv: expected the classes of \S*train/_"):
             open_folder(tmp_path)
 
 
