@@ -19,8 +19,8 @@ from fcn_jax.errors import (
 )
 from fcn_jax.images import ImageError
 from fcn_jax.inference import Segmentation, Segmenter
-from fcn_jax.meta import WeightsMeta
-from fcn_jax.models import FCN, Fixed, SegmentationModel, SkipFCN
+from fcn_jax.meta import WeightsMeta, Window
+from fcn_jax.models import FCN, Fixed, MMSegFCN, SegmentationModel, SkipFCN
 from fcn_jax.onnx_export import OnnxError, export_int8_onnx, export_onnx
 from fcn_jax.sharing import push_to_hub
 from fcn_jax.weights import (
@@ -30,6 +30,11 @@ from fcn_jax.weights import (
     FCN16s_VGG16_Weights,
     FCN32s_AlexNet_Weights,
     FCN32s_VGG16_Weights,
+    FCN_R18_D8_Weights,
+    FCN_R50_D6_Weights,
+    FCN_R50_D8_Weights,
+    FCN_R101_D6_Weights,
+    FCN_R101_D8_Weights,
     FCN_ResNet50_Weights,
     FCN_ResNet101_Weights,
     ResNet50_Weights,
@@ -47,6 +52,11 @@ from fcn_jax.zoo import (
     fcn16s_vgg16,
     fcn32s_alexnet,
     fcn32s_vgg16,
+    fcn_r18_d8,
+    fcn_r50_d6,
+    fcn_r50_d8,
+    fcn_r101_d6,
+    fcn_r101_d8,
     fcn_resnet50,
     fcn_resnet101,
     get_model,
@@ -74,11 +84,17 @@ __all__ = [
     "FCN32s_AlexNet_Weights",
     "FCN32s_VGG16_Weights",
     "FCNError",
+    "FCN_R18_D8_Weights",
+    "FCN_R50_D6_Weights",
+    "FCN_R50_D8_Weights",
+    "FCN_R101_D6_Weights",
+    "FCN_R101_D8_Weights",
     "FCN_ResNet50_Weights",
     "FCN_ResNet101_Weights",
     "Fixed",
     "HubError",
     "ImageError",
+    "MMSegFCN",
     "MissingPackageError",
     "ModelSpec",
     "OnnxError",
@@ -93,6 +109,7 @@ __all__ = [
     "VGG16_Weights",
     "WeightsDownloadError",
     "WeightsMeta",
+    "Window",
     "WrongTypeError",
     "__version__",
     "export_int8_onnx",
@@ -102,6 +119,11 @@ __all__ = [
     "fcn16s_vgg16",
     "fcn32s_alexnet",
     "fcn32s_vgg16",
+    "fcn_r18_d8",
+    "fcn_r50_d6",
+    "fcn_r50_d8",
+    "fcn_r101_d6",
+    "fcn_r101_d8",
     "fcn_resnet50",
     "fcn_resnet101",
     "get_model",

@@ -12,6 +12,49 @@ from fcn_jax.errors import SettingError
 from fcn_jax.transforms import ImageClassification, Preset
 
 Colour = tuple[int, int, int]
+KINDS = {"transforms": dict, "categories": list, "palette": list, "window": dict}
+"""{entry of a file's metadata: what its JSON holds}."""
+SETTINGS = {"transforms": "preset", "window": "window"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Window:
+    """A window that slides over a picture; the logits of windows that overlap are averaged.
+
+    Attributes:
+      crop: (height, width) of the window in pixels.
+      stride: (down, right) from one window to the next, at most the crop, so that no pixel is left out.
+
+    Raises:
+      SettingError: a number is below 1, or a stride exceeds its crop.
+    """
+
+    crop: tuple[int, int]
+    stride: tuple[int, int]
+
+    def __post_init__(self):
+        for name in ("crop", "stride"):
+            pair = getattr(self, name)
+            if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(map(_is_length, pair)):
+                raise SettingError(
+                    subject=name, expected="two numbers of pixels of at least 1", got=repr(pair)[:80]
+                )
+            object.__setattr__(self, name, tuple(pair))
+        if any(step > side for step, side in zip(self.stride, self.crop, strict=True)):
+            raise SettingError(
+                subject="stride", expected=f"at most the window, {self.crop}", got=str(self.stride)
+            )
+
+    @staticmethod
+    def from_dict(settings: Mapping[str, Any]) -> "Window":
+        """Makes a window from {"crop": [769, 769], "stride": [513, 513]}.
+
+        Raises:
+          SettingError: the settings are others, or make no sense.
+        """
+        if sorted(settings) != ["crop", "stride"]:
+            raise SettingError(subject="window", expected="crop and stride", got=str(list(settings))[:80])
+        return Window(**settings)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,6 +65,7 @@ class WeightsMeta:
       transforms: the preset that prepares a picture for the model; None if unknown.
       categories: names of the C classes by index; None if unknown.
       palette: C colours (red, green, blue) of the classes, from 0 to 255; None for PASCAL VOC's.
+      window: the sliding window that the weights were tested with; None if they saw whole pictures.
 
     Raises:
       SettingError: a name is not text, or a colour is not three numbers from 0 to 255.
@@ -30,6 +74,7 @@ class WeightsMeta:
     transforms: Preset | None = None
     categories: tuple[str, ...] | None = None
     palette: tuple[Colour, ...] | None = None
+    window: Window | None = None
 
     def __post_init__(self):
         if self.categories is not None:
@@ -79,6 +124,8 @@ class WeightsMeta:
             metadata["categories"] = json.dumps(list(self.categories))
         if self.palette is not None:
             metadata["palette"] = json.dumps([list(colour) for colour in self.palette])
+        if self.window is not None:
+            metadata["window"] = json.dumps(dataclasses.asdict(self.window))
         return metadata
 
     @staticmethod
@@ -89,12 +136,12 @@ class WeightsMeta:
           SettingError: the text makes no sense, or is for another number of classes.
         """
         found = {
-            name: _parsed(name, metadata[name], kind)
-            for name, kind in (("transforms", dict), ("categories", list), ("palette", list))
-            if name in metadata
+            name: _parsed(name, metadata[name], kind) for name, kind in KINDS.items() if name in metadata
         }
         if "transforms" in found:
             found["transforms"] = _preset(found["transforms"])
+        if "window" in found:
+            found["window"] = Window.from_dict(found["window"])
         meta = WeightsMeta(**found)
         meta.check(num_classes)
         return meta
@@ -111,7 +158,7 @@ def _parsed(name: str, text: str, kind: type) -> Any:
     except (ValueError, RecursionError) as error:
         raise SettingError(subject=name, expected="JSON", got=repr(text[:80])) from error
     if not isinstance(value, kind):
-        what = {dict: "an object with the settings of a preset", list: "a list"}[kind]
+        what = f"an object with the settings of a {SETTINGS[name]}" if kind is dict else "a list"
         raise SettingError(subject=name, expected=what, got=repr(value)[:80])
     return value
 
@@ -126,6 +173,10 @@ def _preset(settings: dict[str, Any]) -> Preset:
             subject="transforms", expected="a preset that keeps the whole picture", got="ImageClassification"
         )
     return transforms
+
+
+def _is_length(value: object) -> bool:
+    return type(value) is int and value > 0
 
 
 def _is_colour(value: object) -> bool:

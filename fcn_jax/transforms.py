@@ -1,9 +1,10 @@
-"""Presets that turn a picture into the model's input: torchvision's two, equal to the last bit, and Caffe's.
+"""Presets that turn a picture into the model's input: torchvision's two, equal to the last bit, Caffe's, and
+mmsegmentation's.
 
 Pillow resizes, in 8 bits and antialiased, as in torchvision for Pillow images. (For tensors torchvision has
-its own interpolation, which differs by a few grey levels.)
+its own interpolation, which differs by a few grey levels.) mmsegmentation's resizing does not average.
 
-Source: `torchvision.transforms._presets`, torchvision 0.28.
+Source: `torchvision.transforms._presets`, torchvision 0.28; `mmcv.imrescale` and `mmcv.imnormalize`.
 """
 
 import abc
@@ -76,6 +77,10 @@ class Preset(abc.ABC):
         Returns:
           float32 of the same shape, for the model.
         """
+
+    def resize(self, image: Image.Image, size: tuple[int, int]) -> Image.Image:
+        """Resizes a picture to (H, W) as the preset does."""
+        return _resize(image, size)
 
     def with_resize(self, size: int | None) -> "Preset":
         """Returns the preset with another length of the shorter edge; None keeps each picture's size.
@@ -218,6 +223,65 @@ class CaffeSegmentation(Preset):
     def normalize(self, pixels) -> Any:
         """See `Preset`."""
         return pixels[..., ::-1].astype(np.float32) - np.asarray(self.mean, np.float32)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FitWithin(Preset):
+    """Resizes to the largest size within `long` x `short`, then computes (value / 255 - mean) / std.
+
+    The ratio of the edges stays, up to rounding to whole pixels. Resizing is bilinear, in 8 bits, and does
+    not average when it shrinks, as in OpenCV, whose integers may differ by one grey level.
+
+    Attributes:
+      long, short: the most that the longer and the shorter edge may have.
+      mean, std: of red, green and blue, on a scale of 0 to 1.
+
+    Source: mmsegmentation's `Resize(scale=(2048, 1024), keep_ratio=True)` and `Normalize`.
+    """
+
+    resizes: ClassVar[bool] = True
+    long: int = 2048
+    short: int = 1024
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def with_resize(self, size: int | None) -> Preset:
+        """Returns torchvision's preset, which has such a size, with the same colours."""
+        return SemanticSegmentation(resize_size=size, mean=self.mean, std=self.std)
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """See `Preset`."""
+        scale = min(self.long / max(size), self.short / min(size))
+        height, width = (max(1, int(edge * scale + 0.5)) for edge in size)
+        return height, width
+
+    def resize(self, image: Image.Image, size: tuple[int, int]) -> Image.Image:
+        """See `Preset`."""
+        values = np.asarray(image)
+        for axis, length in enumerate(size):
+            values = _sampled(values, axis, length)
+        return Image.fromarray(np.floor(values + np.float32(0.5)).astype(np.uint8))
+
+    def __call__(self, image) -> np.ndarray:
+        """See `Preset`."""
+        image = open_image(image)
+        return self.normalize(np.asarray(self.resize(image, self.output_size((image.height, image.width)))))
+
+    def normalize(self, pixels) -> Any:
+        """See `Preset`."""
+        return _normalize(pixels, self.mean, self.std)
+
+
+def _sampled(values: np.ndarray, axis: int, length: int) -> np.ndarray:
+    """Resizes an axis bilinearly with half-pixel centres, without averaging, to float32."""
+    last = values.shape[axis] - 1
+    place = np.clip((np.arange(length) + 0.5) * values.shape[axis] / length - 0.5, 0, last)
+    low = place.astype(np.intp)
+    weight = (place - low).astype(np.float32).reshape((-1,) + (1,) * (values.ndim - 1 - axis))
+    first, second = (
+        np.take(values, index, axis).astype(np.float32) for index in (low, np.minimum(low + 1, last))
+    )
+    return first + (second - first) * weight
 
 
 def _shorter_edge_to(short: int, size: tuple[int, int]) -> tuple[int, int]:

@@ -89,6 +89,7 @@ ARROWS = {
         "fcn_jax.errors",
         "fcn_jax.transforms",
         "fcn_jax.categories",
+        "fcn_jax.meta",
         "fcn_jax.visualization",
         "fcn_jax.inference",
         "fcn_jax.datasets",

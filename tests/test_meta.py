@@ -7,7 +7,7 @@ import pytest
 
 from fcn_jax.categories import VOC_CATEGORIES, voc_palette
 from fcn_jax.errors import SettingError
-from fcn_jax.meta import WeightsMeta, palette_of
+from fcn_jax.meta import WeightsMeta, Window, palette_of
 from fcn_jax.transforms import CaffeSegmentation, ImageClassification, SemanticSegmentation
 
 ROADS = WeightsMeta(
@@ -19,7 +19,13 @@ ROADS = WeightsMeta(
 
 @pytest.mark.parametrize(
     "meta",
-    [ROADS, WeightsMeta(), WeightsMeta(transforms=CaffeSegmentation()), WeightsMeta(categories=("a", "b"))],
+    [
+        ROADS,
+        WeightsMeta(),
+        WeightsMeta(transforms=CaffeSegmentation()),
+        WeightsMeta(categories=("a", "b")),
+        WeightsMeta(window=Window(crop=(769, 769), stride=(513, 513))),
+    ],
 )
 def test_text_keeps_it(meta):
     assert WeightsMeta.from_metadata(meta.to_metadata() | {"format": "fcn_jax"}, 2) == meta
@@ -50,6 +56,9 @@ def test_a_data_sets_colours_become_a_palette():
         ("palette", [[1, 2, 3], [1, 2, 256]], "palette: expected a list of colours"),
         ("palette", [[1, 2, 3], [1, 2, True]], "palette: expected a list of colours"),
         ("transforms", [], "transforms: expected an object with the settings of a preset"),
+        ("window", [], "window: expected an object with the settings of a window"),
+        ("window", {"crop": [1, 1]}, "window: expected crop and stride"),
+        ("window", {"crop": [1, 1], "stride": [1, 0]}, "stride: expected two numbers of pixels"),
         ("transforms", {"name": "Mirror"}, "transforms: expected the name of a preset"),
         (
             "transforms",

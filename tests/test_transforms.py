@@ -7,7 +7,13 @@ import pytest
 from PIL import Image
 
 from fcn_jax.images import ImageError
-from fcn_jax.transforms import CaffeSegmentation, ImageClassification, Preset, SemanticSegmentation
+from fcn_jax.transforms import (
+    CaffeSegmentation,
+    FitWithin,
+    ImageClassification,
+    Preset,
+    SemanticSegmentation,
+)
 
 
 @pytest.mark.parametrize(
@@ -95,3 +101,39 @@ def test_the_pictures_orientation_is_applied():
     image = Image.fromarray(np.zeros((4, 9, 3), np.uint8))
     image.getexif()[0x0112] = 6
     assert SemanticSegmentation(resize_size=None)(image).shape == (9, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("size", "within", "expected"),
+    [
+        ((1024, 2048), {}, (1024, 2048)),
+        ((375, 500), {}, (1024, 1365)),
+        ((500, 375), {"long": 2048, "short": 512}, (683, 512)),
+        ((100, 900), {"long": 2048, "short": 512}, (228, 2048)),
+        ((1, 5000), {"long": 20, "short": 10}, (1, 20)),
+    ],
+)
+def test_pictures_fit_within_a_size_as_mmcv_computes_it(size, within, expected):
+    assert FitWithin(**within).output_size(size) == expected
+
+
+def test_fitting_samples_at_half_pixel_centres_and_does_not_average():
+    preset = FitWithin(long=2, short=1, mean=(0, 0, 0), std=(1, 1, 1))
+    columns = np.array([[0, 100, 200, 50, 10, 250, 40, 60]], np.uint8)  # 8 x 1 to 2 columns: at 1.5 and 5.5
+    np.testing.assert_allclose(preset(columns)[0, :, 0] * 255, [150, 145], atol=1e-4)
+    preset = FitWithin(long=4, short=2, mean=(0, 0, 0), std=(1, 1, 1))
+    pixels = np.array([[0, 100]], np.uint8)
+    np.testing.assert_allclose(preset(pixels)[0, :, 0] * 255, [0, 25, 75, 100], atol=1e-4)
+
+
+def test_fitting_keeps_a_picture_of_its_own_size_and_gives_way_to_another():
+    picture = np.random.RandomState(0).randint(0, 256, (10, 20, 3), np.uint8)
+    np.testing.assert_array_equal(
+        FitWithin(long=20, short=10)(picture), SemanticSegmentation(resize_size=None)(picture)
+    )
+    assert FitWithin(mean=(0.1, 0.2, 0.3)).with_resize(None) == SemanticSegmentation(
+        resize_size=None, mean=(0.1, 0.2, 0.3)
+    )
+    with pytest.raises(ValueError, match="short: expected a length of at least 1, got 0"):
+        FitWithin(short=0)
+    assert Preset.from_dict(FitWithin(long=7).to_dict()) == FitWithin(long=7)

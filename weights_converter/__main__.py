@@ -7,6 +7,9 @@ from weights_converter.errors import FCNError
 from weights_converter.model_file import convert_file
 from weights_converter.tables.family import PRESETS
 
+NAMES = {"model_name": "--model", "align_corners": "--align-corners", "preset": "--preset"}
+"""{argument: option of the command line}, for hints."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
@@ -15,13 +18,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("target", metavar="DST", help="the file to write: .safetensors, .pth or .pt")
     parser.add_argument("--model", help="the network, where the file does not say which: fcn8s_atonce_vgg16")
     parser.add_argument("--preset", choices=PRESETS, help="the images that the weights expect")
+    parser.add_argument(
+        "--align-corners",
+        choices=("true", "false"),
+        help="how logits are upsampled, where mmsegmentation's file does not say it",
+    )
     options = parser.parse_args(arguments)
     try:
         conversion = convert_file(
-            options.source, options.target, model_name=options.model, preset=options.preset
+            options.source,
+            options.target,
+            model_name=options.model,
+            preset=options.preset,
+            align_corners=None if options.align_corners is None else options.align_corners == "true",
         )
     except (FCNError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        words = error.words(NAMES) if isinstance(error, FCNError) else error
+        print(f"error: {words}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -17,10 +17,10 @@ def convert(
     """Converts a PyTorch state_dict, or a Caffe model's blobs, to the names and layouts of fcn_jax.
 
     Args:
-      state_dict: {name: array} of torchvision's fcn_resnet50 or fcn_resnet101, a network of the FCN paper, or
-        an ImageNet classifier for the backbone of either.
-      model_name: the network. Needed only for "fcn8s_atonce_vgg16" in PyTorch's names, which looks like
-        "fcn8s_vgg16".
+      state_dict: {name: array} of torchvision's fcn_resnet50 or fcn_resnet101, a network of the FCN paper,
+        mmsegmentation's FCN, or an ImageNet classifier for a backbone.
+      model_name: the network, where the tensors do not show it: "fcn8s_atonce_vgg16" in PyTorch's names,
+        which looks like "fcn8s_vgg16"; "fcn_r50_d8" or "fcn_r50_d6" of mmsegmentation.
 
     Returns:
       The model's name, and {path: array}: kernels are HWIO, arrays are views of the given ones.
@@ -29,7 +29,8 @@ def convert(
       CheckpointError: the tensors belong to no known network or not to `model_name`; or a tensor is missing,
         is unexpected or has another shape.
     """
-    conversion = read_weights(state_dict).for_model(model_name)
+    # The name and the arrays do not depend on align_corners.
+    conversion = read_weights(state_dict).for_model(model_name).settled(align_corners=False)
     return conversion.spec.name, conversion.params
 
 

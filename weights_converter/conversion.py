@@ -1,6 +1,6 @@
 """Converts a state_dict to the names and layouts of fcn_jax, and back, by its family's table."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,7 +10,7 @@ from weights_converter.errors import CheckpointError, SettingError
 from weights_converter.readers.pickle_values import shown
 from weights_converter.recognition import Recognized, family_of, recognize
 from weights_converter.spec import ModelSpec
-from weights_converter.tables.family import PRESETS, Family
+from weights_converter.tables.family import PRESETS, Family, Notes
 from weights_converter.tables.layer import OURS, SOURCE, Layer
 
 MOST_SHOWN = 8  # parts of a file, in one line
@@ -29,11 +29,13 @@ class Conversion:
       twins: other networks with the same tensors. The checkpoint may belong to one of these.
       preset: the images that the weights expect: "caffe" (BGR from 0 to 255 minus the mean) or "torchvision"
         (RGB normalized); None if neither names nor metadata say.
-      metadata: the metadata of one of our own files; else {}.
+      metadata: the metadata of one of our own files; else what the file says of classes and pictures, in the
+        same form.
       path: the file that was read, if any.
       prefix: what stood before the names in the file, keys included: "model.module.".
       passed_over: {path in the file: what it is} of what belongs to no network, or to another one.
       names: {path: name of its array in the checkpoint}.
+      unknown: fields of the spec that the file does not show: the spec has a guess there. See `settled`.
     """
 
     spec: ModelSpec
@@ -47,6 +49,7 @@ class Conversion:
     prefix: str = ""
     passed_over: dict[str, str] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
 
     def for_model(self, model_name: str | None, hint: str | None = None) -> "Conversion":
         """Returns the conversion for the named network, which may be one of its twins.
@@ -58,10 +61,12 @@ class Conversion:
         Raises:
           CheckpointError: the checkpoint belongs to another network.
         """
-        if model_name is None or model_name == self.spec.name:
+        if model_name is None:
             return self
-        if model_name in self.twins:
-            return replace(self, spec=replace(self.spec, name=model_name), twins=())
+        if model_name in (self.spec.name, *self.twins):
+            unknown = tuple(field for field in self.unknown if field != "name")
+            twins = self.twins if model_name == self.spec.name and "name" not in self.unknown else ()
+            return replace(self, spec=replace(self.spec, name=model_name), twins=twins, unknown=unknown)
         if self.spec.is_classifier:
             hint = "a classifier's file fills a backbone"
         raise CheckpointError(
@@ -81,6 +86,35 @@ class Conversion:
         where += f" behind {shown(self.prefix)}" if self.prefix else ""
         return where + (f"; passed over {', '.join(some)}{more}" if some else "")
 
+    def settled(self, align_corners: bool | None = None) -> "Conversion":
+        """Returns the conversion with nothing unknown.
+
+        Args:
+          align_corners: the answer where the file does not say; ignored where it does.
+
+        Raises:
+          CheckpointError: something is still unknown; the message says what, and which options answer it.
+        """
+        if not self.unknown:
+            return self
+        missing, spec = self.unknown, self.spec
+        if align_corners is not None:
+            missing = tuple(field for field in missing if field != "align_corners")
+            spec = replace(spec, align_corners=align_corners)
+        if missing:
+            names = " or ".join((spec.name, *self.twins))
+            said = {"name": f"{{model_name}} ({names})", "align_corners": "{align_corners} (True or False)"}
+            raise CheckpointError(
+                "neither its tensors nor a config in it show "
+                + " and ".join(WORDS[field] for field in missing),
+                self.path,
+                hint=f"give {' and '.join(said[field] for field in missing)}",
+            )
+        return replace(self, spec=spec, unknown=())
+
+
+WORDS = {"name": "the strides and dilations", "align_corners": "align_corners"}
+
 
 def to_ours(
     tensors: Mapping[str, np.ndarray],
@@ -88,6 +122,7 @@ def to_ours(
     strict: bool = True,
     preset: str | None = None,
     metadata: Mapping[str, str] | None = None,
+    notes: Callable[[], Notes] = dict,
 ) -> Conversion:
     """Converts a state_dict, or tensors that already have our names, to the names and layouts of fcn_jax.
 
@@ -97,6 +132,7 @@ def to_ours(
       preset: the images that the weights expect, "caffe" or "torchvision", where the names mislead: "caffe"
         for vgg16_from_caffe.pth, which has torchvision's names.
       metadata: the metadata of the file; used only if the file is one of ours.
+      notes: returns what another program's file holds beside its tensors; called if it is needed.
 
     Raises:
       CheckpointError: the architecture is unknown; or a tensor is missing, is unexpected or has another
@@ -111,6 +147,11 @@ def to_ours(
     if metadata.get("format") != "fcn_jax":
         metadata = {}
     (family, spec, side), twins = _identify(tensors, metadata)
+    unknown: tuple[str, ...] = ()
+    if family.describe is not None and "spec" not in metadata:
+        described = family.describe(spec, notes())
+        spec, unknown, metadata = described.spec, described.unknown, metadata | dict(described.metadata)
+        twins = twins if "name" in unknown else ()
     layers = list(family.layers(spec))
     dropped, counters, arrays = {}, None, dict(tensors)
     if side == SOURCE:
@@ -138,9 +179,8 @@ def to_ours(
                 names[layer.name(leaf, OURS)] = layer.name(leaf, side)
                 params[layer.name(leaf, OURS)] = layer.to_ours(leaf, array) if side == SOURCE else array
     preset = _preset(family, side, metadata, preset)
-    return Conversion(
-        spec, params, dropped | counted | account.dropped, counters, twins, preset, metadata, names=names
-    )
+    dropped |= counted | account.dropped
+    return Conversion(spec, params, dropped, counters, twins, preset, metadata, names=names, unknown=unknown)
 
 
 def to_source(

@@ -7,6 +7,7 @@ Our format is safetensors with our names and layouts. Its metadata, all strings,
   categories            JSON list of class names, if known
   palette               JSON list of colours [r, g, b] by class, if the dataset has its own
   transforms            JSON of the transforms preset, if known
+  window                JSON of the sliding window that the network is tested with, if any: crop and stride
   preset                "caffe" or "torchvision", the images that the weights expect, if known
   source, source_sha256 name and digest of the converted file, if any
   num_batches_tracked   JSON of PyTorch's batch-norm counters, which an export restores
@@ -87,7 +88,13 @@ def load_model_file(
 
 
 def _converted(checkpoint: Checkpoint, strict: bool, preset: str | None) -> Conversion:
-    found = to_ours(checkpoint.tensors, strict=strict, preset=preset, metadata=checkpoint.metadata)
+    found = to_ours(
+        checkpoint.tensors,
+        strict=strict,
+        preset=preset,
+        metadata=checkpoint.metadata,
+        notes=checkpoint.notes,
+    )
     return replace(found, prefix=checkpoint.prefix, passed_over=dict(checkpoint.passed_over))
 
 
@@ -130,6 +137,7 @@ def save_conversion(
       CheckpointError: the file cannot be written, or source and target are the same file.
     """
     check_suffix(path)
+    conversion = conversion.settled()
     source = conversion.path
     if source is not None and Path(path).exists() and Path(source).exists() and Path(source).samefile(path):
         raise CheckpointError("source and target are the same file; give the target another name", source)
@@ -155,6 +163,7 @@ def convert_file(
     preset: str | None = None,
     key: str | None = None,
     strict: bool = True,
+    align_corners: bool | None = None,
 ) -> Conversion:
     """Converts a checkpoint file to our own safetensors, or back to PyTorch.
 
@@ -162,9 +171,10 @@ def convert_file(
       source: any file that `load_model_file` reads.
       target: a `.safetensors`, `.pth` or `.pt` file; it appears whole or not at all.
       model_name: the network, where the source does not say which: "fcn8s_atonce_vgg16" for the PyTorch
-        port's file.
+        port's file; mmsegmentation's without its config.
       preset, strict: as in `to_ours`.
       key: where the network is, if the file holds several; see `read_checkpoint`.
+      align_corners: where mmsegmentation's file does not say it.
 
     Returns:
       The conversion, including the tensors that were dropped.
@@ -173,7 +183,8 @@ def convert_file(
       CheckpointError: the source cannot be read, the target cannot be written, or they are the same file.
     """
     check_suffix(target)
-    conversion = load_model_file(source, preset=preset, key=key, strict=strict).for_model(model_name)
+    conversion = load_model_file(source, preset=preset, key=key, strict=strict)
+    conversion = conversion.for_model(model_name).settled(align_corners)
     save_conversion(conversion, target)
     return conversion
 

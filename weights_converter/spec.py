@@ -8,6 +8,7 @@ from typing import Any, Literal
 from weights_converter.errors import SettingError
 
 LearnUpsampling = Literal["none", "intermediate"]
+Stem = Literal["torchvision", "deep"]
 CLASSIFIERS = ("resnet50", "resnet101", "vgg16", "caffenet")
 """The ImageNet classifiers that serve as backbones."""
 PUBLISHED_WIDTHS = {
@@ -15,6 +16,8 @@ PUBLISHED_WIDTHS = {
     "caffenet": ((96, 256, 384, 384, 256), 4096),
 }
 """{backbone of the paper's networks: (features, fc_features)}."""
+RESNET_WIDTHS = (64, 64, 128, 256, 512)
+"""`features` of mmsegmentation's networks as published."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,11 +28,15 @@ class ModelSpec:
       name: the builder's name, as `fcn_jax.get_model` takes it; or one of `CLASSIFIERS`.
       num_classes: classes of the segmentation; 0 for a classifier, whose last layer is not used.
       aux_loss: whether there is an auxiliary head.
-      features: for the paper's networks: widths of the backbone's five blocks. None for all others.
+      features: for the paper's networks: widths of the backbone's five blocks; for mmsegmentation's: of the
+        stem and the four stages. None for torchvision's.
       fc_features: for the paper's networks: width of fc6 and fc7. None for all others.
       learn_upsampling: for the paper's networks: which upsamplings are parameters rather than constants.
         Files from other programs do not say; they are read as "none".
       in_channels: channels of the images.
+      stem: "deep" for mmsegmentation's networks whose ResNet begins with three 3x3 convolutions.
+      align_corners: how logits are upsampled: whether the corners of both maps coincide. Only some of
+        mmsegmentation's networks do so.
 
     Raises:
       SettingError: a value has another type, or is out of range.
@@ -42,6 +49,8 @@ class ModelSpec:
     fc_features: int | None = None
     learn_upsampling: LearnUpsampling = "none"
     in_channels: int = 3
+    stem: Stem = "torchvision"
+    align_corners: bool = False
 
     def __post_init__(self):
         if self.is_classifier and self.num_classes != 0:
@@ -67,6 +76,11 @@ class ModelSpec:
                 expected="'none' or 'intermediate'",
                 got=repr(self.learn_upsampling),
             )
+        if self.stem not in ("torchvision", "deep"):
+            raise SettingError(subject="stem", expected="'torchvision' or 'deep'", got=repr(self.stem))
+        for field in ("aux_loss", "align_corners"):
+            if not isinstance(getattr(self, field), bool):
+                raise SettingError(subject=field, expected="True or False", got=repr(getattr(self, field)))
 
     @property
     def is_classifier(self) -> bool:
@@ -76,10 +90,16 @@ class ModelSpec:
     def __str__(self) -> str:
         """Describes the network in words: "fcn_resnet50 (21 classes, with aux_classifier)"."""
         facts = ["an ImageNet classifier" if self.is_classifier else f"{self.num_classes} classes"]
-        if self.features is None and not self.is_classifier:
+        if self.fc_features is None and not self.is_classifier:
             facts.append(f"{'with' if self.aux_loss else 'without'} aux_classifier")
-        if self.features is not None and (self.features, self.fc_features) not in PUBLISHED_WIDTHS.values():
-            facts.append(f"widths {', '.join(map(str, (*self.features, self.fc_features)))}")
+        published = (*PUBLISHED_WIDTHS.values(), (RESNET_WIDTHS, None))
+        if self.features is not None and (self.features, self.fc_features) not in published:
+            widths = (*self.features, *filter(None, [self.fc_features]))
+            facts.append(f"widths {', '.join(map(str, widths))}")
+        if self.stem == "deep":
+            facts.append("deep stem")
+        if self.align_corners:
+            facts.append("aligned corners")
         if self.in_channels != 3:
             facts.append(f"{self.in_channels} input channels")
         return f"{self.name} ({', '.join(facts)})"
@@ -112,6 +132,8 @@ _KINDS = {
     "fc_features": int,
     "learn_upsampling": str,
     "in_channels": int,
+    "stem": str,
+    "align_corners": bool,
 }
 
 

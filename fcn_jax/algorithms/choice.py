@@ -45,7 +45,7 @@ from fcn_jax.algorithms.layers import (
 )
 from fcn_jax.algorithms.vgg_region import VGGRegion
 from fcn_jax.models.alexnet import AlexNet
-from fcn_jax.models.resnet import Bottleneck, MaxPool
+from fcn_jax.models.resnet import BasicBlock, Bottleneck, MaxPool
 from fcn_jax.models.vgg import VGG16
 
 REGIONS = {VGG16: VGGRegion, AlexNet: AlexNetRegion}
@@ -68,7 +68,7 @@ def choose_for_inference(model: nnx.Module, platform: str) -> None:
     if platform != "cpu":
         return
     for _, module in list(nnx.iter_modules(model)):
-        if isinstance(module, Bottleneck):
+        if isinstance(module, Bottleneck | BasicBlock):
             module.add = add_rectified_once
         for name, layer in list(vars(module).items()):
             if isinstance(layer, MaxPool):

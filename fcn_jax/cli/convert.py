@@ -11,6 +11,7 @@ from pathlib import Path
 from fcn_jax.categories import VOC_CATEGORIES
 from fcn_jax.certificate import certify, is_good, verdict, write_certificate
 from fcn_jax.cli.categories import read_categories
+from fcn_jax.cli.weights import add_align_corners_argument, chosen_align_corners
 from fcn_jax.errors import SettingError
 from fcn_jax.weights.hub import fetch_from_hub, is_hub_name
 from fcn_jax.weights.loading import read_meta
@@ -33,8 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         choices=list_models(),
         metavar="NAME",
-        help="the model, if the file does not say which: fcn8s_atonce_vgg16 for the PyTorch port's file",
+        help="the model, if the file does not say which: fcn8s_atonce_vgg16 for the PyTorch port's file, "
+        "fcn_r50_d8 or fcn_r50_d6 for mmsegmentation's tensors alone",
     )
+    add_align_corners_argument(parser)
     parser.add_argument(
         "--preset",
         choices=("caffe", "torchvision"),
@@ -58,6 +61,7 @@ def run(options: argparse.Namespace) -> int:
             f"only a .safetensors file can hold names of classes, not {target}", subject="--categories"
         )
     conversion = load_model_file(source, preset=options.preset).for_model(options.model)
+    conversion = conversion.settled(chosen_align_corners(options))
     metadata = metadata_for(conversion, options.preset, options.categories) if ours else {}
     save_conversion(conversion, target, metadata)
     print(f"{target}: {conversion.spec}, {len(conversion.params)} arrays")

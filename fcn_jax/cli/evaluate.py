@@ -2,9 +2,11 @@
 
 fcn-jax evaluate --dataset voc --data-dir VOCdevkit --weights fcn_resnet50.pth
 fcn-jax evaluate --dataset camvid --data-dir CamVid --split test --weights runs/camvid/best.safetensors
+fcn-jax evaluate --dataset cityscapes --data-dir cityscapes --weights fcn_r50-d8_769x769_40k_cityscapes.pth
 """
 
 import argparse
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -19,6 +21,7 @@ from fcn_jax.datasets import list_datasets, open_dataset
 from fcn_jax.errors import SettingError
 from fcn_jax.evaluation import Evaluator
 from fcn_jax.evaluation.metrics import format_scores
+from fcn_jax.meta import Window
 from fcn_jax.visualization.confusion import confusion_picture
 from weights_converter.files import replacing
 
@@ -45,6 +48,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="average over the picture at these scales, such as 0.75,1,1.25",
     )
     parser.add_argument("--flip", action="store_true", help="average over the mirror image too")
+    parser.add_argument(
+        "--window",
+        default="weights",
+        metavar="N",
+        help="average over windows of N x N pixels that overlap; none sees whole pictures; by default as the "
+        "weights say they were tested",
+    )
+    parser.add_argument(
+        "--stride", type=int, metavar="N", help="pixels from one window to the next (two thirds of --window)"
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="score only the first N pictures")
     parser.add_argument("--output", default="evaluated", metavar="DIR", help="folder to write to (evaluated)")
 
@@ -61,7 +74,8 @@ def run(options: argparse.Namespace) -> int:
     start_computing()
     dataset = open_dataset(options.dataset, options.data_dir, options.split, **label_options(options))
     model, path = load_chosen(options)
-    evaluator = Evaluator(model, size=options.size, scales=scales, flip=options.flip)
+    window = _window(options, model.meta.window)
+    evaluator = Evaluator(model, size=options.size, scales=scales, flip=options.flip, window=window)
     indices = range(min(len(dataset), options.limit or len(dataset)))
 
     with progress_on(plain_console(stderr=True)) as progress:
@@ -84,6 +98,7 @@ def run(options: argparse.Namespace) -> int:
         "size": options.size,
         "scales": list(scales),
         "flip": options.flip,
+        "window": None if window is None else dataclasses.asdict(window),
     }
     facts |= scores.to_dict(dataset.categories) | {"confusion": confusion.counts.tolist()}
     with replacing(output / "scores.json") as temporary:
@@ -101,6 +116,25 @@ def run(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return 0
+
+
+def _window(options: argparse.Namespace, tested: Window | None) -> Window | None:
+    """Returns the window that the options choose.
+
+    Args:
+      tested: the window that the weights were tested with.
+    """
+    if options.window in ("weights", "none"):
+        if options.stride is not None:
+            raise SettingError(subject="--stride", expected="--window N beside it", got=str(options.stride))
+        return tested if options.window == "weights" else None
+    side = int(options.window) if options.window.isdecimal() else 0
+    if side < 1:
+        raise SettingError(
+            subject="--window", expected="a number of pixels, none or weights", got=repr(options.window)
+        )
+    step = max(1, round(side * 2 / 3)) if options.stride is None else options.stride
+    return Window(crop=(side, side), stride=(step, step))
 
 
 def _scales(text: str) -> tuple[float, ...]:

@@ -12,6 +12,7 @@ from fcn_jax.errors import FCNError
 
 NAMES = {
     "PIL.Image.MAX_IMAGE_PIXELS": "--max-pixels",
+    "align_corners": "--align-corners",
     "aux": "--aux",
     "bands": "--bands",
     "batch_size": "--batch-size",
@@ -30,10 +31,12 @@ NAMES = {
     "scales": "--scales",
     "size": "--size",
     "split": "--split",
+    "stride": "--stride",
     "tile": "--tile",
     "values": "--values",
     "void": "--void",
     "weights": "--weights",
+    "window": "--window",
     "workers": "--workers",
     "write": "--write",
     "zero_is_void": "--zero-is-void",

@@ -16,7 +16,7 @@ CHECKPOINT_SUFFIXES = (".safetensors", ".pth", ".pt", ".caffemodel")
 
 
 def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares --weights, --model, --dtype and --offline."""
+    """Declares --weights, --model, --align-corners, --dtype and --offline."""
     parser.add_argument(
         "--weights",
         default="DEFAULT",
@@ -30,6 +30,7 @@ def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"one of {', '.join(list_models())}; by default the model that the weights belong to",
     )
+    add_align_corners_argument(parser)
     parser.add_argument(
         "--dtype",
         choices=("float32", "bfloat16"),
@@ -39,11 +40,26 @@ def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offline", action="store_true", help="never download (like FCN_JAX_OFFLINE=1)")
 
 
+def add_align_corners_argument(parser: argparse.ArgumentParser) -> None:
+    """Declares --align-corners."""
+    parser.add_argument(
+        "--align-corners",
+        choices=("true", "false"),
+        help="how logits are upsampled, where a file of mmsegmentation does not say it",
+    )
+
+
+def chosen_align_corners(options: argparse.Namespace) -> bool | None:
+    """Returns the choice of --align-corners; None without it."""
+    return None if options.align_corners is None else options.align_corners == "true"
+
+
 def load_chosen(options: argparse.Namespace) -> tuple[SegmentationModel, Path]:
     """Builds the chosen model; also returns the path of its checkpoint."""
     path = find_weights(options.weights, options.model, options.offline)
     dtype = None if options.dtype == "float32" else jnp.bfloat16
-    return load_model(path, model_name=options.model, dtype=dtype), path
+    aligned = chosen_align_corners(options)
+    return load_model(path, model_name=options.model, align_corners=aligned, dtype=dtype), path
 
 
 def find_weights(weights: str, model: str | None, offline: bool) -> Path:

@@ -6,7 +6,9 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from fcn_jax.datasets.ade20k import open_ade20k
 from fcn_jax.datasets.camvid import open_camvid
+from fcn_jax.datasets.cityscapes import open_cityscapes
 from fcn_jax.datasets.coco import open_coco
 from fcn_jax.datasets.dataset import DatasetError, SegmentationDataset
 from fcn_jax.datasets.folder import open_folder
@@ -20,6 +22,8 @@ IN_FOLDERS: dict[str, Callable[..., SegmentationDataset]] = {
     "sbd": open_sbd,
     "coco": open_coco,
     "camvid": open_camvid,
+    "cityscapes": open_cityscapes,
+    "ade20k": open_ade20k,
     "folder": open_folder,
 }
 SCENES = {"train": (400, 0), "val": (100, 1)}  # {split: (number of scenes, seed)}
@@ -41,8 +45,8 @@ def open_dataset(
     """Opens a dataset by its name.
 
     Args:
-      name: "voc", "sbd", "coco", "camvid" or "folder", see `open_voc` and so on; or "scenes", which are
-        generated (400 for training, 100 for validation, 128 x 128).
+      name: "voc", "sbd", "coco", "camvid", "cityscapes", "ade20k" or "folder", see `open_voc` and so on; or
+        "scenes", which are generated (400 for training, 100 for validation, 128 x 128).
       folder: the folder with its files; None for scenes.
       split: "train", "val" or another split of the dataset.
       tolerant: whether pictures that lack a file are left out; the dataset's `faults` then list them. Without

@@ -24,6 +24,7 @@ from fcn_jax.inference.engine import Device
 from fcn_jax.inference.foreign import as_segmentation_model
 from fcn_jax.inference.reading import READERS, read_ahead
 from fcn_jax.inference.views import ignore_progress
+from fcn_jax.meta import Window
 from fcn_jax.transforms import Preset
 
 EvaluationSize = Literal["original", "torchvision"]
@@ -38,6 +39,7 @@ class Evaluator:
       scales: sizes at which the model sees a picture, relative to the output of its transforms; softmax
         probabilities are averaged over them, as in published protocols.
       flip: average over the mirror image too.
+      window: average over windows that overlap, see `Segmenter`.
       batch_size: see `Segmenter`. Scores do not depend on it.
       devices: to compute on; by default all of this host.
 
@@ -53,6 +55,7 @@ class Evaluator:
         size: EvaluationSize = "original",
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
+        window: Window | None = None,
         batch_size: int | None = None,
         devices: Sequence[Device] | None = None,
     ):
@@ -68,7 +71,13 @@ class Evaluator:
         if devices is None and jax.local_device_count() > 1:
             devices = jax.local_devices()
         self._segmenter = Segmenter(
-            network, transforms, scales=scales, flip=flip, batch_size=batch_size, devices=devices
+            network,
+            transforms,
+            scales=scales,
+            flip=flip,
+            window=window,
+            batch_size=batch_size,
+            devices=devices,
         )
 
     @property

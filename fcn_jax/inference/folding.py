@@ -34,8 +34,9 @@ def take_batch_norms(model: nnx.Module) -> Iterator[tuple[nnx.Conv, BatchNorm]]:
         if isinstance(module, Normalized):
             for name, conv in module.batch_norms.items():
                 norm = getattr(module, name)
-                setattr(module, name, Identity())
-                yield getattr(module, conv), norm
+                if norm is not None:  # a ResNet with a deep stem has none of its own
+                    setattr(module, name, Identity())
+                    yield getattr(module, conv), norm
 
 
 def drop_dropouts_and_initializers(model: nnx.Module) -> None:

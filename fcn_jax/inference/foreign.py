@@ -18,7 +18,13 @@ from weights_converter import ModelSpec
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class WholeLogits:
-    """The upsampler of a foreign model: its coarse logits already are the logits, of any size."""
+    """The upsampler of a foreign model: its coarse logits already are the logits, of any size.
+
+    Attributes:
+      align_corners: of the resize to the picture.
+    """
+
+    align_corners: bool = False
 
     def size(self, coarse: jax.Array, images: tuple[int, int]) -> tuple[int, int]:
         """See `fcn_jax.models.upsampling.Upsampler`."""
@@ -37,7 +43,7 @@ class WholeLogits:
 
     def lines(self, length: int, target: int) -> Lines:
         """See `fcn_jax.models.upsampling.Upsampler`."""
-        return resizing_lines(length, target)
+        return resizing_lines(length, target, align_corners=self.align_corners)
 
     def block(self, coarse: jax.Array, rows: Lines, columns: Lines, spans: tuple[int, int]) -> jax.Array:
         """See `fcn_jax.models.upsampling.Upsampler`."""

@@ -13,6 +13,7 @@ from fcn_jax.errors import SettingError, WrongTypeError
 from fcn_jax.images import ImageError
 from fcn_jax.inference.receptive_field import Probe
 from fcn_jax.inference.tiling import pixels_seen
+from fcn_jax.meta import Window
 from fcn_jax.transforms import Preset
 
 MAX_MODEL_PIXELS = 8_000_000
@@ -54,6 +55,7 @@ class Planner:
       probe: measures the model's receptive field; None if the model cannot be tiled.
       tile, halo, scales: see `Segmenter`.
       devices: number of devices.
+      window: see `Segmenter`.
 
     Raises:
       WrongTypeError: the transforms have no method `output_size`.
@@ -68,6 +70,7 @@ class Planner:
     halo: int | None = None
     scales: Sequence[float] = (1.0,)
     devices: int = 1
+    window: Window | None = None
 
     def __post_init__(self):
         if not isinstance(self.transforms, Transforms):
@@ -89,6 +92,13 @@ class Planner:
         if self.halo is not None and self.halo < 0:
             raise SettingError(
                 subject="halo", expected="a number of pixels of at least 0", got=str(self.halo)
+            )
+        if self.window is not None and (isinstance(tile, Integral) or self.halo is not None):
+            raise SettingError(
+                subject="window",
+                expected="either windows, which change the result, or tiles, which do not",
+                got="both",
+                hint="leave {tile} and {halo} out",
             )
         if self.probe is None and (isinstance(tile, Integral) or self.halo is not None):
             raise SettingError(
@@ -120,6 +130,8 @@ class Planner:
         path: Path | None,
     ) -> int | None:
         """Returns the side of the tiles, or None, for pictures that the model sees at `size`."""
+        if self.window is not None:
+            return None
         limit = MAX_MODEL_PIXELS * self.devices
         height, width = (edge + 2 * self.border for edge in size)
         whole = height * width <= limit

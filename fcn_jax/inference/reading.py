@@ -89,6 +89,6 @@ def _input(image: Image.Image, plan: Plan, transforms: Any) -> np.ndarray:
         return transforms(image)
     height, width = plan.size
     if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
+        image = transforms.resize(image, plan.size)
     pixels = np.asarray(image)
     return pixels if plan.tile else normalize(pixels, transforms)

@@ -23,6 +23,7 @@ from fcn_jax.inference.reading import READERS, Loaded, load, read_ahead
 from fcn_jax.inference.receptive_field import Probe
 from fcn_jax.inference.result import Segmentation
 from fcn_jax.inference.views import OnProgress, Viewer, ignore_progress
+from fcn_jax.meta import Window
 from fcn_jax.transforms import SemanticSegmentation
 
 OnError = Callable[[Any, FCNError], None]
@@ -74,6 +75,9 @@ class Segmenter:
       scales: sizes at which the model sees a picture, relative to the output of the transforms; softmax
         probabilities are averaged over them, as in published protocols.
       flip: average over the mirror image too.
+      window: computes the picture in windows that overlap, and averages their logits: the "slide" test of
+        mmsegmentation, at every scale. The result is not that of the whole picture. The weights' own window,
+        if they were tested so, is `model.meta.window`.
       devices: JAX devices to compute on. A batch is split over the devices; a single picture is split by
         rows.
       batch_size: number of pictures that are computed at once, of different sizes too. The default on a CPU
@@ -101,6 +105,7 @@ class Segmenter:
         halo: int | None = None,
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
+        window: Window | None = None,
         devices: Sequence[Device] | None = None,
         batch_size: int | None = None,
         on_progress: OnProgress = ignore_progress,
@@ -125,6 +130,7 @@ class Segmenter:
             halo=halo,
             scales=tuple(scales),
             devices=len(devices or ()) or 1,
+            window=window,
         )
         if batch_size is not None and batch_size < 1:
             raise SettingError(subject="batch_size", expected="at least 1, or None", got=str(batch_size))

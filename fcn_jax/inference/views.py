@@ -7,11 +7,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from fcn_jax.inference.engine import Engine, Slot
+from fcn_jax.inference.engine import Engine, Slot, coarse_side
+from fcn_jax.inference.foreign import WholeLogits
 from fcn_jax.inference.labels import View
 from fcn_jax.inference.plan import Plan, Planner
 from fcn_jax.inference.reading import Loaded, normalize
 from fcn_jax.inference.tiling import pixels_seen, tiled
+from fcn_jax.inference.windows import average_windows
 
 OnProgress = Callable[[int, int], None]
 
@@ -28,7 +30,7 @@ class Viewer:
       engine: computes coarse logits.
       planner: chooses sizes and tiles.
       flip: compute a view of the mirror image for each scale too.
-      on_progress: called after each tile of a picture as on_progress(tiles done, tiles in total).
+      on_progress: called after each tile or window of a picture as on_progress(tiles done, tiles in total).
     """
 
     engine: Engine
@@ -47,11 +49,15 @@ class Viewer:
           most: number of pictures that there are, if it is known.
 
         Returns:
-          A slot for each plan; None for tiles, which are computed one by one.
+          A slot for each plan, of a window if there are windows; None for tiles, computed one by one.
         """
         count = batch_size or self.engine.batch_for(plans[0].size)
         if batch_size is None and most is not None:
             count = min(count, 2 ** (most - 1).bit_length())
+        window = self.planner.window
+        if window is not None:
+            parts = [tuple(map(min, plan.size, window.crop)) for plan in plans]
+            return tuple(self.engine.slot((height, width), 1) for height, width in parts)
         if any(plan.tile for plan in plans):
             count = 1
         return tuple(None if plan.tile else self.engine.slot(plan.size, count) for plan in plans)
@@ -68,7 +74,9 @@ class Viewer:
                 inputs = [each.inputs[scale] for each in loaded]
                 if mirrored:
                     inputs = [values[:, ::-1] for values in inputs]
-                if slot is None:
+                if slot is not None and self.planner.window is not None:
+                    found = [self._averaged(values, slot, mirrored) for values in inputs]
+                elif slot is None:
                     tiles = [each.plans[scale].tile for each in loaded]
                     found = [
                         self._tiled(values, tile, mirrored)
@@ -91,6 +99,23 @@ class Viewer:
             size = upsampler.size(coarse, (values.shape[0], values.shape[1]))
             views.append(View(coarse, upsampler, size, mirrored, slot.transposed))
         return views
+
+    def _averaged(self, values: np.ndarray, slot: Slot, mirrored: bool) -> View:
+        """Computes one view of a picture as the average of windows."""
+        window = self.planner.window
+        assert window is not None, "the caller saw it"
+        upsampler = self.engine.upsampler(transposed=slot.transposed)
+
+        def compute(part: np.ndarray) -> np.ndarray:
+            (coarse,) = self.engine.coarse_logits([part], slot)
+            size = upsampler.size(coarse, (part.shape[0], part.shape[1]))
+            return View(coarse, upsampler, size, transposed=slot.transposed).logits()
+
+        height, width, _ = values.shape
+        sides = coarse_side(height), coarse_side(width)  # few shapes, so few programs read them
+        result = average_windows(compute, values, window, sides, on_progress=self.on_progress)
+        whole = WholeLogits(align_corners=getattr(upsampler, "align_corners", False))
+        return View(jax.device_put(result[None]), whole, (height, width), mirrored)
 
     def _tiled(self, pixels: np.ndarray, tile: int, mirrored: bool) -> View:
         """Computes one view of a picture in tiles."""

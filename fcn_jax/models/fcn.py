@@ -1,4 +1,6 @@
-"""torchvision's fully convolutional network: backbone, head, bilinear upsampling.
+"""The fully convolutional network on a ResNet: backbone, head, bilinear upsampling. torchvision's form.
+
+`mmseg` composes mmsegmentation's form of it.
 
 Source: Long, Shelhamer, Darrell, "Fully convolutional networks for semantic segmentation" (2015), as built by
 `torchvision.models.segmentation.fcn_resnet50` and `fcn_resnet101`.
@@ -13,7 +15,7 @@ from flax import nnx
 
 from fcn_jax.models.checks import check_images
 from fcn_jax.models.extent import Extent
-from fcn_jax.models.heads import FCNHead
+from fcn_jax.models.heads import ConcatHead, FCNHead
 from fcn_jax.models.model import SegmentationModel
 from fcn_jax.models.resnet import BLOCKS, ResNet
 from fcn_jax.models.upsampling import BilinearUpsampler, resize_bilinear
@@ -25,8 +27,8 @@ class FCN(SegmentationModel):
     """A ResNet, one or two heads, bilinear upsampling; see `SegmentationModel`.
 
     Args:
-      spec: name, classes and widths of the network.
-      backbone: returns the maps "layer3" and "layer4".
+      spec: name, classes and widths of the network, and how it upsamples.
+      backbone: returns the maps "layer3" and "layer4", both at its stride.
       classifier: the head on "layer4".
       aux_classifier: the head on "layer3" that helps in training, or None.
     """
@@ -34,7 +36,11 @@ class FCN(SegmentationModel):
     class_layers = ("classifier.score.", "aux_classifier.score.")
 
     def __init__(
-        self, spec: ModelSpec, backbone: ResNet, classifier: FCNHead, aux_classifier: FCNHead | None = None
+        self,
+        spec: ModelSpec,
+        backbone: ResNet,
+        classifier: FCNHead | ConcatHead,
+        aux_classifier: FCNHead | None = None,
     ):
         self.spec = spec
         self.backbone = backbone
@@ -42,22 +48,24 @@ class FCN(SegmentationModel):
         self.aux_classifier = aux_classifier
 
     def coarse_logits(self, images: jax.Array, sizes: jax.Array | None = None) -> dict[str, jax.Array]:
-        """Computes logits at stride 8, (N, ceil(H/8), ceil(W/8), num_classes), by head."""
+        """Computes logits at the backbone's stride s, (N, ceil(H/s), ceil(W/s), num_classes), by head."""
         check_images(images, self.spec.in_channels)
         extent = Extent(sizes)
-        features = self.backbone(images, extent)  # (N, H/8, W/8, 1024 and 2048)
-        coarse = {"out": self.classifier(features["layer4"], extent.over(8))}
+        features = self.backbone(images, extent)  # (N, H/s, W/s, 1024 and 2048)
+        extent = extent.over(self.backbone.stride)
+        coarse = {"out": self.classifier(features["layer4"], extent)}
         if self.aux_classifier is not None:
-            coarse["aux"] = self.aux_classifier(features["layer3"], extent.over(8))
+            coarse["aux"] = self.aux_classifier(features["layer3"], extent)
         return coarse
 
     def upsample(self, coarse: dict[str, jax.Array], size: tuple[int, int]) -> dict[str, jax.Array]:
         """Resizes coarse logits to (H, W)."""
-        return {name: resize_bilinear(x, size) for name, x in coarse.items()}
+        aligned = self.spec.align_corners
+        return {name: resize_bilinear(x, size, align_corners=aligned) for name, x in coarse.items()}
 
     def upsampler(self) -> BilinearUpsampler:
         """See `SegmentationModel`."""
-        return BilinearUpsampler(stride=8)
+        return BilinearUpsampler(self.backbone.stride, self.spec.align_corners)
 
     def drop_aux(self) -> None:
         """Removes the auxiliary head, if there is one."""
@@ -70,11 +78,11 @@ class FCN(SegmentationModel):
 
     @staticmethod
     def default_transforms(preset: str | None) -> Preset:
-        """Returns torchvision's preset, the only one that these networks were published with."""
+        """Returns torchvision's preset, the only one that torchvision's networks were published with."""
         return SemanticSegmentation()
 
     @property
-    def backbone_spec(self) -> ModelSpec:
+    def backbone_spec(self) -> ModelSpec | None:
         """The spec of the ImageNet classifier that the backbone comes from."""
         return ModelSpec(name=self.spec.name.removeprefix("fcn_"), in_channels=self.spec.in_channels)
 

@@ -10,11 +10,12 @@
   times as fast as with the classes last.
 - `TransposedUpsampler` is the transposed convolution of the paper's networks.
 
-The bilinear ways have half-pixel centres: output row o lies at input coordinate (o + 0.5) * in / out - 0.5,
-clamped at the border, and mixes the two rows around it. Shrinking does not average.
+The bilinear ways mix the two rows around each output row, which lies as `bilinear` says: with half-pixel
+centres (torchvision, mmsegmentation) or with aligned corners (mmsegmentation's networks for 769x769).
+Shrinking does not average.
 
-Source: `torch.nn.functional.interpolate(..., "bilinear", align_corners=False, antialias=False)`, used by
-torchvision's `_SimpleSegmentationModel`.
+Source: `torch.nn.functional.interpolate(..., "bilinear", antialias=False)`, used by torchvision's
+`_SimpleSegmentationModel` and mmsegmentation's `resize`.
 """
 
 import dataclasses
@@ -98,12 +99,13 @@ class Upsampler(Protocol):
         ...
 
 
-def resize_bilinear(x: jax.Array, size: tuple[int, int]) -> jax.Array:
+def resize_bilinear(x: jax.Array, size: tuple[int, int], *, align_corners: bool = False) -> jax.Array:
     """Resizes maps to `size`, up or down, in at least float32 and at full precision.
 
     Args:
       x: (N, h, w, C), any float dtype.
       size: (H, W), each at least 1.
+      align_corners: see `bilinear_taps`.
 
     Returns:
       (N, H, W, C), float32 or, for float64 input, float64.
@@ -119,15 +121,16 @@ def resize_bilinear(x: jax.Array, size: tuple[int, int]) -> jax.Array:
     if x.shape[1:3] == tuple(size):
         return x
     rows, columns = (
-        jnp.asarray(_interpolation_matrix(i, o), x.dtype) for i, o in zip(x.shape[1:3], size, strict=True)
+        jnp.asarray(_interpolation_matrix(i, o, align_corners), x.dtype)
+        for i, o in zip(x.shape[1:3], size, strict=True)
     )
     x = jnp.einsum("Hh,nhwc->nHwc", rows, x, precision=jax.lax.Precision.HIGHEST)
     return jnp.einsum("Ww,nhwc->nhWc", columns, x, precision=jax.lax.Precision.HIGHEST)
 
 
-def resizing_lines(in_size: int, out_size: int) -> Lines:
+def resizing_lines(in_size: int, out_size: int, *, align_corners: bool = False) -> Lines:
     """Returns the lines of a bilinear resize: two for each output line, or one if the size stays."""
-    low, high, weight = bilinear_taps(in_size, out_size)
+    low, high, weight = bilinear_taps(in_size, out_size, align_corners=align_corners)
     if in_size == out_size:
         return Lines(low[None], np.ones((1, out_size)))
     return Lines(np.stack([low, high]), np.stack([1 - weight, weight]))
@@ -151,9 +154,11 @@ class BilinearUpsampler:
 
     Attributes:
       stride: of the network: n pixels have ceil(n / stride) coarse logits along an axis.
+      align_corners: of both resizes, to the images and to the picture; see `bilinear`.
     """
 
     stride: int
+    align_corners: bool = False
 
     def size(self, coarse: jax.Array, images: tuple[int, int]) -> tuple[int, int]:
         """See `Upsampler`."""
@@ -169,14 +174,18 @@ class BilinearUpsampler:
     ) -> jax.Array:
         """See `Upsampler`."""
         if sizes is None:
-            return bilinear_rows(coarse, size, start, count)
-        return bilinear_rows_of_each(coarse, -(-sizes // self.stride), sizes, start, count, size[1])
+            return bilinear_rows(coarse, size, start, count, align_corners=self.align_corners)
+        lengths = -(-sizes // self.stride)
+        return bilinear_rows_of_each(
+            coarse, lengths, sizes, start, count, size[1], align_corners=self.align_corners
+        )
 
     def lines(self, length: int, target: int) -> Lines:
         """See `Upsampler`. Both resizes are one: each line is made of up to four lines of coarse logits."""
-        low, high, weight = bilinear_taps(-(-length // self.stride), length)
+        coarse = -(-length // self.stride)
+        low, high, weight = bilinear_taps(coarse, length, align_corners=self.align_corners)
         one = Lines(np.stack([low, high]), np.stack([1 - weight, weight]))
-        two = resizing_lines(length, target)
+        two = resizing_lines(length, target, align_corners=self.align_corners)
         index = one.index[:, two.index].reshape(-1, target)
         return Lines(index, (one.weight[:, two.index] * two.weight).reshape(-1, target))
 
@@ -256,8 +265,8 @@ class TransposedUpsampler:
         return conv_transpose(x.astype(dtype), self.kernel.astype(dtype), stride=self.stride)
 
 
-def _interpolation_matrix(in_size: int, out_size: int) -> np.ndarray:
-    low, high, weight = bilinear_taps(in_size, out_size)
+def _interpolation_matrix(in_size: int, out_size: int, align_corners: bool) -> np.ndarray:
+    low, high, weight = bilinear_taps(in_size, out_size, align_corners=align_corners)
     matrix = np.zeros((out_size, in_size))
     rows = np.arange(out_size)
     matrix[rows, low] += 1 - weight

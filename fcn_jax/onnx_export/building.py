@@ -98,6 +98,8 @@ def _check_batch_norms(model: SegmentationModel) -> None:
         if not isinstance(module, Normalized):
             continue
         for norm, conv in module.batch_norms.items():
+            if getattr(module, norm, module) is getattr(module, conv, module) is None:
+                continue  # a ResNet with a deep stem has none of its own
             for name, kind in ((conv, nnx.Conv), (norm, BatchNorm)):
                 found = type(getattr(module, name, None))
                 if found is not kind:

@@ -8,7 +8,7 @@ from fcn_jax.errors import SettingError
 from fcn_jax.inference.prepare import Output
 from fcn_jax.models.model import SegmentationModel
 from fcn_jax.onnx_export.graph import Graph, Map
-from fcn_jax.transforms import CaffeSegmentation, Preset, SemanticSegmentation
+from fcn_jax.transforms import CaffeSegmentation, FitWithin, Preset, SemanticSegmentation
 
 Input = Literal["normalized", "uint8"]
 IMAGES = "images"
@@ -26,7 +26,7 @@ def check_input(model: SegmentationModel, kind: Input) -> None:
     if kind == "normalized":
         return
     transforms, channels = model.transforms, model.spec.in_channels
-    if type(transforms) not in (SemanticSegmentation, CaffeSegmentation) or channels != 3:
+    if type(transforms) not in (SemanticSegmentation, CaffeSegmentation, FitWithin) or channels != 3:
         raise SettingError(
             subject="input",
             expected="'normalized', because uint8 needs a model of RGB pictures with a known preset",
@@ -55,7 +55,7 @@ def _normalize(graph: Graph, x: str, preset: Preset | None) -> str:
         bgr = graph.constant(f"{path}.bgr", [2, 1, 0], np.int64)
         x = graph.add("Gather", path, x, bgr, axis=1)
         return graph.add("Sub", path, x, _per_channel(graph, f"{path}.mean", preset.mean))
-    assert isinstance(preset, SemanticSegmentation), "see check_input"
+    assert isinstance(preset, SemanticSegmentation | FitWithin), "see check_input"
     mean, std = np.array(preset.mean), np.array(preset.std)
     x = graph.add("Mul", path, x, _per_channel(graph, f"{path}.scale", 1 / (255 * std)))
     return graph.add("Sub", path, x, _per_channel(graph, f"{path}.shift", mean / std))

@@ -15,8 +15,17 @@ from fcn_jax.models import alexnet, vgg
 from fcn_jax.models.deconvolution import Deconvolution
 from fcn_jax.models.fcn import FCN
 from fcn_jax.models.grid import Grid
-from fcn_jax.models.heads import FCNHead
-from fcn_jax.models.resnet import Bottleneck, Downsample, MaxPool, ResNet, add_rectified
+from fcn_jax.models.heads import ConcatHead, FCNHead
+from fcn_jax.models.mmseg import MMSegFCN
+from fcn_jax.models.resnet import (
+    BasicBlock,
+    Bottleneck,
+    DeepStem,
+    Downsample,
+    MaxPool,
+    ResNet,
+    add_rectified,
+)
 from fcn_jax.models.skip_fcn import SkipFCN
 from fcn_jax.onnx_export import layers
 from fcn_jax.onnx_export.errors import OnnxError
@@ -98,12 +107,15 @@ def _check_function(path: str, function: Any, *known: Any) -> None:
         raise OnnxError(subject=path, expected=known[0].__name__, got=repr(function))
 
 
-def _bottleneck(graph: Graph, path: str, block: Bottleneck, x: Map) -> Map:
+def _block(graph: Graph, path: str, block: Bottleneck | BasicBlock, x: Map) -> Map:
     _check_function(f"{path}.add", block.add, add_rectified)
     shortcut = x
     if block.downsample is not None:
         shortcut = write(graph, f"{path}.downsample", block.downsample, x)
-    x = _follow(graph, path, block, x, "conv1", "bn1", "relu", "conv2", "bn2", "relu", "conv3", "bn3")
+    inner = ("conv1", "bn1", "relu", "conv2", "bn2")
+    if isinstance(block, Bottleneck):
+        inner += ("relu", "conv3", "bn3")
+    x = _follow(graph, path, block, x, *inner)
     return layers.relu(graph, path, layers.add(graph, path, x, shortcut))
 
 
@@ -111,8 +123,14 @@ def _downsample(graph: Graph, path: str, module: Downsample, x: Map) -> Map:
     return _follow(graph, path, module, x, "conv", "bn")
 
 
+def _deep_stem(graph: Graph, path: str, stem: DeepStem, x: Map) -> Map:
+    names = ("conv1", "bn1", "relu", "conv2", "bn2", "relu", "conv3", "bn3", "relu")
+    return _follow(graph, path, stem, x, *names)
+
+
 def _resnet(graph: Graph, path: str, backbone: ResNet, images: Map) -> dict[str, Map]:
-    x = _follow(graph, path, backbone, images, "conv1", "bn1", "relu", "maxpool")
+    stem = ("conv1", "bn1", "relu") if backbone.stem is None else ("stem",)
+    x = _follow(graph, path, backbone, images, *stem, "maxpool")
     maps = {}
     for stage in ("layer1", "layer2", "layer3", "layer4"):
         for number, block in enumerate(getattr(backbone, stage)):
@@ -123,6 +141,12 @@ def _resnet(graph: Graph, path: str, backbone: ResNet, images: Map) -> dict[str,
 
 def _fcn_head(graph: Graph, path: str, head: FCNHead, x: Map) -> Map:
     return _follow(graph, path, head, x, "conv", "bn", "relu", "dropout", "score")
+
+
+def _concat_head(graph: Graph, path: str, head: ConcatHead, x: Map) -> Map:
+    inner = _follow(graph, path, head, x, "conv1", "bn1", "relu", "conv2", "bn2", "relu")
+    both = Map(graph.add("Concat", path, x.name, inner.name, axis=1), x.grid)
+    return _follow(graph, path, head, both, "conv_cat", "bn_cat", "relu", "dropout", "score")
 
 
 def _vgg16(graph: Graph, path: str, backbone: vgg.VGG16, images: Map) -> dict[str, Map]:
@@ -154,7 +178,11 @@ def _fcn(graph: Graph, model: FCN, images: Map, size: str, aux: bool) -> dict[st
     coarse = {"out": write(graph, "classifier", model.classifier, maps["layer4"])}
     if aux:
         coarse["aux"] = write(graph, "aux_classifier", model.aux_classifier, maps["layer3"])
-    return {head: layers.resize(graph, f"upsample.{head}", x, size) for head, x in coarse.items()}
+    aligned = model.spec.align_corners
+    return {
+        head: layers.resize(graph, f"upsample.{head}", x, size, align_corners=aligned)
+        for head, x in coarse.items()
+    }
 
 
 def _skip_fcn(graph: Graph, model: SkipFCN, images: Map, size: str, aux: bool) -> dict[str, Map]:
@@ -177,9 +205,12 @@ LAYERS: dict[type, Callable[[Graph, str, Any, Map], Any]] = {
     Identity: lambda graph, path, module, x: x,
     MaxPool: lambda graph, path, module, x: layers.max_pool(graph, path, x, 3, 2, padding=1),
     Downsample: _downsample,
-    Bottleneck: _bottleneck,
+    Bottleneck: _block,
+    BasicBlock: _block,
+    DeepStem: _deep_stem,
     ResNet: _resnet,
     FCNHead: _fcn_head,
+    ConcatHead: _concat_head,
     vgg.VGG16: _vgg16,
     alexnet.AlexNet: _alexnet,
 }
@@ -187,6 +218,7 @@ LAYERS: dict[type, Callable[[Graph, str, Any, Map], Any]] = {
 
 NETWORKS: dict[type, Callable[[Graph, Any, Map, str, bool], dict[str, Map]]] = {
     FCN: _fcn,
+    MMSegFCN: _fcn,
     SkipFCN: _skip_fcn,
 }
 """How the models of each class are written."""

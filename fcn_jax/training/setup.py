@@ -116,6 +116,7 @@ def build_model(config: Config, categories: Sequence[str], palette: np.ndarray) 
         categories=tuple(categories),
         palette=palette_of(palette, len(categories)),
         transforms=_transforms(config, transforms_of(model)),
+        window=None,
     )
     if config.remat:
         model.use_remat()
@@ -134,10 +135,15 @@ def _model_settings(config: Config, num_classes: int) -> dict:
     settings = {"aux_loss": config.aux_loss} if published.aux_loss else {}
     for name in ("features", "fc_features"):
         width = getattr(config, name)
-        if width is not None and published.fc_features is None:
+        if width is not None and getattr(published, name) is None:
             raise SettingError(f"{config.model} has no widths to choose", subject=name, hint="leave it out")
         if width is not None:
             settings[name] = width
+    if config.weights is not None:  # that training goes on with its stem and its upsampling
+        spec = read_weights(config.weights).spec
+        for name in ("stem", "align_corners"):
+            if getattr(spec, name) != getattr(published, name):
+                settings[name] = getattr(spec, name)
     return settings | {
         "num_classes": num_classes,
         "weights_backbone": config.weights_backbone if config.weights is None else None,

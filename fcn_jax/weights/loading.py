@@ -78,9 +78,9 @@ def fill(
     starts = conversion.spec.name == model.coarser
     if not starts:
         hint = f"its training can start from a file of {model.coarser}" if model.coarser else None
-        conversion = conversion.for_model(model.spec.name, hint)
+        conversion = conversion.for_model(model.spec.name, hint).settled(model.spec.align_corners)
     if strict:
-        _check_same_heads(model.spec, conversion, aux, head)
+        _check_same_form(model.spec, conversion, aux, head)
     variables, arrays = named_variables(model), conversion.params
     dropped, fresh = dict(conversion.dropped), {}
     if starts:
@@ -125,7 +125,10 @@ def load_backbone(model: SegmentationModel, source: Source) -> Account:
     conversion, expected = read_weights(hub_file(source)), model.backbone_spec
     if conversion.spec != expected:
         raise CheckpointError(
-            expected=f"a backbone, {expected}", got=str(conversion.spec), path=conversion.path
+            expected=f"a backbone, {expected}" if expected else f"no weights of a backbone for {model.spec}",
+            got=str(conversion.spec),
+            hint=None if expected else "fcn_r50_d8 and its like take torchvision's with stem='torchvision'",
+            path=conversion.path,
         )
     variables = named_variables(model.backbone)
     assign(variables, conversion.params)
@@ -211,15 +214,15 @@ def read_meta(conversion: Conversion) -> WeightsMeta:
 def _meta_after(model: SegmentationModel, conversion: Conversion, with_classes: bool) -> WeightsMeta:
     """Returns the model's new record: the file's entries, and the model's own where the file has none.
 
-    Names and colours of classes go together. If the file has a preset but no transforms, the model takes its
-    default transforms for this preset.
+    Names and colours of classes go together, and so do transforms and window. If the file has a preset but no
+    transforms, the model takes its default transforms for this preset.
     """
     found, meta = read_meta(conversion), model.meta
     transforms = found.transforms
     if transforms is None and conversion.preset is not None:
         transforms = model.default_transforms(conversion.preset)
     if transforms is not None:
-        meta = dataclasses.replace(meta, transforms=transforms)
+        meta = dataclasses.replace(meta, transforms=transforms, window=found.window)
     if with_classes and (found.categories or found.palette):
         meta = dataclasses.replace(meta, categories=found.categories, palette=found.palette)
     try:
@@ -233,9 +236,11 @@ def _with_prefix(names: Iterable[str], prefixes: tuple[str, ...], why: str) -> d
     return {name: why for name in names if name.startswith(prefixes)}
 
 
-def _check_same_heads(expected: ModelSpec, conversion: Conversion, aux: str, head: str) -> None:
+def _check_same_form(expected: ModelSpec, conversion: Conversion, aux: str, head: str) -> None:
     found, hint = conversion.spec, None
-    if found.num_classes != expected.num_classes and head == "require":
+    if found.align_corners != expected.align_corners:
+        hint = f"build the model with align_corners={found.align_corners}"
+    elif found.num_classes != expected.num_classes and head == "require":
         hint = 'build the model with as many classes, or pass head="replace"'
     elif found.aux_loss and not expected.aux_loss and aux == "require":
         hint = 'pass aux="drop", or build the model with aux_loss=True'

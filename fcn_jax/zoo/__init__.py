@@ -11,6 +11,7 @@ from fcn_jax.errors import CheckpointError, SettingError
 from fcn_jax.models.model import SegmentationModel
 from fcn_jax.weights.hub import hub_file
 from fcn_jax.zoo.build import build_filled
+from fcn_jax.zoo.mmseg import fcn_r18_d8, fcn_r50_d6, fcn_r50_d8, fcn_r101_d6, fcn_r101_d8
 from fcn_jax.zoo.paper import fcn8s_atonce_vgg16, fcn8s_vgg16, fcn16s_vgg16, fcn32s_alexnet, fcn32s_vgg16
 from fcn_jax.zoo.table import MODELS
 from fcn_jax.zoo.torchvision import fcn_resnet50, fcn_resnet101
@@ -24,6 +25,11 @@ BUILDERS: dict[str, Callable[..., SegmentationModel]] = {
     "fcn8s_vgg16": fcn8s_vgg16,
     "fcn8s_atonce_vgg16": fcn8s_atonce_vgg16,
     "fcn32s_alexnet": fcn32s_alexnet,
+    "fcn_r50_d8": fcn_r50_d8,
+    "fcn_r101_d8": fcn_r101_d8,
+    "fcn_r50_d6": fcn_r50_d6,
+    "fcn_r101_d6": fcn_r101_d6,
+    "fcn_r18_d8": fcn_r18_d8,
 }
 
 
@@ -46,6 +52,7 @@ def load_model(
     path: Source,
     *,
     model_name: str | None = None,
+    align_corners: bool | None = None,
     rngs: nnx.Rngs | None = None,
     dtype: Any = None,
     param_dtype: Any = jnp.float32,
@@ -55,13 +62,14 @@ def load_model(
     Args:
       path: a checkpoint file, or hf://user/repo, a name on the hub, or {name: array} in memory.
       model_name: the model, where the file does not say which: "fcn8s_atonce_vgg16" for the PyTorch port's
-        file.
+        file; "fcn_r50_d8" or "fcn_r50_d6" for mmsegmentation's tensors without their config.
+      align_corners: how logits are upsampled, where mmsegmentation's file does not say it.
       rngs, dtype, param_dtype: as the builders take them.
 
     Raises:
       CheckpointError: the file cannot be read, or belongs to a classifier or to another model than
         `model_name`.
-      SettingError: no model has the name `model_name`.
+      SettingError: no model has the name `model_name`, or `align_corners` contradicts the file.
     """
     if model_name is not None:
         check_name(model_name)
@@ -79,9 +87,10 @@ def load_model(
             hint=f"leave {{model_name}} out to load it as {conversion.spec.name}, or train "
             f"fcn_jax.{model_name}(weights=...)",
         )
-    conversion = conversion.for_model(model_name)
+    conversion = conversion.for_model(model_name).settled(align_corners)
+    asked = {} if align_corners is None else {"align_corners": align_corners}
     return build_filled(
-        MODELS[conversion.spec.name], conversion, rngs=rngs, dtype=dtype, param_dtype=param_dtype
+        MODELS[conversion.spec.name], conversion, asked, rngs=rngs, dtype=dtype, param_dtype=param_dtype
     )
 
 
@@ -105,6 +114,11 @@ __all__ = [
     "fcn16s_vgg16",
     "fcn32s_alexnet",
     "fcn32s_vgg16",
+    "fcn_r18_d8",
+    "fcn_r50_d6",
+    "fcn_r50_d8",
+    "fcn_r101_d6",
+    "fcn_r101_d8",
     "fcn_resnet50",
     "fcn_resnet101",
     "get_model",

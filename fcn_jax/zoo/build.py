@@ -52,7 +52,9 @@ def build(
     source = weights_source("weights", weights, entry.weights)
     if source is not None:
         if isinstance(source, WeightsEnum):  # before the download: the published spec is known
-            _check_asked(asked, entry.published, repr(source))
+            published = dataclasses.replace(entry.published, **source.meta.get("spec", {}))
+            _check_asked(asked, published, repr(source))
+            asked["align_corners"] = published.align_corners  # should the file not say it
         model = build_filled(entry, read_weights(_fetched(source, progress)), asked, **settings)
         if isinstance(source, WeightsEnum) and model.categories is None:
             model.update_meta(categories=source.meta["categories"])
@@ -80,6 +82,7 @@ def build_filled(
     if conversion.spec.name != entry.coarser:
         hint = f"its training can start from {entry.coarser}" if entry.coarser else None
         conversion = conversion.for_model(entry.name, hint)
+    conversion = conversion.settled((asked or {}).get("align_corners"))
     learn = {name: value for name, value in (asked or {}).items() if name == "learn_upsampling"}
     _check_asked(asked or {}, conversion.spec, str(conversion.spec))
     spec = dataclasses.replace(conversion.spec, name=entry.name, **learn)

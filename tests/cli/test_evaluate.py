@@ -40,12 +40,32 @@ def test_scores_of_three_scenes(cli, weights, tmp_path):
         assert picture.mode == "RGB"
 
 
+def test_windows(cli, weights, tmp_path):
+    """By the option, or as a file's metadata say that its weights were tested."""
+    model = fcn_jax.load_model(weights)
+    model.update_meta(window=fcn_jax.Window(crop=(96, 96), stride=(64, 64)))
+    fcn_jax.save_weights(model, tmp_path / "tested.safetensors")
+    windows = {}
+    for path, *options in ((weights,), (weights, "--window", "96"), (tmp_path / "tested.safetensors",)):
+        arguments = ("--weights", path, "--limit", 1, "--output", tmp_path / "scores", *options)
+        assert cli("evaluate", "--dataset", "scenes", *arguments).status == 0
+        facts = json.loads((tmp_path / "scores" / "scores.json").read_text())
+        windows[path, *options] = facts["window"], facts["confusion"]
+    (without, whole), (chosen, averaged), (tested, same) = windows.values()
+    assert without is None
+    assert chosen == tested == {"crop": [96, 96], "stride": [64, 64]}
+    assert averaged == same != whole
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (["--scales", "1,x"], "--scales: expected numbers above 0, such as 0.75,1,1.25, got '1,x'"),
         (["--limit", "0"], "--limit: expected a number of pictures of at least 1, got 0"),
         (["--split", "tset"], "tset"),
+        (["--window", "x"], "--window: expected a number of pixels, none or weights, got 'x'"),
+        (["--stride", "5"], "--stride: expected --window N beside it, got 5"),
+        (["--window", "8", "--stride", "9"], "--stride: expected at most the window, (8, 8), got (9, 9)"),
         (["--data-dir", "somewhere"], "somewhere"),
     ],
 )

@@ -7,11 +7,12 @@ from tests.datasets.made_files import random_image, random_labels, write
 
 
 def test_each_name_opens_its_dataset(monkeypatch):
-    for name in ("voc", "sbd", "coco", "camvid", "folder"):
+    names = ["voc", "sbd", "coco", "camvid", "cityscapes", "ade20k", "folder"]
+    for name in names:
         monkeypatch.setitem(by_name.IN_FOLDERS, name, lambda *arguments, name=name: (name, *arguments))
         assert open_dataset(name, "DIR", "val") == (name, "DIR", "val")
         assert open_dataset(name, "DIR") == (name, "DIR", "train")
-    assert list_datasets() == ["voc", "sbd", "coco", "camvid", "folder", "scenes"]
+    assert list_datasets() == [*names, "scenes"]
 
 
 def test_ones_own_pictures(tmp_path):
@@ -35,7 +36,9 @@ def test_scenes_for_training_and_for_validation_differ():
 )
 def test_an_unknown_name(name, hint):
     ending = f"got {name!r}; did you mean {hint}\\?$" if hint else f"got {name!r}$"
-    with pytest.raises(DatasetError, match=rf"one of voc, sbd, coco, camvid, folder, scenes, {ending}"):
+    with pytest.raises(
+        DatasetError, match=rf"one of voc, sbd, coco, camvid, cityscapes, ade20k, folder, scenes, {ending}"
+    ):
         open_dataset(name)
 
 

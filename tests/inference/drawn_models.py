@@ -1,4 +1,4 @@
-"""Small models of both families with random weights."""
+"""Small models of all families with random weights."""
 
 import functools
 
@@ -7,7 +7,8 @@ import numpy as np
 from flax import nnx
 
 import fcn_jax
-from fcn_jax.models import FCN, FCNHead, ResNet, SegmentationModel
+from fcn_jax.models import FCN, ConcatHead, FCNHead, MMSegFCN, ResNet, SegmentationModel
+from fcn_jax.models.mmseg import VARIANTS
 from fcn_jax.transforms import SemanticSegmentation
 from fcn_jax.zoo.table import MODELS
 from tests.models.drawn import drawn
@@ -15,7 +16,14 @@ from tests.seeded import seeded_paper_state_dict
 from weights_converter import ModelSpec
 
 PAPER = ("fcn32s_vgg16", "fcn16s_vgg16", "fcn8s_vgg16", "fcn8s_atonce_vgg16", "fcn32s_alexnet")
-NAMES = ("fcn_resnet50", *PAPER)
+MMSEGMENTATION = {
+    "fcn_r50_d6": {"stem": "deep", "align_corners": True},
+    "fcn_r18_d8": {"stem": "torchvision", "align_corners": False},
+}
+"""The two between them have every kind of layer."""
+WIDTHS = (8, 16, 32, 64, 64)
+"""Enough for the heads to use Winograd's algorithm, which needs 256 channels."""
+NAMES = ("fcn_resnet50", *PAPER, *MMSEGMENTATION)
 NUM_CLASSES = 5
 
 
@@ -29,6 +37,11 @@ def drawn_model(name: str, dtype: str = "float64") -> SegmentationModel:
     if name in PAPER:
         weights = {key: value.astype(dtype) for key, value in seeded_paper_state_dict(name).items()}
         return fcn_jax.get_model(name, weights=weights, param_dtype=jnp.dtype(dtype))
+
+    if name in MMSEGMENTATION:
+        model = drawn(lambda: short_mmseg_fcn(name, rngs=nnx.Rngs(0), param_dtype=jnp.dtype(dtype)))
+        model.update_meta(transforms=SemanticSegmentation())
+        return model
 
     def build() -> FCN:
         settings = {"rngs": nnx.Rngs(0), "param_dtype": jnp.dtype(dtype)}
@@ -46,6 +59,29 @@ def drawn_model(name: str, dtype: str = "float64") -> SegmentationModel:
         block.bn3.scale.set_value(block.bn3.scale[...] * 0.3)  # branches add up: keeps activations near 1
     model.update_meta(transforms=SemanticSegmentation())
     return model
+
+
+def short_mmseg_fcn(name: str, **settings) -> MMSegFCN:
+    """Builds a narrow FCN of mmsegmentation, with its auxiliary head and at most two blocks per stage."""
+    spec = ModelSpec(
+        name=name, num_classes=NUM_CLASSES, aux_loss=True, features=WIDTHS, **MMSEGMENTATION[name]
+    )
+    variant = VARIANTS[name]
+    backbone = ResNet(
+        (1, 1, 2, 2),
+        stride=variant.stride,
+        widths=WIDTHS,
+        block=variant.block,
+        deep_stem=spec.stem == "deep",
+        **settings,
+    )
+    layer3, layer4 = (variant.block.expansion * width for width in WIDTHS[-2:])
+    return MMSegFCN(
+        spec,
+        backbone,
+        ConcatHead(layer4, NUM_CLASSES, dilation=variant.dilation, **settings),
+        FCNHead(layer3, NUM_CLASSES, dilation=variant.dilation, whole_channels=True, **settings),
+    )
 
 
 def abstract_model(name: str) -> SegmentationModel:

@@ -20,6 +20,8 @@ BUFFER = 88, 104
 SIZES = [(87, 104), (45, 97), (1, 1), (88, 1), (1, 103)]
 NAMES = [  # every kind of layer and of skip
     "fcn_resnet50",
+    "fcn_r50_d6",
+    "fcn_r18_d8",
     "fcn32s_alexnet",
     pytest.param("fcn8s_vgg16", marks=pytest.mark.slow),
 ]

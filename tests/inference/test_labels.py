@@ -24,14 +24,17 @@ from fcn_jax.models.upsampling import BilinearUpsampler, TransposedUpsampler, re
 SIZES = [((5, 7), (33, 47)), ((33, 47), (5, 7)), ((9, 4), (9, 4)), ((1, 1), (3, 5)), ((6, 5), (1, 40))]
 
 
-def reference_softmax(logits, size):
-    """Bilinear with half-pixel centres and clamped borders, then softmax, float64."""
+def reference_softmax(logits, size, align_corners=False):
+    """Bilinear with half-pixel centres and clamped borders or aligned corners, then softmax, float64."""
     resized = np.empty((*size, logits.shape[2]))
     for y in range(size[0]):
         for x in range(size[1]):
             total = 0
             v = max((y + 0.5) * logits.shape[0] / size[0] - 0.5, 0)
             u = max((x + 0.5) * logits.shape[1] / size[1] - 0.5, 0)
+            if align_corners:
+                v = y * (logits.shape[0] - 1) / max(size[0] - 1, 1)
+                u = x * (logits.shape[1] - 1) / max(size[1] - 1, 1)
             for row, p in ((int(v), 1 - v % 1), (int(v) + 1, v % 1)):
                 for column, q in ((int(u), 1 - u % 1), (int(u) + 1, u % 1)):
                     row, column = min(row, logits.shape[0] - 1), min(column, logits.shape[1] - 1)
@@ -93,6 +96,8 @@ def upsamplers():
     buffer = np.full((1, 16, 16, 3), np.nan, np.float32)
     buffer[:, :6, :9] = coarse
     yield BilinearUpsampler(stride=8), buffer, resize_bilinear(jnp.asarray(coarse), size)[0]
+    aligned = resize_bilinear(jnp.asarray(coarse), size, align_corners=True)[0]
+    yield BilinearUpsampler(stride=8, align_corners=True), buffer, aligned
     kernel = jnp.asarray(random.standard_normal((16, 16, 3, 3)), jnp.float32)
     for extent in (Extent(), Extent(jnp.array([[6, 9]]))):
         grid = Grid(Fraction(8), Fraction(-7, 2))
@@ -107,7 +112,8 @@ def test_blocks_of_every_upsampler(monkeypatch, size, block):
     """Upright and transposed, mirrored or not, at the size of the images, smaller and larger."""
     monkeypatch.setattr(module, "BLOCK", block)
     for upsampler, coarse, logits in upsamplers():
-        expected = reference_softmax(np.asarray(logits), size)
+        aligned = getattr(upsampler, "align_corners", False)
+        expected = reference_softmax(np.asarray(logits), size, aligned)
         view = View(coarse, upsampler, (41, 67))
         np.testing.assert_allclose(view.logits(), logits, atol=1e-5)
         np.testing.assert_allclose(find_labels([view], size)[1], expected.max(-1), rtol=2e-5)

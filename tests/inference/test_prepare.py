@@ -21,7 +21,9 @@ def forward(model, images):
 
 @pytest.mark.usefixtures("float64")
 # The paper's other networks are the at-once net with fewer skips; tests/models tests their upsamplings.
-@pytest.mark.parametrize("name", ["fcn_resnet50", "fcn8s_atonce_vgg16", "fcn32s_alexnet"])
+@pytest.mark.parametrize(
+    "name", ["fcn_resnet50", "fcn_r50_d6", "fcn_r18_d8", "fcn8s_atonce_vgg16", "fcn32s_alexnet"]
+)
 def test_the_logits_equal_the_models(name):
     model, images = drawn_model(name), jnp.asarray(seeded_images(2, 41, 67))
     expected = forward(model, images)

@@ -17,8 +17,9 @@ BUFFER = 48, 72
 SIZES = [BUFFER, (47, 71), (31, 33), (1, 1), (1, 72), (48, 1)]
 NAMES = [
     "tiny",
+    "fcn_r50_d6",
     "fcn32s_alexnet",
-    *(pytest.param(name, marks=pytest.mark.slow) for name in ("fcn_resnet50", "fcn8s_vgg16")),
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("fcn_resnet50", "fcn_r18_d8", "fcn8s_vgg16")),
 ]
 
 
@@ -57,7 +58,7 @@ def alone(name):
 def test_all_outputs_equal_the_plain_models(name, monkeypatch):
     monkeypatch.setattr("fcn_jax.inference.labels.BAND_VALUES", 72 * 5 * 6 * 7)  # bands of 7 rows, not 48 / 7
     model = model_of(name)
-    aux = name == "fcn_resnet50"
+    aux = name.startswith("fcn_r")
     (arrays, logits), (_, probabilities), (_, labels) = (
         inference_function(model, output=output, aux=aux and output == "logits")
         for output in ("logits", "probabilities", "labels")

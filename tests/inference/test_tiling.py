@@ -19,6 +19,7 @@ FIELDS = {
     "fcn8s_vgg16": ReceptiveField(8, -261, 214, 32),
     "fcn8s_atonce_vgg16": ReceptiveField(8, -261, 214, 32),
     "fcn32s_alexnet": ReceptiveField(32, -164, 190, 32),
+    "fcn_r50_d6": ReceptiveField(16, -421, 421, 16),
 }
 
 
@@ -29,6 +30,7 @@ FIELDS = {
         pytest.param("fcn32s_vgg16", marks=pytest.mark.slow),
         pytest.param("fcn8s_vgg16", marks=pytest.mark.slow),
         "fcn32s_alexnet",
+        "fcn_r50_d6",
     ],
 )
 def test_receptive_fields(name):
@@ -42,6 +44,8 @@ def test_the_receptive_field_of_a_resnet_by_its_layers():
     layer1, layer2 = 3 * 4, 4 + 3 * 8
     layer3, layer4, head = 8 * (1 + 5 * 2), 8 * (2 + 2 * 4), 8
     assert FIELDS["fcn_resnet50"].high == stem + layer1 + layer2 + layer3 + layer4 + head
+    layer3, layer4, head = 8 + 16 * 5, 16 * (1 + 2 * 2), 16 * (6 + 6 + 1)
+    assert FIELDS["fcn_r50_d6"].high == stem + layer1 + layer2 + layer3 + layer4 + head
 
 
 @pytest.mark.slow
@@ -51,6 +55,7 @@ def test_the_receptive_field_of_a_resnet_by_its_layers():
     [
         ("fcn_resnet50", (41, 385), 40, 10),
         ("fcn8s_vgg16", (641, 67), 65, 8),
+        ("fcn_r50_d6", (41, 1400), 160, 9),
         ("fcn32s_alexnet", (701, 97), 100, 6),
     ],
 )

@@ -1,5 +1,6 @@
 """The samplers against the definition of bilinear resizing, and against each other."""
 
+import functools
 import pickle
 from fractions import Fraction
 
@@ -30,13 +31,17 @@ SIZES = [
 ]
 
 
-def resize_by_definition(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize_by_definition(image: np.ndarray, size: tuple[int, int], align_corners: bool = False) -> np.ndarray:
     h, w, channels = image.shape
     result = np.zeros((*size, channels))
     for row in range(size[0]):
         for column in range(size[1]):
-            y = max((row + 0.5) * h / size[0] - 0.5, 0)
-            x = max((column + 0.5) * w / size[1] - 0.5, 0)
+            if align_corners:
+                y = row * (h - 1) / max(size[0] - 1, 1)
+                x = column * (w - 1) / max(size[1] - 1, 1)
+            else:
+                y = max((row + 0.5) * h / size[0] - 0.5, 0)
+                x = max((column + 0.5) * w / size[1] - 0.5, 0)
             top, left = min(int(y), h - 1), min(int(x), w - 1)
             bottom, right = min(top + 1, h - 1), min(left + 1, w - 1)
             dy, dx = y - top, x - left
@@ -46,15 +51,18 @@ def resize_by_definition(image: np.ndarray, size: tuple[int, int]) -> np.ndarray
     return result
 
 
+@pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize(("size_in", "size_out"), SIZES)
 @pytest.mark.usefixtures("float64")
-def test_all_samplers_equal_the_definition(size_in, size_out):
+def test_all_samplers_equal_the_definition(size_in, size_out, align_corners):
     maps = np.random.RandomState(0).standard_normal((2, *size_in, 3))
-    expected = np.stack([resize_by_definition(image, size_out) for image in maps])
-    lines = [resizing_lines(*sizes) for sizes in zip(size_in, size_out, strict=True)]
+    expected = np.stack([resize_by_definition(image, size_out, align_corners) for image in maps])
+    lines = [
+        resizing_lines(*sizes, align_corners=align_corners) for sizes in zip(size_in, size_out, strict=True)
+    ]
     for resized in (
-        resize_bilinear(jnp.asarray(maps), size_out),
-        BilinearUpsampler(stride=8).rows(jnp.asarray(maps), size_out, 0, size_out[0]),
+        resize_bilinear(jnp.asarray(maps), size_out, align_corners=align_corners),
+        BilinearUpsampler(8, align_corners).rows(jnp.asarray(maps), size_out, 0, size_out[0]),
         np.stack([mix_transposed(image, *lines).transpose(2, 0, 1) for image in jnp.asarray(maps)]),
     ):
         np.testing.assert_allclose(resized, expected, rtol=0, atol=1e-14)  # seen: 9e-16
@@ -162,36 +170,43 @@ def test_the_taps_stay_inside(size_in, size_out):
     assert ((weight >= 0) & (weight <= 1)).all()
 
 
+@pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize("size_in", [1, 4, 3999, MAX_SIDE])
 @pytest.mark.parametrize("size_out", [1, 7, 4000, MAX_SIDE - 1, MAX_SIDE])
-def test_taps_of_a_size_that_is_data_are_exact(size_in, size_out):
-    low, high, weight = traced_taps(size_in, size_out)
-    expected = bilinear_taps(size_in, size_out)
+def test_taps_of_a_size_that_is_data_are_exact(size_in, size_out, align_corners):
+    low, high, weight = traced_taps(size_in, size_out, align_corners)
+    expected = bilinear_taps(size_in, size_out, align_corners=align_corners)
     np.testing.assert_array_equal(low[:size_out], expected[0])
     np.testing.assert_array_equal(high[:size_out], expected[1])
     np.testing.assert_allclose(weight[:size_out], expected[2], rtol=0, atol=2**-23)  # XLA takes reciprocals
     assert ((low >= 0) & (high < size_in)).all()  # beyond the last row too
     for row in {0, size_out // 3, size_out - 1}:
         place = max(Fraction((2 * row + 1) * size_in, 2 * size_out) - Fraction(1, 2), Fraction())
+        if align_corners:
+            place = Fraction(row * (size_in - 1), max(size_out - 1, 1))
         assert low[row] == place // 1
         assert abs(expected[2][row] - place % 1) < 1e-15
 
 
-@jax.jit
-def traced_taps(size_in, size_out):
-    return bilinear_taps(size_in, size_out, jnp.arange(MAX_SIDE), jnp.float32)
+@functools.partial(jax.jit, static_argnums=2)
+def traced_taps(size_in, size_out, align_corners):
+    outputs = jnp.arange(MAX_SIDE)
+    return bilinear_taps(size_in, size_out, outputs, jnp.float32, align_corners=align_corners)
 
 
+@pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.usefixtures("float64")
-def test_rows_of_each_equal_rows_of_maps_alone():
+def test_rows_of_each_equal_rows_of_maps_alone(align_corners):
     coarse = np.random.RandomState(0).standard_normal((3, 6, 9, 4))
     lengths, sizes = np.array([(6, 9), (1, 5), (2, 1)]), np.array([(41, 67), (3, 40), (20, 2)])
-    rows = jax.jit(bilinear_rows_of_each, static_argnums=(4, 5))
+    rows = jax.jit(
+        functools.partial(bilinear_rows_of_each, align_corners=align_corners), static_argnums=(4, 5)
+    )
     expected = np.zeros((3, 41, 67, 4))
     for image, x, (height, width), size in zip(expected, coarse, lengths, sizes, strict=True):
         coarse_alone = x[:height, :width].copy()
         x[height:], x[:, width:] = np.nan, np.nan  # nothing outside is read
-        image[: size[0], : size[1]] = resize_by_definition(coarse_alone, size)
+        image[: size[0], : size[1]] = resize_by_definition(coarse_alone, size, align_corners)
     for start, count in ((0, 41), (7, 11)):
         found = np.asarray(rows(coarse, lengths.astype(np.int32), sizes.astype(np.int32), start, count, 67))
         for image, of_all, size in zip(found, expected, sizes, strict=True):

@@ -13,7 +13,7 @@ import fcn_jax
 from fcn_jax.models.arrays import named_variables
 from fcn_jax.onnx_export import OnnxError, export_onnx, layers, saving
 from fcn_jax.onnx_export.graph import Graph
-from fcn_jax.transforms import CaffeSegmentation, SemanticSegmentation
+from fcn_jax.transforms import CaffeSegmentation, FitWithin, SemanticSegmentation
 from tests.inference.drawn_models import drawn_model, relative_error
 from tests.onnx_export.runtime import clear, computed, onnx, run, session
 
@@ -86,7 +86,9 @@ def test_equal_logits_give_the_first_class(model, tmp_path):
     assert not run(tmp_path / "m.onnx", computed("fcn8s_vgg16")[1][0])["labels"].any()
 
 
-@pytest.mark.parametrize("preset", [SemanticSegmentation(), CaffeSegmentation()])
+@pytest.mark.parametrize(
+    "preset", [SemanticSegmentation(), CaffeSegmentation(), FitWithin(long=96, short=64)]
+)
 def test_uint8_pictures(model, preset, tmp_path):
     """Random colours: a swap of red and blue shows."""
     model.update_meta(transforms=preset)

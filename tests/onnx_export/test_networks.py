@@ -15,9 +15,9 @@ BOUND = 1e-5  # seen: 2.8e-6 for fcn_resnet50 at 1x1, 8.4e-7 for the paper's net
 
 @pytest.fixture(scope="module", params=NAMES)
 def written(request, tmp_path_factory):
-    """A file of logits of each family; torchvision's with its auxiliary head."""
+    """A file of logits of each family; those on ResNets with their auxiliary head."""
     path = tmp_path_factory.mktemp("onnx") / f"{request.param}.onnx"
-    aux = request.param == "fcn_resnet50"
+    aux = request.param.startswith("fcn_r")
     export_onnx(drawn_model(request.param, "float32"), path, output="logits", aux=aux)
     yield request.param, path
     path.unlink()

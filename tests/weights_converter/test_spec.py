@@ -16,6 +16,9 @@ NARROW = {"features": (2, 3, 4, 5, 6), "fc_features": 8}
         ModelSpec(name="fcn16s_vgg16", num_classes=2, **NARROW, learn_upsampling="intermediate"),
         ModelSpec(name="fcn_resnet101", num_classes=1, in_channels=4),
         ModelSpec(name="vgg16", **NARROW),
+        ModelSpec(
+            name="fcn_r50_d6", num_classes=19, features=(1, 2, 3, 4, 5), stem="deep", align_corners=True
+        ),
     ],
 )
 def test_json_keeps_it(spec):
@@ -44,6 +47,20 @@ def test_json_says_only_what_is_not_usual():
             "21 classes",
         ),
         (ModelSpec(name="vgg16", **NARROW), "an ImageNet classifier, widths 2, 3, 4, 5, 6, 8"),
+        (
+            ModelSpec(
+                name="fcn_r50_d8",
+                num_classes=19,
+                aux_loss=True,
+                features=(64, 64, 128, 256, 512),
+                stem="deep",
+            ),
+            "19 classes, with aux_classifier, deep stem",
+        ),
+        (
+            ModelSpec(name="fcn_r50_d8", num_classes=2, features=(1, 2, 3, 4, 5), align_corners=True),
+            "2 classes, without aux_classifier, widths 1, 2, 3, 4, 5, aligned corners",
+        ),
         (ModelSpec(name="resnet50", in_channels=4), "an ImageNet classifier, 4 input channels"),
     ],
 )
@@ -61,6 +78,8 @@ def test_words(spec, words):
         ({"in_channels": -1}, "in_channels: expected a number of at least 1, got -1"),
         ({"features": (1, 2, 3, 4, 0)}, "features: expected a number of at least 1, got 0"),
         ({"features": (1, 2)}, r"features: expected widths of 5 blocks, got \(1, 2\)"),
+        ({"stem": "v1d"}, "stem: expected 'torchvision' or 'deep', got 'v1d'"),
+        ({"align_corners": 1}, "align_corners: expected True or False, got 1"),
         ({"fc_features": 0}, "fc_features: expected a number of at least 1, got 0"),
         ({"learn_upsampling": "all"}, "learn_upsampling: expected 'none' or 'intermediate', got 'all'"),
     ],

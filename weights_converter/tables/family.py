@@ -14,6 +14,22 @@ CAFFE, TORCHVISION = "caffe", "torchvision"
 PRESETS = (CAFFE, TORCHVISION)
 
 Shapes = Mapping[str, tuple[int, ...]]
+Notes = Mapping[str, object]
+"""What a file holds beside its tensors, as plain data by name: {"meta": {"CLASSES": [...], ...}}."""
+
+
+class Described(NamedTuple):
+    """What a file says of its network beside the tensors.
+
+    Attributes:
+      spec: the network, as far as it is known; the rest is a guess.
+      unknown: fields of the spec that neither the tensors nor the notes show.
+      metadata: what our own files' metadata would hold: categories, palette, transforms, window.
+    """
+
+    spec: ModelSpec
+    unknown: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = {}
 
 
 class Family(NamedTuple):
@@ -31,6 +47,8 @@ class Family(NamedTuple):
       legacy_shapes: whether vectors and matrices may have leading axes of length 1, as in old Caffe files,
         and a matrix that becomes a convolution may already be one.
       twins: {network: another network with the same names and shapes}.
+      describe: completes a recognized spec from the file's notes; raises CheckpointError if they contradict
+        the tensors. None if tensors show all.
     """
 
     description: str
@@ -42,3 +60,4 @@ class Family(NamedTuple):
     preset_of_ours: str | None = None
     legacy_shapes: bool = False
     twins: Mapping[str, str] = {}
+    describe: Callable[[ModelSpec, Notes], Described] | None = None

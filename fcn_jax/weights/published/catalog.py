@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fcn_jax.errors import SettingError
-from fcn_jax.weights.published import paper, torchvision
+from fcn_jax.weights.published import mmseg, paper, torchvision
 from fcn_jax.weights.published.entry import WeightsEnum
 
 MODEL_WEIGHTS: dict[str, type[WeightsEnum]] = {
@@ -17,6 +17,11 @@ MODEL_WEIGHTS: dict[str, type[WeightsEnum]] = {
     "fcn8s_vgg16": paper.FCN8s_VGG16_Weights,
     "fcn8s_atonce_vgg16": paper.FCN8s_AtOnce_VGG16_Weights,
     "fcn32s_alexnet": paper.FCN32s_AlexNet_Weights,
+    "fcn_r50_d8": mmseg.FCN_R50_D8_Weights,
+    "fcn_r101_d8": mmseg.FCN_R101_D8_Weights,
+    "fcn_r50_d6": mmseg.FCN_R50_D6_Weights,
+    "fcn_r101_d6": mmseg.FCN_R101_D6_Weights,
+    "fcn_r18_d8": mmseg.FCN_R18_D8_Weights,
     "vgg16": paper.VGG16_Weights,
     "caffenet": paper.CaffeNet_Weights,
 }

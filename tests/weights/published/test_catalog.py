@@ -37,7 +37,8 @@ def test_every_file_has_a_digest_or_is_one_of_three_without(member):
         assert re.fullmatch("[0-9a-f]+", digest)
         assert len(digest) in (digits[algorithm], 64)
     if member.file_name.endswith(".pth"):
-        assert re.fullmatch(r"https://download\.pytorch\.org/models/[\w-]+\.pth", member.url)
+        servers = r"download\.pytorch\.org/models|download\.openmmlab\.com/mmsegmentation/v0\.5/fcn/[\w-]+"
+        assert re.fullmatch(rf"https://({servers})/[\w-]+\.pth", member.url)
 
 
 @pytest.mark.parametrize("member", MEMBERS, ids=repr)
