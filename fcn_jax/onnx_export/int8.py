@@ -60,7 +60,7 @@ def export_int8_onnx(
 
     ONNX Runtime's own static quantizer does it. Weights are int8 of 7 bits, with a scale for each output
     channel; 8 bits could overflow on CPUs without VNNI. Activations are uint8, with ranges calibrated on
-    pictures. The form is QuantizeLinear and DequantizeLinear (QDQ). Score layers and upsamplings stay float32.
+    pictures. The form is QuantizeLinear and DequantizeLinear (QDQ). Score layers and upsamplings stay float.
 
     The pictures should be like those that the file will see. Up to `CALIBRATING` of them, evenly spread,
     calibrate; up to `COMPARING` others compare the file with the float one.
