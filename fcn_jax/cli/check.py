@@ -13,6 +13,7 @@ from fcn_jax.cli.messages import NAMES
 from fcn_jax.cli.progress import plain_console, progress_on
 from fcn_jax.datasets import IGNORE_LABEL, list_datasets
 from fcn_jax.datasets.checking import Finding, Report, Tally, check_named
+from fcn_jax.datasets.checking.findings import OF_CLASSES
 from fcn_jax.datasets.faults import Severity
 from fcn_jax.errors import FCNError
 
@@ -83,6 +84,8 @@ def _total(report: Report) -> str:
 
 
 def _finding(finding: Finding) -> list[str]:
+    if finding.fault in OF_CLASSES:
+        return [f"  {finding.words()}"]
     lines = [f"  {finding.title}"]
     for example in finding.examples:
         lines.append(f"    {example.path}: {example.reason}" if example.path else f"    {example.reason}")

@@ -19,7 +19,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from fcn_jax.datasets.class_lists import ClassList, find_class_list
 from fcn_jax.datasets.colours import ByFirstPalette, ByTable, class_palette, first_palette
@@ -28,7 +27,7 @@ from fcn_jax.datasets.faults import Fault
 from fcn_jax.datasets.files import FileDataset, errors_name_the_file, read_label_image
 from fcn_jax.datasets.label_values import LabelValues, Values, label_values, parse_values
 from fcn_jax.datasets.layouts import Found, Pairs, find_pairs
-from fcn_jax.datasets.orientation import check_upright
+from fcn_jax.datasets.orientation import check_upright, read_header
 from fcn_jax.datasets.split_lists import data_folder, part_of, unknown_split
 from fcn_jax.images import ImageError, open_image
 
@@ -218,9 +217,9 @@ def _what_to_do(found: list[int]) -> str | None:
 
 
 def _read_upright(path: Path) -> np.ndarray:
-    with errors_name_the_file(path, "a picture", Fault.PICTURE), Image.open(path) as image:
-        check_upright(image)
+    with errors_name_the_file(path, "a picture", Fault.PICTURE):
+        read_header(path, check_upright)
         try:
-            return np.asarray(open_image(image))
+            return np.asarray(open_image(path))
         except ImageError as error:
             raise DatasetError(error.reason, hint=error.hint) from error

@@ -1,14 +1,14 @@
 """The layouts of folders with pictures and labels, as tables, and the pairs in them."""
 
+import functools
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
-
 from fcn_jax.datasets.dataset import DatasetError
 from fcn_jax.datasets.faults import Fault
 from fcn_jax.datasets.file_names import composed
+from fcn_jax.images.names import picture_suffixes
 
 SPLIT = "*"  # in a layout: the name of a split, such as train
 
@@ -195,5 +195,7 @@ def _by_stem(folder: Path, faults: list[DatasetError]) -> dict[str, Path]:
 
 
 def _is_picture(path: Path) -> bool:
-    suffix = path.suffix.lower()
-    return not path.name.startswith(".") and Image.registered_extensions().get(suffix) in Image.OPEN
+    return not path.name.startswith(".") and path.suffix.lower() in _suffixes()
+
+
+_suffixes = functools.cache(picture_suffixes)

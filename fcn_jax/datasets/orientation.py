@@ -1,14 +1,19 @@
 """Pictures that EXIF asks to turn: labels and outlines may be for the picture as stored or as turned."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fcn_jax.datasets.dataset import DatasetError
 from fcn_jax.datasets.faults import Fault
 from fcn_jax.datasets.files import errors_name_the_file
 
+T = TypeVar("T")
+
+OTHERS_READ = {".tif", ".tiff", ".heic", ".heif", ".hif"}  # suffixes of pictures that Pillow may not know
 _EXIF_ORIENTATION = 0x0112
 _TURNS, _QUARTER_TURNS = range(2, 9), range(5, 9)
 
@@ -16,6 +21,17 @@ _TURNS, _QUARTER_TURNS = range(2, 9), range(5, 9)
 def orientation_of(image: Image.Image) -> int:
     """Returns the EXIF orientation; 1 is upright."""
     return image.getexif().get(_EXIF_ORIENTATION, 1)
+
+
+def read_header(path: Path, read: Callable[[Image.Image], T]) -> T | None:
+    """Reads something of a picture's header; None if Pillow does not know the file, but others may."""
+    try:
+        with Image.open(path) as image:
+            return read(image)
+    except UnidentifiedImageError:
+        if path.suffix.lower() in OTHERS_READ:
+            return None
+        raise
 
 
 def check_upright(image: Image.Image) -> None:

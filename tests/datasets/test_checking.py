@@ -66,12 +66,10 @@ def test_all_faults_are_in_one_list(tmp_path):
     write_faulty(tmp_path)
     report = check_named("folder", tmp_path, ["train", "val"])
     assert files(report) == ALL
-    ghosts = {
-        finding.fault: finding.examples[0].reason for finding in report.findings if not finding.of_files
-    }
+    ghosts = {finding.fault: finding.words() for finding in report.findings if not finding.of_files}
     assert ghosts == {
-        Fault.GHOST: "ghost (in 8 of the 11 label files of the split train)",
-        Fault.UNSEEN: "ghost (in 2 label files of the split val)",
+        Fault.GHOST: "1 class without any pixel: ghost (in 8 of the 11 label files of the split train)",
+        Fault.UNSEEN: "1 class without any pixel to score: ghost (in 2 label files of the split val)",
     }
     assert not report.good
     order = list(Severity)
@@ -103,7 +101,7 @@ def test_pixels_and_pictures_of_each_class(tmp_path):
         ("background\nroad\n", (0, 255), Fault.NOTHING, "only background has pixels in 12 label files"),
         ("road\n", (0, 255), Fault.NOTHING, "there is only one class, road, in 12 label files"),
         ("background\nroad\n", (255, 255), Fault.NOTHING, "no pixel has a class in 12 label files"),
-        ("background\nroad\nghost\n", (0, 1), Fault.GHOST, "ghost (in 12 label files of the split train)"),
+        ("background\nroad\nghost\n", (0, 1), Fault.GHOST, "ghost"),
         ("wall\nroad\n", (0, 2), Fault.SHIFT, "labels go from 0 to 2, and there are 2 classes"),
     ],
 )

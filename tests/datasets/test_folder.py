@@ -217,7 +217,7 @@ def test_pictures_that_cannot_be_used(tmp_path):
     (tmp_path / "train" / "images" / "a.png").unlink()
     (tmp_path / "train" / "images" / "b.png").write_bytes(b"nothing")
     dataset = open_folder(tmp_path)
-    with pytest.raises(DatasetError, match=r"a.tiff: expected grey values from 0 to 65535, got -1 to -1"):
+    with pytest.raises(DatasetError, match=r"a.tiff: expected values from 0 to 65535, got -1 to -1"):
         dataset[0]
     with pytest.raises(DatasetError, match=r"b.png: cannot be read as a picture"):
         dataset[1]

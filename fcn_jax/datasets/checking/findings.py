@@ -12,6 +12,7 @@ from fcn_jax.datasets.dataset import IGNORE_LABEL, DatasetError
 from fcn_jax.datasets.faults import Fault, Severity
 
 MOST = 8  # examples of a finding
+OF_CLASSES = (Fault.GHOST, Fault.UNSEEN)  # each fault is a class; `got` says in which label files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,8 @@ class Finding:
         if self.of_files and self.count == 1:
             names = [f"{names[0]} ({self.examples[0].reason})"]
         more = ", ..." if self.count > len(self.examples) else ""
-        return f"{self.title}: {', '.join(names)}{more}"
+        place = f" ({self.examples[0].got})" if self.fault in OF_CLASSES else ""
+        return f"{self.title}: {', '.join(names)}{more}{place}"
 
     @property
     def of_files(self) -> bool:
@@ -144,7 +146,7 @@ def class_faults(tally: Tally, categories: tuple[str, ...], scored: bool) -> lis
     nothing = Fault.NOTHING if tally.whole and not scored else Fault.HARDLY
     if len(present) > 1 or (scored and present):
         kind = Fault.UNSEEN if scored else Fault.GHOST
-        return [DatasetError(f"{name} (in {of})", fault=kind) for name in absent]
+        return [DatasetError(name, got=f"in {of}", fault=kind) for name in absent]
     if present:
         what = f"only {present[0]} has pixels" if absent else f"there is only one class, {present[0]},"
     else:

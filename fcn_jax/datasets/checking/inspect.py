@@ -8,7 +8,7 @@ from fcn_jax.datasets.colours import ByFirstPalette, palette_of_file
 from fcn_jax.datasets.dataset import IGNORE_LABEL, DatasetError, SegmentationDataset
 from fcn_jax.datasets.faults import Fault
 from fcn_jax.datasets.files import FileDataset, errors_name_the_file
-from fcn_jax.datasets.orientation import check_upright
+from fcn_jax.datasets.orientation import check_upright, read_header
 
 LABELS = 256  # values of uint8 labels
 
@@ -66,12 +66,15 @@ def _try(faults: list[DatasetError], look):
         return None
 
 
-def _picture_size(dataset: FileDataset, index: int) -> tuple[int, ...]:
-    path = dataset.pairs[index][0]
-    with errors_name_the_file(path, "a picture", Fault.PICTURE), Image.open(path) as image:
+def _picture_size(dataset: FileDataset, index: int) -> tuple[int, ...] | None:
+    def read(image: Image.Image) -> tuple[int, ...]:
         if dataset.upright:
             check_upright(image)
         return image.size[::-1]
+
+    path = dataset.pairs[index][0]
+    with errors_name_the_file(path, "a picture", Fault.PICTURE):
+        return read_header(path, read)
 
 
 def _label_size(dataset: FileDataset, index: int, faults: list[DatasetError]) -> tuple[int, ...] | None:
