@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -35,7 +36,7 @@ def exclusive(path: Path, on_wait: Callable[[], None]) -> Iterator[bool]:
     Raises:
       OSError: the file cannot be created.
     """
-    with path.open("ab") as file:
+    with open(path, "ab", opener=_without_following) as file:
         held = _lock(file)
         if held is False:
             on_wait()
@@ -47,6 +48,11 @@ def exclusive(path: Path, on_wait: Callable[[], None]) -> Iterator[bool]:
         finally:
             if held:
                 _unlock(file)
+
+
+def _without_following(path: str, flags: int) -> int:
+    """Opens a file, but no link that someone put in its place."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 if sys.platform == "win32":

@@ -7,7 +7,14 @@ from weights_converter.errors import FCNError
 from weights_converter.model_file import convert_file
 from weights_converter.tables.family import PRESETS
 
-NAMES = {"model_name": "--model", "align_corners": "--align-corners", "preset": "--preset"}
+NAMES = {
+    'aux="drop"': "--aux drop",
+    "align_corners": "--align-corners",
+    "key": "--key",
+    "model_name": "--model",
+    "preset": "--preset",
+    "strict=False": "--not-strict",
+}
 """{argument: option of the command line}, for hints."""
 
 
@@ -23,6 +30,11 @@ def main(arguments: list[str] | None = None) -> int:
         choices=("true", "false"),
         help="how logits are upsampled, where mmsegmentation's file does not say it",
     )
+    parser.add_argument("--key", help="where the network is, if the file holds several: model_ema")
+    parser.add_argument("--not-strict", action="store_true", help="leave out tensors that have no place")
+    parser.add_argument(
+        "--aux", choices=("require", "drop"), default="require", help="drop the auxiliary head"
+    )
     options = parser.parse_args(arguments)
     try:
         conversion = convert_file(
@@ -30,6 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
             options.target,
             model_name=options.model,
             preset=options.preset,
+            key=options.key,
+            strict=not options.not_strict,
+            aux=options.aux,
             align_corners=None if options.align_corners is None else options.align_corners == "true",
         )
     except (FCNError, OSError) as error:
@@ -40,6 +55,9 @@ def main(arguments: list[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     print(f"{options.target}: {conversion.spec}, {len(conversion.params)} arrays")
+    remark = conversion.remark()
+    if remark is not None:
+        print(f"  {remark}")
     for name, why in conversion.dropped.items():
         print(f"  dropped {name}: {why}")
     return 0

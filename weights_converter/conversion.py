@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from weights_converter.spec import ModelSpec
 from weights_converter.tables.family import PRESETS, Family, Notes
 from weights_converter.tables.layer import OURS, SOURCE, Layer
 
+Aux = Literal["require", "drop", "keep"]
+"""What becomes of a file's auxiliary head."""
 MOST_SHOWN = 8  # parts of a file, in one line
 
 
@@ -123,6 +126,7 @@ def to_ours(
     preset: str | None = None,
     metadata: Mapping[str, str] | None = None,
     notes: Callable[[], Notes] = dict,
+    aux: Aux = "require",
 ) -> Conversion:
     """Converts a state_dict, or tensors that already have our names, to the names and layouts of fcn_jax.
 
@@ -133,6 +137,7 @@ def to_ours(
         for vgg16_from_caffe.pth, which has torchvision's names.
       metadata: the metadata of the file; used only if the file is one of ours.
       notes: returns what another program's file holds beside its tensors; called if it is needed.
+      aux: "drop" or "keep": the auxiliary head is left out, whatever its tensors are; "require" converts it.
 
     Raises:
       CheckpointError: the architecture is unknown; or a tensor is missing, is unexpected or has another
@@ -152,7 +157,11 @@ def to_ours(
         described = family.describe(spec, notes())
         spec, unknown, metadata = described.spec, described.unknown, metadata | dict(described.metadata)
         twins = twins if "name" in unknown else ()
-    layers = list(family.layers(spec))
+    layers, left_out, without = list(family.layers(spec)), [], replace(spec, aux_loss=False)
+    kept = {layer.ours for layer in family.layers(without)}
+    if aux != "require":
+        spec, left_out = without, [layer for layer in layers if layer.ours not in kept]
+        layers = [layer for layer in layers if layer.ours in kept]
     dropped, counters, arrays = {}, None, dict(tensors)
     if side == SOURCE:
         counters = {
@@ -164,7 +173,9 @@ def to_ours(
         arrays = {name: array for name, array in arrays.items() if name not in dropped}
         if family.legacy_shapes:
             arrays |= _without_legacy_axes(layers, arrays)
+    dropped |= _taken_out(arrays, left_out, side, f'aux="{aux}"')
     places = _shapes(layers, side)
+    _check_aux_classes(arrays, [layer for layer in layers if layer.ours not in kept], side)
     counted = {
         name: "a counter" for name, array in arrays.items() if name not in places and is_counter(name, array)
     }
@@ -215,6 +226,32 @@ def to_source(
             if name in counters:
                 state_dict[name] = np.array(counters[name], np.int64)
     return state_dict
+
+
+def _taken_out(arrays: dict[str, np.ndarray], layers: Iterable[Layer], side: str, why: str) -> dict[str, str]:
+    """Removes the arrays of layers; returns {our name: why}."""
+    dropped = {}
+    for layer in layers:
+        for leaf in layer.kind.leaves:
+            if arrays.pop(layer.name(leaf, side), None) is not None:
+                dropped[layer.name(leaf, OURS)] = why
+        for counter in layer.kind.counters:
+            arrays.pop(f"{layer.source}.{counter}", None)
+    return dropped
+
+
+def _check_aux_classes(arrays: Mapping[str, np.ndarray], layers: Iterable[Layer], side: str) -> None:
+    """Refuses an auxiliary head of other classes than the classifier, and says how to go on without it."""
+    for layer in layers:
+        for leaf in layer.kind.leaves:
+            array, shape = arrays.get(layer.name(leaf, side)), layer.leaf_shape(leaf, side)
+            scores = layer.ours.endswith(".score") and len(shape) == 1
+            if scores and array is not None and array.ndim == 1 and array.shape != shape:
+                raise CheckpointError(
+                    f"its auxiliary head has {array.shape[0]} classes, its classifier {shape[0]}, as where "
+                    "only the classifier was replaced for another data set",
+                    hint='{aux="drop"} leaves the auxiliary head out',
+                )
 
 
 def check_arrays(params: Mapping[str, np.ndarray], spec: ModelSpec) -> None:

@@ -63,7 +63,7 @@ class FCNError(Exception):
         text = f"{lead}{self.reason}"
         if self.hint is not None:
             text += self.before_hint + re.sub(
-                r"\{([\w.=]+)\}", lambda found: names.get(found[1], found[1]), self.hint
+                r'\{([\w.="]+)\}', lambda found: names.get(found[1], found[1]), self.hint
             )
         return text
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from weights_converter.conversion import Conversion, check_arrays, to_ours, to_source
+from weights_converter.conversion import Aux, Conversion, check_arrays, to_ours, to_source
 from weights_converter.errors import CheckpointError
 from weights_converter.readers.checkpoint import Checkpoint, choose_in_memory, read_file
 from weights_converter.spec import ModelSpec
@@ -42,12 +42,13 @@ def read_weights(
     preset: str | None = None,
     key: str | None = None,
     backbone: bool = False,
+    aux: Aux = "require",
 ) -> Conversion:
     """Reads a checkpoint file or a state_dict in memory; converts to the names and layouts of fcn_jax.
 
     Args:
       source: a file for `load_model_file`, or {name: array}, which may be nested.
-      strict, preset: as in `to_ours`.
+      strict, preset, aux: as in `to_ours`.
       key: where the network is, if there are several; see `read_checkpoint`.
       backbone: prefers a classifier, whose tensors fill a backbone, to a segmentation network beside it.
 
@@ -56,8 +57,8 @@ def read_weights(
         networks and no key.
     """
     if isinstance(source, Mapping):
-        return _converted(choose_in_memory(source, key, backbone=backbone), strict, preset)
-    return load_model_file(source, strict=strict, preset=preset, key=key, backbone=backbone)
+        return _converted(choose_in_memory(source, key, backbone=backbone), strict, preset, aux)
+    return load_model_file(source, strict=strict, preset=preset, key=key, backbone=backbone, aux=aux)
 
 
 def load_model_file(
@@ -67,13 +68,14 @@ def load_model_file(
     preset: str | None = None,
     key: str | None = None,
     backbone: bool = False,
+    aux: Aux = "require",
 ) -> Conversion:
     """Reads a checkpoint of any known format; converts to the names and layouts of fcn_jax.
 
     Args:
       path: a `.pth` / `.pt` of either PyTorch container, safetensors with PyTorch's names or ours, or a
         `.caffemodel`; or an index of shards (`.index.json`), or a folder with one.
-      strict, preset, key, backbone: as in `read_weights`.
+      strict, preset, key, backbone, aux: as in `read_weights`.
 
     Raises:
       CheckpointError: the file cannot be read, its tensors belong to no known network, or it holds several
@@ -81,19 +83,20 @@ def load_model_file(
     """
     checkpoint = read_file(path, key, backbone=backbone)
     try:
-        found = _converted(checkpoint, strict, preset)
+        found = _converted(checkpoint, strict, preset, aux)
     except CheckpointError as error:
         raise error.about(path) from None
     return replace(found, path=os.fspath(path))
 
 
-def _converted(checkpoint: Checkpoint, strict: bool, preset: str | None) -> Conversion:
+def _converted(checkpoint: Checkpoint, strict: bool, preset: str | None, aux: Aux) -> Conversion:
     found = to_ours(
         checkpoint.tensors,
         strict=strict,
         preset=preset,
         metadata=checkpoint.metadata,
         notes=checkpoint.notes,
+        aux=aux,
     )
     return replace(found, prefix=checkpoint.prefix, passed_over=dict(checkpoint.passed_over))
 
@@ -164,6 +167,7 @@ def convert_file(
     key: str | None = None,
     strict: bool = True,
     align_corners: bool | None = None,
+    aux: Aux = "require",
 ) -> Conversion:
     """Converts a checkpoint file to our own safetensors, or back to PyTorch.
 
@@ -172,7 +176,7 @@ def convert_file(
       target: a `.safetensors`, `.pth` or `.pt` file; it appears whole or not at all.
       model_name: the network, where the source does not say which: "fcn8s_atonce_vgg16" for the PyTorch
         port's file; mmsegmentation's without its config.
-      preset, strict: as in `to_ours`.
+      preset, strict, aux: as in `to_ours`.
       key: where the network is, if the file holds several; see `read_checkpoint`.
       align_corners: where mmsegmentation's file does not say it.
 
@@ -183,7 +187,7 @@ def convert_file(
       CheckpointError: the source cannot be read, the target cannot be written, or they are the same file.
     """
     check_suffix(target)
-    conversion = load_model_file(source, preset=preset, key=key, strict=strict)
+    conversion = load_model_file(source, preset=preset, key=key, strict=strict, aux=aux)
     conversion = conversion.for_model(model_name).settled(align_corners)
     save_conversion(conversion, target)
     return conversion

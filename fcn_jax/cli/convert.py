@@ -11,7 +11,7 @@ from pathlib import Path
 from fcn_jax.categories import VOC_CATEGORIES
 from fcn_jax.certificate import certify, is_good, verdict, write_certificate
 from fcn_jax.cli.categories import read_categories
-from fcn_jax.cli.weights import add_align_corners_argument, chosen_align_corners
+from fcn_jax.cli.weights import add_align_corners_argument, add_reading_arguments, chosen_align_corners
 from fcn_jax.errors import SettingError
 from fcn_jax.weights.hub import fetch_from_hub, is_hub_name
 from fcn_jax.weights.loading import read_meta
@@ -38,6 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "fcn_r50_d8 or fcn_r50_d6 for mmsegmentation's tensors alone",
     )
     add_align_corners_argument(parser)
+    add_reading_arguments(parser)
+    parser.add_argument(
+        "--aux",
+        choices=("require", "drop"),
+        default="require",
+        help="drop leaves out the auxiliary head, which only training needs and which may have other classes",
+    )
     parser.add_argument(
         "--preset",
         choices=("caffe", "torchvision"),
@@ -60,11 +67,20 @@ def run(options: argparse.Namespace) -> int:
         raise SettingError(
             f"only a .safetensors file can hold names of classes, not {target}", subject="--categories"
         )
-    conversion = load_model_file(source, preset=options.preset).for_model(options.model)
-    conversion = conversion.settled(chosen_align_corners(options))
+    conversion = load_model_file(
+        source,
+        preset=options.preset,
+        key=options.key,
+        strict=not options.not_strict,
+        aux=options.aux,
+    )
+    conversion = conversion.for_model(options.model).settled(chosen_align_corners(options))
     metadata = metadata_for(conversion, options.preset, options.categories) if ours else {}
     save_conversion(conversion, target, metadata)
     print(f"{target}: {conversion.spec}, {len(conversion.params)} arrays")
+    remark = conversion.remark()
+    if remark is not None:
+        print(f"  {remark}")
     if not ours and {"categories", "transforms"} & conversion.metadata.keys():
         print("  dropped names of classes and transforms: PyTorch's files hold only tensors;")
         print("  to convert this file back, give them with --model, --preset and --categories")

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from fcn_jax.errors import FCNError
 
 NAMES = {
+    'aux="drop"': "--aux drop",
+    "strict=False": "--not-strict",
+    "key": "--key",
     "PIL.Image.MAX_IMAGE_PIXELS": "--max-pixels",
     "align_corners": "--align-corners",
     "aux": "--aux",

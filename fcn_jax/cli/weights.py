@@ -16,7 +16,7 @@ CHECKPOINT_SUFFIXES = (".safetensors", ".pth", ".pt", ".caffemodel")
 
 
 def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares --weights, --model, --align-corners, --dtype and --offline."""
+    """Declares --weights, --model, --align-corners, --key, --not-strict, --dtype and --offline."""
     parser.add_argument(
         "--weights",
         default="DEFAULT",
@@ -31,6 +31,7 @@ def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"one of {', '.join(list_models())}; by default the model that the weights belong to",
     )
     add_align_corners_argument(parser)
+    add_reading_arguments(parser)
     parser.add_argument(
         "--dtype",
         choices=("float32", "bfloat16"),
@@ -54,12 +55,34 @@ def chosen_align_corners(options: argparse.Namespace) -> bool | None:
     return None if options.align_corners is None else options.align_corners == "true"
 
 
+def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares --key and --not-strict."""
+    parser.add_argument(
+        "--key",
+        metavar="KEY",
+        help="where the network is in the checkpoint, if there are several: model_ema, or state_dict.student",
+    )
+    parser.add_argument(
+        "--not-strict",
+        action="store_true",
+        help="leave out tensors that the network has no place for; give initial values to what is missing",
+    )
+
+
 def load_chosen(options: argparse.Namespace) -> tuple[SegmentationModel, Path]:
     """Builds the chosen model; also returns the path of its checkpoint."""
     path = find_weights(options.weights, options.model, options.offline)
     dtype = None if options.dtype == "float32" else jnp.bfloat16
-    aligned = chosen_align_corners(options)
-    return load_model(path, model_name=options.model, align_corners=aligned, dtype=dtype), path
+    model = load_model(
+        path,
+        model_name=options.model,
+        align_corners=chosen_align_corners(options),
+        key=options.key,
+        strict=not options.not_strict,
+        aux="drop",  # only training needs it
+        dtype=dtype,
+    )
+    return model, path
 
 
 def find_weights(weights: str, model: str | None, offline: bool) -> Path:

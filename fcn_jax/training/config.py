@@ -41,8 +41,13 @@ class Config:
     # Model
     model: str = "fcn_resnet50"
     """A name that `fcn-jax models` lists."""
-    weights: Path | None = None
-    """Checkpoint to start from, in any format; if its classes differ, its score layers are left out."""
+    weights: str | Path | None = None
+    """Checkpoint to start from, in any format, or published weights by name, such as DEFAULT; if the classes
+    differ, the score layers are left out."""
+    key: str | None = None
+    """Where the network is in `weights`, if the file holds several, such as model_ema."""
+    not_strict: bool = False
+    """Leaves out tensors of `weights` that have no place, and gives initial values to what is missing."""
     weights_backbone: str | None = None
     """A classifier's checkpoint for the backbone, or the name of published weights, such as DEFAULT."""
     aux_loss: bool = False

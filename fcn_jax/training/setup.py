@@ -1,8 +1,8 @@
 """Builds what a run needs from its settings: data, model, loss and optimizer."""
 
 import logging
+import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,10 +21,10 @@ from fcn_jax.training.config import Config
 from fcn_jax.training.objective import Objective
 from fcn_jax.training.optimizers import GROUPS, adamw, learning_rate, sgd
 from fcn_jax.transforms import Preset
-from fcn_jax.weights.hub import hub_file
 from fcn_jax.weights.loading import fill, read_meta
+from fcn_jax.weights.source import as_file
 from fcn_jax.zoo import MODELS, check_name, get_model
-from weights_converter import read_weights
+from weights_converter import CheckpointError, read_weights
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ def build_model(config: Config, categories: Sequence[str], palette: np.ndarray) 
     check_name(config.model)
     model = get_model(config.model, **_model_settings(config, len(categories)))
     if config.weights is not None:
-        _fill_from(config.weights, model, tuple(categories))
+        _fill_from(config, model, tuple(categories))
     elif config.weights_backbone is None and model.spec.fc_features is not None:
         widen_fc(model)
     model.update_meta(
@@ -152,16 +152,30 @@ def _model_settings(config: Config, num_classes: int) -> dict:
     }
 
 
-def _fill_from(path: Path, model: SegmentationModel, categories: tuple[str, ...]) -> None:
+def _fill_from(config: Config, model: SegmentationModel, categories: tuple[str, ...]) -> None:
     """Fills a model with an earlier training's weights, which may have other classes."""
-    found = read_weights(hub_file(path))
+    assert config.weights is not None
+    path, member = as_file(os.fspath(config.weights), (model.spec.name, model.coarser))
+    strict = not config.not_strict
+    try:
+        aux = "require" if model.spec.aux_loss else "drop"
+        found = read_weights(path, strict=strict, key=config.key, aux=aux)
+    except CheckpointError:  # its auxiliary head may have other classes: then the model keeps its own
+        found = read_weights(path, strict=strict, key=config.key, aux="keep")
+    remark = found.remark()
+    if remark is not None:
+        logger.info("%s: %s", path, remark)
     known = read_meta(found).categories
+    if known is None and member is not None:
+        known = tuple(member.meta["categories"])
     same = found.spec.num_classes == len(categories) and known in (None, categories)
     if not same:
         logger.warning("%s has other classes: its score layers are not loaded", path)
-    had, wants = found.spec.aux_loss, model.spec.aux_loss
-    aux = "require" if had == wants else "drop" if had else "keep"
-    fill(model, found, head="require" if same else "replace", aux=aux)
+    aux = "require" if found.spec.aux_loss == model.spec.aux_loss else "keep"
+    account = fill(model, found, head="require" if same else "replace", aux=aux, strict=strict)
+    fresh = [name for name, why in account.fresh.items() if why.startswith("strict=False")]
+    if fresh:
+        logger.warning("%s: not in the file, so with initial values: %s", path, ", ".join(fresh[:8]))
 
 
 def transforms_of(model: SegmentationModel) -> Preset:

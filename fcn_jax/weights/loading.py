@@ -21,19 +21,23 @@ from fcn_jax.models.arrays import named_variables
 from fcn_jax.models.model import SegmentationModel
 from fcn_jax.transforms import Preset
 from fcn_jax.weights.hub import hub_file
+from fcn_jax.weights.published.entry import WeightsEnum
+from fcn_jax.weights.source import as_file
 from weights_converter import Account, Conversion, ModelSpec, Source, read_weights, save_model_file
-from weights_converter.account import match_arrays
+from weights_converter.account import NOT_STRICT, match_arrays
 
 AUX = ("aux_classifier.",)
 
 
 def load_weights(
     model: SegmentationModel,
-    path: Source,
+    path: WeightsEnum | Source,
     *,
     strict: bool = True,
     aux: Literal["require", "drop", "keep"] = "require",
     head: Literal["require", "replace"] = "require",
+    key: str | None = None,
+    progress: bool = True,
 ) -> Account:
     """Fills a model from a checkpoint of any format and names that `weights_converter` knows.
 
@@ -42,26 +46,38 @@ def load_weights(
 
     Args:
       model: a model with the checkpoint's architecture, from one of the builders.
-      path: `.pth`, `.pt`, `.caffemodel` or `.safetensors`; or hf://user/repo, a name on the Hugging Face
-        Hub; or {name: array}, a state_dict in memory. A file
-        of the paper's next coarser network starts this one's training: layers it lacks get initial values.
+      path: `.pth`, `.pt`, `.caffemodel` or `.safetensors`; or hf://user/repo, a name on the Hugging Face Hub;
+        or {name: array}, a state_dict in memory; or
+        published weights of the model, by name ("DEFAULT") or as a member of its enum, downloaded once. A
+        file of the paper's next coarser network starts this one's training: layers it lacks get initial
+        values.
       strict: missing and unexpected arrays are errors. Otherwise variables without an array keep their
         values, and arrays without a variable are dropped; the account names both. Shapes must match anyway.
       aux: "require": both or neither must have the auxiliary head; "drop" ignores the file's, for a model
         without one; "keep" keeps the model's.
       head: "require": file and model must have the same number of classes; "replace" keeps the model's layers
         that depend on the classes (score layers and upsamplings of logits), to start training on other ones.
+      key: where the network is, if the file holds several: "model_ema".
+      progress: shows a bar while downloading.
 
     Returns:
-      What became of every array in the checkpoint and every variable in the model.
+      What became of every array in the checkpoint and every variable in the model. Other parts of
+      the file, such as an optimizer, are among those dropped.
 
     Raises:
       CheckpointError: the file cannot be read or does not fit; the message says why.
       SettingError: `aux` or `head` has an unknown value.
-      WrongTypeError: `model` is not a model of this package.
+      WeightsDownloadError: published weights cannot be downloaded.
+      WrongTypeError: `model` is not a model of this package, or the published weights are another model's.
     """
     check_model(model)
-    return fill(model, read_weights(hub_file(path), strict=strict), strict=strict, aux=aux, head=head)
+    _check_choice("aux", aux, ("require", "drop", "keep"))
+    source, member = as_file(path, (model.spec.name, model.coarser), progress=progress)
+    conversion = read_weights(source, strict=strict, key=key, aux=aux)
+    account = fill(model, conversion, strict=strict, aux=aux, head=head)
+    if member is not None and head == "require" and model.categories is None:
+        model.update_meta(categories=member.meta["categories"])
+    return account
 
 
 def fill(
@@ -82,7 +98,7 @@ def fill(
     if strict:
         _check_same_form(model.spec, conversion, aux, head)
     variables, arrays = named_variables(model), conversion.params
-    dropped, fresh = dict(conversion.dropped), {}
+    dropped, fresh = conversion.passed_over | conversion.dropped, {}
     if starts:
         fresh |= _with_prefix(
             variables, model.new_layers, f"{conversion.spec.name} does not have it; it gets initial values"
@@ -99,7 +115,7 @@ def fill(
     wanted = {name: variable.shape for name, variable in variables.items() if name not in fresh}
     used = {name: array for name, array in arrays.items() if name not in dropped}
     try:
-        account = match_arrays(wanted, used, "the model", strict=strict)
+        account = match_arrays(wanted, used, "the model", strict=strict, hint=NOT_STRICT)
         meta = _meta_after(model, conversion, with_classes=head == "require")
     except CheckpointError as error:
         raise error.about(conversion.path) from None
@@ -122,7 +138,7 @@ def load_backbone(model: SegmentationModel, source: Source) -> Account:
     Raises:
       CheckpointError: the file cannot be read, or is not a classifier of this depth and width.
     """
-    conversion, expected = read_weights(hub_file(source)), model.backbone_spec
+    conversion, expected = read_weights(hub_file(source), backbone=True), model.backbone_spec
     if conversion.spec != expected:
         raise CheckpointError(
             expected=f"a backbone, {expected}" if expected else f"no weights of a backbone for {model.spec}",
@@ -242,12 +258,12 @@ def _check_same_form(expected: ModelSpec, conversion: Conversion, aux: str, head
         hint = f"build the model with align_corners={found.align_corners}"
     elif found.num_classes != expected.num_classes and head == "require":
         hint = 'build the model with as many classes, or pass head="replace"'
+    elif expected.aux_loss and aux == "drop":
+        hint = 'aux="drop" is for a model without aux_classifier: pass aux="keep" to leave this one as it is'
     elif found.aux_loss and not expected.aux_loss and aux == "require":
         hint = 'pass aux="drop", or build the model with aux_loss=True'
     elif expected.aux_loss and not found.aux_loss and aux != "keep":
         hint = 'pass aux="keep" to leave the model\'s aux_classifier as it is'
-    elif expected.aux_loss and aux == "drop":
-        hint = 'aux="drop" is for a model without aux_classifier: pass aux="keep" to leave this one as it is'
     if hint:
         raise CheckpointError(f"the model is {expected}, the file {found}", conversion.path, hint=hint)
 

@@ -2,14 +2,15 @@
 
 import difflib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax.numpy as jnp
 from flax import nnx
 
 from fcn_jax.errors import CheckpointError, SettingError
 from fcn_jax.models.model import SegmentationModel
-from fcn_jax.weights.hub import hub_file
+from fcn_jax.weights import WeightsEnum
+from fcn_jax.weights.source import as_file
 from fcn_jax.zoo.build import build_filled
 from fcn_jax.zoo.mmseg import fcn_r18_d8, fcn_r50_d6, fcn_r50_d8, fcn_r101_d6, fcn_r101_d8
 from fcn_jax.zoo.paper import fcn8s_atonce_vgg16, fcn8s_vgg16, fcn16s_vgg16, fcn32s_alexnet, fcn32s_vgg16
@@ -49,10 +50,13 @@ def get_model(name: str, **config: Any) -> SegmentationModel:
 
 
 def load_model(
-    path: Source,
+    path: WeightsEnum | Source,
     *,
     model_name: str | None = None,
     align_corners: bool | None = None,
+    key: str | None = None,
+    strict: bool = True,
+    aux: Literal["require", "drop"] = "require",
     rngs: nnx.Rngs | None = None,
     dtype: Any = None,
     param_dtype: Any = jnp.float32,
@@ -60,20 +64,28 @@ def load_model(
     """Builds the model that a checkpoint belongs to, and fills it; in evaluation mode.
 
     Args:
-      path: a checkpoint file, or hf://user/repo, a name on the hub, or {name: array} in memory.
+      path: a checkpoint file, or hf://user/repo, a name on the hub, or {name: array} in memory; or published
+        weights, as a member of an enum or by full name.
       model_name: the model, where the file does not say which: "fcn8s_atonce_vgg16" for the PyTorch port's
         file; "fcn_r50_d8" or "fcn_r50_d6" for mmsegmentation's tensors without their config.
       align_corners: how logits are upsampled, where mmsegmentation's file does not say it.
+      key: where the network is, if the file holds several: "model_ema".
+      strict: missing and unexpected tensors are errors. Otherwise variables without a tensor get initial
+        values, and tensors without a place are left out; the log says which.
+      aux: "drop" leaves the file's auxiliary head out, which only training needs.
       rngs, dtype, param_dtype: as the builders take them.
 
     Raises:
-      CheckpointError: the file cannot be read, or belongs to a classifier or to another model than
-        `model_name`.
+      CheckpointError: the file cannot be read, belongs to a classifier or to another model than
+        `model_name`, or holds several networks and there is no key.
       SettingError: no model has the name `model_name`, or `align_corners` contradicts the file.
     """
     if model_name is not None:
         check_name(model_name)
-    conversion = read_weights(hub_file(path))
+    names = BUILDERS if model_name is None else (model_name, MODELS[model_name].coarser)
+    bare = isinstance(path, str) and "." not in path and model_name is None  # "DEFAULT" of which model?
+    source, member = as_file(path, () if bare else names)
+    conversion = read_weights(source, strict=strict, key=key, aux=aux)
     if conversion.spec.is_classifier:
         raise CheckpointError(
             expected=f"weights of a segmentation model, one of {', '.join(BUILDERS)}",
@@ -87,11 +99,22 @@ def load_model(
             hint=f"leave {{model_name}} out to load it as {conversion.spec.name}, or train "
             f"fcn_jax.{model_name}(weights=...)",
         )
+    if member is not None and align_corners is None:  # should the file not say it
+        align_corners = bool(member.meta.get("spec", {}).get("align_corners", False))
     conversion = conversion.for_model(model_name).settled(align_corners)
     asked = {} if align_corners is None else {"align_corners": align_corners}
-    return build_filled(
-        MODELS[conversion.spec.name], conversion, asked, rngs=rngs, dtype=dtype, param_dtype=param_dtype
+    model = build_filled(
+        MODELS[conversion.spec.name],
+        conversion,
+        asked,
+        strict=strict,
+        rngs=rngs,
+        dtype=dtype,
+        param_dtype=param_dtype,
     )
+    if member is not None and model.categories is None:
+        model.update_meta(categories=member.meta["categories"])
+    return model
 
 
 def check_name(name: str) -> None:

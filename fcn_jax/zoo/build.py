@@ -5,6 +5,7 @@ for something else, the error names both.
 """
 
 import dataclasses
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,12 +15,16 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fcn_jax.errors import SettingError
+from fcn_jax.models.arrays import named_variables
 from fcn_jax.models.model import SegmentationModel
 from fcn_jax.weights import WeightsEnum, fetch
 from fcn_jax.weights.hub import hub_file, is_hub_name
 from fcn_jax.weights.loading import fill, load_backbone
 from fcn_jax.zoo.table import Entry
-from weights_converter import Conversion, ModelSpec, Source, read_weights
+from weights_converter import Account, Conversion, ModelSpec, Source, read_weights
+
+MOST_SHOWN = 8  # names in one line
+_logger = logging.getLogger(__name__)
 
 # How to get what was asked for in another way, by argument.
 ADVICE = {
@@ -38,6 +43,8 @@ def build(
     rngs: nnx.Rngs | None,
     dtype: Any,
     param_dtype: Any,
+    strict: bool = True,
+    key: str | None = None,
 ) -> SegmentationModel:
     """Builds a model in evaluation mode, with the `meta` of its weights.
 
@@ -55,7 +62,8 @@ def build(
             published = dataclasses.replace(entry.published, **source.meta.get("spec", {}))
             _check_asked(asked, published, repr(source))
             asked["align_corners"] = published.align_corners  # should the file not say it
-        model = build_filled(entry, read_weights(_fetched(source, progress)), asked, **settings)
+        conversion = read_weights(_fetched(source, progress), strict=strict, key=key)
+        model = build_filled(entry, conversion, asked, strict=strict, **settings)
         if isinstance(source, WeightsEnum) and model.categories is None:
             model.update_meta(categories=source.meta["categories"])
         return model
@@ -74,6 +82,7 @@ def build_filled(
     conversion: Conversion,
     asked: Mapping[str, Any] | None = None,
     *,
+    strict: bool = True,
     rngs: nnx.Rngs | None = None,
     dtype: Any = None,
     param_dtype: Any = jnp.float32,
@@ -88,7 +97,10 @@ def build_filled(
     spec = dataclasses.replace(conversion.spec, name=entry.name, **learn)
     # Shapes only: random weights that are overwritten at once would take many times as long.
     model = nnx.eval_shape(lambda: entry.create(spec, rngs=_same_key(), dtype=dtype, param_dtype=param_dtype))
-    fill(model, conversion)
+    if not strict and any(name not in conversion.params for name in named_variables(model)):
+        model = entry.create(spec, rngs=rngs or nnx.Rngs(0), dtype=dtype, param_dtype=param_dtype)
+    account = fill(model, conversion, strict=strict)
+    _tell(conversion, account)
     if model.transforms is None:
         model.update_meta(transforms=model.default_transforms(None))
     for _, module in nnx.iter_graph(model):
@@ -96,6 +108,22 @@ def build_filled(
             module.rngs = nnx.Dropout(module.rate, rngs=rngs or nnx.Rngs(0)).rngs
     model.eval()
     return model
+
+
+def _tell(conversion: Conversion, account: Account) -> None:
+    """Logs what a file had beside the network, and what strict=False let pass."""
+    remark = conversion.remark()
+    if remark is not None:
+        _logger.info("%s: %s", conversion.path or "weights", remark)
+    for names, what in (
+        (account.fresh, "not in the file, so with initial values"),
+        (account.dropped, "left out"),
+    ):
+        let_pass = [name for name, why in names.items() if why.startswith("strict=False")]
+        if let_pass:
+            more = f" and {len(let_pass) - MOST_SHOWN} more" if len(let_pass) > MOST_SHOWN else ""
+            some = ", ".join(let_pass[:MOST_SHOWN])
+            _logger.warning("%s: %s: %s%s", conversion.path or "weights", what, some, more)
 
 
 class _SameKey(nnx.RngStream):

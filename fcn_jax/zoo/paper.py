@@ -31,6 +31,8 @@ def _builder(name: str):
         rngs: nnx.Rngs | None = None,
         dtype: Any = None,
         param_dtype: Any = jnp.float32,
+        strict: bool = True,
+        key: str | None = None,
     ) -> SkipFCN:
         asked = {
             "num_classes": num_classes,
@@ -47,6 +49,8 @@ def _builder(name: str):
             rngs=rngs,
             dtype=dtype,
             param_dtype=param_dtype,
+            strict=strict,
+            key=key,
         )
         return cast(SkipFCN, model)  # the table names this class
 
@@ -73,6 +77,7 @@ Args:
   rngs: seeds the random backbone and dropout; `nnx.Rngs(0)` if not given.
   dtype: of the computation; that of the parameters and the input if not given. Logits are at least float32.
   param_dtype: of the parameters.
+  strict, key: of the checkpoint in `weights`; see `fcn_jax.load_model`.
 
 Returns:
   A model that maps images (N, H, W, 3) to {"out": logits (N, H, W, num_classes)}. Its `transforms` prepare a

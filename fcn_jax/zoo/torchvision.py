@@ -29,6 +29,8 @@ def _builder(name: str):
         rngs: nnx.Rngs | None = None,
         dtype: Any = None,
         param_dtype: Any = jnp.float32,
+        strict: bool = True,
+        key: str | None = None,
     ) -> FCN:
         model = build(
             MODELS[name],
@@ -39,6 +41,8 @@ def _builder(name: str):
             rngs=rngs,
             dtype=dtype,
             param_dtype=param_dtype,
+            strict=strict,
+            key=key,
         )
         return cast(FCN, model)  # the table names this class
 
@@ -61,6 +65,7 @@ Args:
   rngs: seeds the random weights and dropout; `nnx.Rngs(0)` if not given.
   dtype: of the computation; that of the parameters and the input if not given. Logits are at least float32.
   param_dtype: of the parameters.
+  strict, key: of the checkpoint in `weights`; see `fcn_jax.load_model`.
 
 Returns:
   A model that maps images (N, H, W, 3) to {"out": logits (N, H, W, num_classes)}; the auxiliary head adds

@@ -237,3 +237,28 @@ def test_without_jax_too(cli, port, tmp_path):
     assert out == f"{ours}: {PORT}\n"
     assert cli(ours, back, entry=convert_without_jax).status == 0
     assert_same_tensors(port, back)
+
+
+@pytest.mark.parametrize("without_jax", [False, True])
+def test_what_was_taken_is_said_and_may_be_chosen(cli, port, tmp_path, without_jax):
+    tensors = {name: np.array(array) for name, array in read_checkpoint(port).items()}
+    two = {f"student.{name}": array for name, array in tensors.items()}
+    two |= {f"teacher.{name}": array + 1 for name, array in tensors.items()} | {"teacher.gate": np.ones(2)}
+    write_torch_zip(tmp_path / "two.pth", two)
+
+    def convert(*options):
+        arguments = (tmp_path / "two.pth", tmp_path / "a.safetensors", *options)
+        return cli(*arguments, entry=convert_without_jax) if without_jax else cli("convert", *arguments)
+
+    status, _, err = convert()
+    assert status == 1
+    assert err.endswith("; choose one with --key, such as 'student'\n")
+    status, out, _ = convert("--key", "student")
+    assert status == 0
+    assert "took the tensors of fcn8s_vgg16 behind 'student.'; passed over 'teacher' (40 tensors)" in out
+    status, _, err = convert("--key", "teacher")
+    assert status == 1
+    assert "gate; --not-strict leaves out what has no place" in err
+    status, out, _ = convert("--key", "teacher", "--not-strict")
+    assert status == 0
+    assert "dropped gate: strict=False: no place for it" in out

@@ -8,7 +8,7 @@ from flax import nnx
 import fcn_jax
 from fcn_jax.models.arrays import named_variables
 from fcn_jax.models.fcn import create
-from tests.seeded import seeded_state_dict
+from tests.seeded import seeded_paper_state_dict, seeded_state_dict
 from weights_converter import CheckpointError, ModelSpec, load_model_file, read_checkpoint, write_torch_zip
 
 
@@ -197,3 +197,54 @@ def test_errors_name_the_file(build, tmp_path):
         fcn_jax.load_weights(build(), tmp_path / "nowhere.pth")
     with pytest.raises(CheckpointError, match=r"expected a name that ends in one of .safetensors.*got '.h5'"):
         fcn_jax.save_weights(build(), tmp_path / "model.h5")
+
+
+def test_an_auxiliary_head_of_other_classes(build):
+    """Only classifier[4] was replaced for a data set of 3 classes."""
+    tensors = state_dict()
+    tensors["classifier.4.weight"] = np.zeros((3, 512, 1, 1), np.float32)
+    tensors["classifier.4.bias"] = np.arange(3, dtype=np.float32)
+    model = build(3, aux=False)
+    with pytest.raises(
+        CheckpointError, match=r"auxiliary head has 5 classes, its classifier 3.*; aux=.drop. leaves"
+    ):
+        fcn_jax.load_weights(model, tensors)
+    account = fcn_jax.load_weights(model, tensors, aux="drop")
+    np.testing.assert_array_equal(model.classifier.score.bias[...], [0, 1, 2])
+    assert len(account.dropped) == 7
+    assert fcn_jax.load_model(tensors, aux="drop").spec == model.spec
+    with_aux = build(3)
+    account = fcn_jax.load_weights(with_aux, tensors, aux="keep")
+    assert len(account.fresh) == 7
+    assert (values(with_aux)["aux_classifier.conv.kernel"] == 1).all()
+
+
+SMALL = dict(seeded_paper_state_dict("fcn32s_vgg16"))
+
+
+def test_a_model_is_found_by_its_key():
+    other = {name: array + 1 for name, array in SMALL.items()}
+    both = {"model": SMALL, "model_ema": other}
+    with pytest.raises(CheckpointError, match=r"it holds 2 networks.*; choose one with key"):
+        fcn_jax.load_model(both)
+    for build in (fcn_jax.load_model, lambda source, **more: fcn_jax.fcn32s_vgg16(weights=source, **more)):
+        model = build(both, key="model_ema")
+        np.testing.assert_allclose(model.score_fr.bias[...], other["score_fr.bias"], rtol=1e-6)
+    account = fcn_jax.load_weights(model, both, key="model")
+    assert account.dropped == {"model_ema": f"{len(SMALL)} tensors"}
+    np.testing.assert_allclose(model.score_fr.bias[...], SMALL["score_fr.bias"], rtol=1e-6)
+
+
+def test_what_strict_false_lets_pass_is_logged(caplog):
+    odd = SMALL | {"gate": np.ones(2)}
+    del odd["conv1_2.bias"]
+    with pytest.raises(
+        CheckpointError, match=r"missing \(1\): conv1_2.bias\n.*gate; strict=False leaves out"
+    ):
+        fcn_jax.load_model(odd)
+    for build in (fcn_jax.load_model, lambda source, **more: fcn_jax.fcn32s_vgg16(weights=source, **more)):
+        caplog.clear()
+        model = build(odd, strict=False)
+        assert (model.backbone.conv1_2.bias[...] == 0).all()  # as every bias begins
+        assert "not in the file, so with initial values: backbone.conv1_2.bias" in caplog.text
+        assert "left out: gate" in caplog.text

@@ -113,3 +113,22 @@ def test_flipped_weights(tmp_path):
 def test_a_digest_of_something_else(digest, tmp_path):
     header = {"__metadata__": {"sha256": digest}, "w": entry()}
     assert "do not match its sha256" in reason(by_hand(tmp_path / "f", header, bytes(8)))
+
+
+def test_our_own_files_must_have_their_digest(tmp_path):
+    """One flipped bit in the key "sha256" would else leave all others unnoticed."""
+    write_safetensors(tmp_path / "f", small_tensors(), {"format": "fcn_jax"})
+    read_safetensors(tmp_path / "f")
+    data = (tmp_path / "f").read_bytes()
+    (tmp_path / "f").write_bytes(data.replace(b'"sha256"', b'"sha25v"'))
+    assert reason(tmp_path / "f").startswith(
+        "it is damaged: a file of fcn_jax has its sha256 in its metadata"
+    )
+
+
+def test_messages_of_the_library_are_cut_and_printable(tmp_path):
+    """It repeats a name from the file as it is, in full."""
+    name = "\x1b[31m" + "w" * 5000
+    message = reason(by_hand(tmp_path / "f", {name: entry(0, 8, shape=(3,))}, bytes(8)))
+    assert len(message) < 300  # seen: 266
+    assert message.isprintable()

@@ -141,7 +141,11 @@ def _part(path: Path) -> Iterator[Path]:
 
     with exclusive(path.with_name(path.name + ".lock"), on_wait) as held:
         if held:
-            yield path.with_name(path.name + ".part")
+            part = path.with_name(path.name + ".part")
+            if part.is_symlink() and not part.is_char_device():  # not ours: its target would be overwritten
+                _logger.warning("%s is a link; removing it", part)
+                part.unlink()
+            yield part
         else:  # no locks here: a unique name, so the download cannot be continued
             part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
             try:

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import os
 import re
 import shutil
 import ssl
@@ -100,7 +101,7 @@ class Transfer:
         return start, total
 
     def _receive(self, response: http.client.HTTPResponse, start: int, total: int | None) -> None:
-        with self.part.open("ab" if start else "wb") as file:
+        with open(self.part, "ab" if start else "wb", opener=_without_following) as file:
             free = shutil.disk_usage(self.part.parent).free
             if total is not None and total - start > free:
                 raise Refusal(
@@ -127,6 +128,12 @@ class Transfer:
             self._start_over(f"the server sent more than {limit:,} bytes")
         if total is not None and here != total:
             raise Fault(f"the connection ended after {here:,} of {total:,} bytes")
+
+
+def _without_following(path: str, flags: int) -> int:
+    """Opens a file, but no link that someone put in its place."""
+    held = not Path(path).is_char_device()  # such a device keeps nothing that could be overwritten
+    return os.open(path, flags | (getattr(os, "O_NOFOLLOW", 0) if held else 0), 0o666)
 
 
 def _open(request: urllib.request.Request) -> http.client.HTTPResponse:

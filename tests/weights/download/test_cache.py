@@ -197,6 +197,26 @@ def test_too_little_room_is_noticed_before_the_bytes_come(server, folder, monkey
     assert get(server, folder).read_bytes() == CONTENT
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links")
+def test_links_in_place_of_our_files_are_not_followed(server, folder, tmp_path):
+    """Someone else may have put them there, where the folder is shared."""
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"mine")
+    left = part(server, folder, b"")
+    left.unlink()
+    left.symlink_to(precious)
+    server.script += [loopback.fine]
+    assert get(server, folder).read_bytes() == CONTENT
+    assert precious.read_bytes() == b"mine"
+    final(server, folder).unlink()
+    lock = folder / (server.weights().file_name + ".lock")
+    lock.unlink()
+    lock.symlink_to(tmp_path / "new")
+    with pytest.raises(WeightsDownloadError, match="the cache folder cannot be used"):
+        get(server, folder)
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no full disk to offer")
 def test_a_disk_that_fills_up_on_the_way_is_an_error_at_once(server, folder):
     part(server, folder, b"").unlink()
