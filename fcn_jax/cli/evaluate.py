@@ -90,6 +90,7 @@ def run(options: argparse.Namespace) -> int:
     facts = {
         "model": model.spec.name,
         "weights": str(path),
+        **({"key": options.key} if options.key else {}),
         "dtype": options.dtype,
         "dataset": options.dataset,
         "split": options.split,

@@ -49,6 +49,8 @@ def build_segmenter(options: argparse.Namespace, on_tile: OnProgress) -> tuple[S
         "model": model.spec.name,
         "weights": str(path),
         "weights_sha256": digest and digest.result(),
+        **({"key": options.key} if options.key else {}),
+        **({"not_strict": True} if options.not_strict else {}),
         "dtype": options.dtype,
         "transforms": transforms.to_dict(),
         "categories": list(segmenter.categories),
