@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-from PIL import Image
 
 from fcn_jax.images import Picture, open_image
 from fcn_jax.onnx_export.ends import IMAGES, Input
@@ -42,8 +41,8 @@ class Prepared:
         if self.input == "normalized":
             return self.transforms(picture)[None]
         image = open_image(picture)
-        height, width = self.transforms.output_size((image.height, image.width))
-        return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))[None]
+        size = self.transforms.output_size((image.height, image.width))
+        return np.asarray(self.transforms.resize(image, size))[None]
 
 
 class _Reader(CalibrationDataReader):

@@ -6,7 +6,8 @@ from flax import nnx
 
 from fcn_jax.onnx_export import export_int8_onnx, export_onnx
 from fcn_jax.onnx_export.int8 import CALIBRATING, COMPARING, share_out
-from fcn_jax.transforms import SemanticSegmentation
+from fcn_jax.onnx_export.quantization import Prepared
+from fcn_jax.transforms import CaffeSegmentation, FitWithin, SemanticSegmentation
 from tests.inference.drawn_models import drawn_model
 from tests.inference.tiny import picture
 from tests.onnx_export.runtime import onnx, run, session
@@ -57,11 +58,23 @@ def test_what_it_computes(model, quantized, tmp_path):
     assert report.verification.error < 1e-5
 
 
-def test_uint8_pictures_are_resized_as_the_preset_does(model, quantized, tmp_path):
+@pytest.mark.parametrize(
+    "preset",
+    [SemanticSegmentation(resize_size=48), FitWithin(long=80, short=40), CaffeSegmentation()],
+)
+def test_pictures_are_prepared_as_the_preset_does(preset):
+    image = picture(47, 33)
+    found = Prepared(preset, "uint8")(image)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(preset.normalize(found), preset(image)[None])
+    np.testing.assert_array_equal(Prepared(preset, "normalized")(image), preset(image)[None])
+
+
+def test_uint8_pictures_and_few_of_them(model, quantized, tmp_path):
     report = export_int8_onnx(model, tmp_path / "m.onnx", PICTURES[:3], input="uint8", output="logits")
     assert (report.calibrated, report.compared, report.seen) == (3, 3, True)
-    image = PICTURES[0].resize(reversed(model.transforms.output_size((33, 47))), 2)
-    found = run(tmp_path / "m.onnx", np.asarray(image)[None])["logits"]
+    image = Prepared(model.transforms, "uint8")(PICTURES[0])
+    found = run(tmp_path / "m.onnx", image)["logits"]
     expected = run(quantized[0], model.transforms(PICTURES[0])[None])["logits"]
     assert np.abs(found - expected).max() < 0.1 * np.abs(expected).max()
 
