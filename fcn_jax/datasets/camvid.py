@@ -35,13 +35,16 @@ SPLITS = ("train", "val", "test")
 _PREFIX = "/SegNet/CamVid/"  # the data's folder in the authors' own lists
 
 
-def open_camvid(folder: str | os.PathLike, split: str | os.PathLike = "train") -> FileDataset:
+def open_camvid(
+    folder: str | os.PathLike, split: str | os.PathLike = "train", *, tolerant: bool = False
+) -> FileDataset:
     """Opens CamVid's frames.
 
     Args:
       folder: holds train.txt, val.txt, test.txt and the files that they list.
       split: "train", "val", "test", or the path of a list file: a picture and its labels on each line,
         relative to `folder` (the prefix /SegNet/CamVid/ of SegNet's own lists is removed).
+      tolerant: whether pictures that lack a file are left out; the dataset's `faults` then list them.
 
     Raises:
       DatasetError: folder, split or files do not exist; see `FileDataset`.
@@ -58,7 +61,7 @@ def open_camvid(folder: str | os.PathLike, split: str | os.PathLike = "train") -
                 got=repr(line),
             )
         pairs.append(tuple(paths))
-    return FileDataset(pairs, CAMVID_CATEGORIES, void=[VOID], palette=_palette())
+    return FileDataset(pairs, CAMVID_CATEGORIES, void=[VOID], palette=_palette(), tolerant=tolerant)
 
 
 def _palette() -> np.ndarray:

@@ -32,6 +32,7 @@ class Fault(enum.Enum):
     GHOST = Severity.SPOILS, "class(es) without any pixel"
     MIXED = Severity.STOPS, "label file(s) whose palette contradicts the first one's"
     PALETTE = Severity.SPOILS, "label file(s) with another palette than the first"
+    RARE = Severity.REMARK, "class(es) without any pixel in the labels looked at"
     UNSEEN = Severity.REMARK, "class(es) without any pixel to score"
     VOID = Severity.REMARK, "label file(s) without any class"
     FLAT = Severity.REMARK, "object(s) without area, passed over"

@@ -65,7 +65,9 @@ def open_voc(
     )
 
 
-def open_sbd(folder: str | os.PathLike, split: str | os.PathLike = "train") -> FileDataset:
+def open_sbd(
+    folder: str | os.PathLike, split: str | os.PathLike = "train", *, tolerant: bool = False
+) -> FileDataset:
     """Opens SBD's pictures with VOC's 21 classes. Needs the extra `sbd` (SciPy), for labels in .mat files.
 
     Args:
@@ -75,6 +77,7 @@ def open_sbd(folder: str | os.PathLike, split: str | os.PathLike = "train") -> F
         list file, such as torchvision's train_noval.txt; or "train_aug" (10,582): VOC's train with VOC's
         labels, then SBD's train and val with SBD's, without VOC's val. "train_aug" also needs VOC in
         `folder`, where `open_voc` finds it.
+      tolerant: whether pictures that lack a file are left out; the dataset's `faults` then list them.
 
     Raises:
       DatasetError: folder, split or files do not exist; see `FileDataset`.
@@ -93,7 +96,7 @@ def open_sbd(folder: str | os.PathLike, split: str | os.PathLike = "train") -> F
     else:
         names = read_list(split, lists, note=", or train_aug")
         pairs = [_sbd_pair(root, name) for name in names]
-    return FileDataset(pairs, VOC_CATEGORIES, read_labels=_read_labels)
+    return FileDataset(pairs, VOC_CATEGORIES, read_labels=_read_labels, tolerant=tolerant)
 
 
 def _voc_root(folder: Path) -> Path:

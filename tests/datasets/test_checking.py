@@ -130,6 +130,10 @@ def test_a_sample_of_the_labels_does_not_stop_a_run(tmp_path, monkeypatch):
     assert [finding.fault for finding in report.findings] == [Fault.HARDLY]
     assert "in 5 of the 12 label files" in report.findings[0].words()
     assert (report.stopping, report.good) == ((), False)
+    write_whole(tmp_path, "background\nroad\nghost\n")
+    report = quick_check({"train": open_folder(tmp_path)})
+    assert [finding.fault for finding in report.findings] == [Fault.RARE]
+    assert report.good  # there may be some in the others
 
 
 def test_the_quick_part_ends_when_its_time_is_over(tmp_path, monkeypatch):
@@ -185,3 +189,18 @@ def test_a_long_list_is_cut(tmp_path):
     ]
     assert (finding.count, len(finding.examples)) == (12, 8)
     assert finding.words().endswith("h.png, ...")
+
+
+@pytest.mark.parametrize("name", ["voc", "camvid"])
+def test_missing_files_of_a_list(tmp_path, name):
+    write(tmp_path / "JPEGImages" / "a.jpg", random_image(0, (9, 7)))
+    write(tmp_path / "SegmentationClass" / "a.png", MASK)
+    if name == "voc":
+        (tmp_path / "ImageSets" / "Segmentation").mkdir(parents=True)
+        (tmp_path / "ImageSets" / "Segmentation" / "train.txt").write_text("a\nb\n")
+    else:
+        lines = [f"JPEGImages/{each}.jpg SegmentationClass/{each}.png\n" for each in "ab"]
+        (tmp_path / "train.txt").write_text("".join(lines))
+    report = check_named(name, tmp_path, ["train"])
+    assert files(report) == {Fault.MISSING: {"b.jpg", "b.png"}}
+    assert report.tallies[0].pictures == 1

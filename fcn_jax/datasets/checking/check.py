@@ -87,7 +87,8 @@ def _report(
         faults += getattr(dataset, "faults", ())
         tally, found = _check_split(split, dataset, quick=quick, on_progress=on_progress)
         faults += found
-        faults += class_faults(tally, dataset.categories, scored=number > 0)
+        sampled = quick and not tally.whole
+        faults += class_faults(tally, dataset.categories, scored=number > 0, sampled=sampled)
         tallies.append(tally)
         if first is not None and dataset.categories != first.categories:
             expected = f"the classes of the first split, {', '.join(first.categories)}"

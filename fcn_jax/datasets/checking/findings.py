@@ -12,7 +12,7 @@ from fcn_jax.datasets.dataset import IGNORE_LABEL, DatasetError
 from fcn_jax.datasets.faults import Fault, Severity
 
 MOST = 8  # examples of a finding
-OF_CLASSES = (Fault.GHOST, Fault.UNSEEN)  # each fault is a class; `got` says in which label files
+OF_CLASSES = (Fault.GHOST, Fault.RARE, Fault.UNSEEN)  # each fault is a class; `got` says in which label files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,13 +127,16 @@ def grouped(faults: Iterable[DatasetError]) -> tuple[Finding, ...]:
     )
 
 
-def class_faults(tally: Tally, categories: tuple[str, ...], scored: bool) -> list[DatasetError]:
+def class_faults(
+    tally: Tally, categories: tuple[str, ...], *, scored: bool, sampled: bool
+) -> list[DatasetError]:
     """Finds classes without pixels, and labels from which nothing can be learnt.
 
     Args:
       tally: of a split.
       categories: names of the classes.
       scored: whether the split is only for scores.
+      sampled: whether only some of the label files were to be read.
     """
     if not tally.counted:
         return []
@@ -145,7 +148,7 @@ def class_faults(tally: Tally, categories: tuple[str, ...], scored: bool) -> lis
     void = tally.pixels[IGNORE_LABEL] / max(1, tally.pixels.sum())
     nothing = Fault.NOTHING if tally.whole and not scored else Fault.HARDLY
     if len(present) > 1 or (scored and present):
-        kind = Fault.UNSEEN if scored else Fault.GHOST
+        kind = Fault.RARE if sampled else Fault.UNSEEN if scored else Fault.GHOST
         return [DatasetError(name, got=f"in {of}", fault=kind) for name in absent]
     if present:
         what = f"only {present[0]} has pixels" if absent else f"there is only one class, {present[0]},"
