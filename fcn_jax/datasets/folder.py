@@ -15,7 +15,7 @@ splits.
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +93,7 @@ def open_folder(
         if plain:
             meant = _perhaps_from_one(categories, files, read_labels, root, faults)
     else:
-        categories, meant = _count_classes(root, files, read_labels, void, values, zero_is_void)
+        categories, meant = _count_classes(root, files, read_labels, void, values, zero_is_void, tolerant)
     return FileDataset(
         splits[split],
         categories,
@@ -188,13 +188,21 @@ def _perhaps_from_one(
 
 
 def _count_classes(
-    root: Path, files: list[Path], read: ReadLabels, void: Values, values: Values, zero_is_void: bool
+    root: Path,
+    files: list[Path],
+    read: ReadLabels,
+    void: Values,
+    values: Values,
+    zero_is_void: bool,
+    tolerant: bool,
 ) -> tuple[list[str], LabelValues]:
     """Finds the classes in the labels, where nothing names them: as many values, without a gap."""
     named = parse_values("values", values)
     if named is not None:
         return [f"class_{value}" for value in named], label_values(len(named), void, named, zero_is_void)
-    found = sorted({int(value) for path in files for value in np.unique(read(path))})
+    found = sorted({int(value) for labels in _read_all(files, read, tolerant) for value in np.unique(labels)})
+    if tolerant and not found:
+        return ["class_0"], LabelValues(1)  # no file can be read: every one is a fault
     none = {IGNORE_LABEL, *(parse_values("void", void) or ()), *((0,) if zero_is_void else ())}
     classes = [value for value in found if value not in none]
     first = 1 if zero_is_void else 0
@@ -208,6 +216,16 @@ def _count_classes(
         )
     names = [f"class_{value}" for value in classes]
     return names, label_values(len(names), void, None, zero_is_void)
+
+
+def _read_all(files: list[Path], read: ReadLabels, tolerant: bool) -> Iterator[np.ndarray]:
+    """Reads label files; if tolerant, without those that cannot be read, which a check finds later."""
+    for path in files:
+        try:
+            yield read(path)
+        except DatasetError:
+            if not tolerant:
+                raise
 
 
 def _what_to_do(found: list[int]) -> str | None:

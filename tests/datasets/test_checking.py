@@ -204,3 +204,14 @@ def test_missing_files_of_a_list(tmp_path, name):
     report = check_named(name, tmp_path, ["train"])
     assert files(report) == {Fault.MISSING: {"b.jpg", "b.png"}}
     assert report.tallies[0].pictures == 1
+
+
+@pytest.mark.parametrize("broken", ["ab", "abcdefghijkl"])
+def test_all_labels_in_colours_are_counted_where_nothing_names_the_classes(tmp_path, broken):
+    write_whole(tmp_path)
+    (tmp_path / "classes.txt").unlink()
+    for name in broken:
+        write(tmp_path / "train" / "labels" / f"{name}.png", random_image(1, (9, 7)))
+    shutil.rmtree(tmp_path / "val")
+    (finding,) = check_named("folder", tmp_path, ["train"]).findings
+    assert (finding.fault, finding.count) == (Fault.COLOURS, len(broken))
