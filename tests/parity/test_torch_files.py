@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 import pytest
 
+from tests.seeded import seeded_paper_state_dict
 from tests.weights_converter.assembled import assert_same, reason, small_tensors
 from tests.weights_converter.legacy_writer import write_torch_legacy
 from weights_converter.readers import read_checkpoint
@@ -228,3 +229,35 @@ def test_a_module_takes_what_we_write(tmp_path):
     module.load_state_dict(torch.load(tmp_path / "f", weights_only=True))
     assert module.num_batches_tracked.item() == 1
     assert module.running_var.tolist() == [2, 2, 2]
+
+
+class Small(torch.nn.Module):
+    """The names of FCN-32s in the PyTorch port, without its arithmetic."""
+
+    def __init__(self, tensors):
+        super().__init__()
+        for name, array in tensors.items():
+            layer, _, leaf = name.rpartition(".")
+            if not hasattr(self, layer):
+                self.add_module(layer, torch.nn.Module())
+            getattr(self, layer).register_parameter(leaf, torch.nn.Parameter(torch.from_numpy(array.copy())))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images
+
+
+@FORMS
+def test_a_pickled_network(new, tmp_path):
+    """torch.save(model): its tensors are found in its parts, and nothing of it is run."""
+    network = Small(seeded_paper_state_dict("fcn32s_vgg16"))
+    path = save(tmp_path / "f", {"net": torch.nn.DataParallel(network)}, new)
+    assert_equals_torch(read_checkpoint(path), network.state_dict())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_torchscript(tmp_path):
+    tensors = dict(seeded_paper_state_dict("fcn32s_vgg16"))
+    torch.jit.save(torch.jit.trace(Small(tensors), torch.ones(1)), tmp_path / "f.pt")
+    found = read_checkpoint(tmp_path / "f.pt")
+    assert found.keys() == tensors.keys()
+    assert all(np.array_equal(found[name], tensors[name]) for name in tensors)

@@ -140,3 +140,10 @@ def test_import_is_light():
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_an_exported_model(tmp_path):
+    path = zip_file(tmp_path / "model.zip", {"facts.json": b"{}", "function": b"", "weights.npz": b""})
+    assert reason(path).startswith(
+        "is a model exported by `fcn-jax export`, a program for inference: run it with"
+    )

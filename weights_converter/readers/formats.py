@@ -8,6 +8,7 @@ from weights_converter.readers.caffemodel import begins_like_caffemodel, read_ca
 from weights_converter.readers.contents import Contents, of_arrays
 from weights_converter.readers.mapped_file import map_file, naming
 from weights_converter.readers.safetensors_file import read_safetensors
+from weights_converter.readers.shards import file_in, open_shards
 from weights_converter.readers.torch_legacy import MAGIC, open_torch_legacy
 from weights_converter.readers.torch_zip import open_torch_zip
 
@@ -16,6 +17,19 @@ MAGIC_FORMS = (MAGIC.to_bytes(10, "little"), str(MAGIC).encode())  # in binary p
 
 
 def open_file(path: str | os.PathLike) -> Contents:
+    """Opens a checkpoint of one file, an index of shards, or the folder with one; executes nothing.
+
+    Raises:
+      CheckpointError: the file has another format or is damaged.
+    """
+    if os.path.isdir(path):
+        return open_shards(file_in(path), open_one)
+    with naming(path):
+        begin = map_file(path)[:64]
+    return open_shards(path, open_one) if begin.lstrip().startswith(b"{") else open_one(path)
+
+
+def open_one(path: str | os.PathLike) -> Contents:
     """Opens a PyTorch checkpoint, a safetensors file or a Caffe model; executes nothing.
 
     Raises:
