@@ -9,6 +9,7 @@
 | VGG16's pooling                              | XLA                            | gradient by comparison     |
 | ResNet's pooling                             | columns, then rows             | XLA                        |
 | ReLU of sums in ResNet blocks                | a form that XLA computes once  | XLA                        |
+| first blocks of VGG16 and AlexNet            | the picture's region           | the same, without remat    |
 
 - Winograd: below 256 channels its additions cost as much as its multiplications save.
 - Bands: XLA's gradient of a kernel takes two to seven times as long on maps of 10,000 pixels or more, 1.1 to
@@ -21,10 +22,12 @@
 - VGG16's pooling: XLA's gradient searches each window again, and takes ten times as long.
 - ResNet's pooling in two directions takes 0.1 to 0.8 of the time.
 
-On every platform the inference forms of VGG16 and AlexNet compute their first blocks only where the picture
-decides, see `region`. For the rest, on a GPU or TPU XLA computes everything: on an H100 fcn_resnet50 takes
-9.6 ms with 1x1 convolutions and 10.9 ms with products. On a CPU XLA also computes half-precision convolutions
-larger than 1x1, since the algorithms here would add up too many rounding errors.
+- The region, see `region`: the constant around it and the frame depend on the weights, with gradients. A
+  training step of FCN-8s on crops of 176x240 spends half the time in the first four blocks.
+
+In inference the region is used on every platform. For the rest, on a GPU or TPU XLA computes everything: on
+an H100 fcn_resnet50 takes 9.6 ms with 1x1 convolutions and 10.9 ms with products. On a CPU XLA also computes
+half-precision convolutions larger than 1x1, since the algorithms here would add up too many rounding errors.
 """
 
 import jax.numpy as jnp
@@ -49,7 +52,7 @@ from fcn_jax.models.resnet import BasicBlock, Bottleneck, MaxPool
 from fcn_jax.models.vgg import VGG16
 
 REGIONS = {VGG16: VGGRegion, AlexNet: AlexNetRegion}
-"""What computes the first blocks of a backbone in inference."""
+"""What computes the first blocks of a backbone only where the picture decides."""
 WINOGRAD_CHANNELS = 256
 """Fewest input channels for which Winograd is faster."""
 
@@ -61,10 +64,7 @@ def choose_for_inference(model: nnx.Module, platform: str) -> None:
       model: do not train or save it afterwards, because some kernels are transformed.
       platform: "cpu", "gpu" or "tpu".
     """
-    for _, module in list(nnx.iter_modules(model)):
-        for backbone, blocks in REGIONS.items():
-            if isinstance(module, backbone):
-                blocks().replace(module)
+    _use_regions(model)
     if platform != "cpu":
         return
     for _, module in list(nnx.iter_modules(model)):
@@ -92,6 +92,7 @@ def choose_for_training(model: nnx.Module, platform: str) -> None:
     """
     if platform != "cpu":
         return
+    _use_regions(model)
     for _, layer in nnx.iter_modules(model):
         if isinstance(layer, VGG16):
             layer.pool = pool_by_comparison
@@ -103,6 +104,13 @@ def choose_for_training(model: nnx.Module, platform: str) -> None:
             layer.conv_general_dilated = convolve_by_rows_both_ways
         elif _suits_bands(layer):
             layer.conv_general_dilated = convolve_with_kernel_bands
+
+
+def _use_regions(model: nnx.Module) -> None:
+    for _, module in list(nnx.iter_modules(model)):
+        for backbone, blocks in REGIONS.items():
+            if isinstance(module, backbone) and not getattr(module, "remat", False):
+                blocks().replace(module)
 
 
 def _suits_winograd(conv: nnx.Conv) -> bool:

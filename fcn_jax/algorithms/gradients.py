@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 
 from fcn_jax.algorithms.layers import convolve_by_rows
-from fcn_jax.models.grid import FeatureMap
 from fcn_jax.models.pooling import max_pool
 
 LARGE = 1024
@@ -43,9 +42,10 @@ def convolve_by_rows_both_ways(
     return _convolve_by_rows(x, kernel, precision)
 
 
-def pool_by_comparison(x: FeatureMap) -> FeatureMap:
-    """Pools as `fcn_jax.models.vgg.pool` does; the gradient of a window goes to the first maximum."""
-    return FeatureMap(_halve(x.keep(), x.values.shape[1:3]), x.grid.conv(2, 2), x.extent.pool(2, 2))
+def pool_by_comparison(x: jax.Array, window: int, stride: int) -> jax.Array:
+    """Computes `max_pool` of windows of 2x2, stride 2; a window's gradient goes to the first maximum."""
+    assert (window, stride) == (2, 2), "chosen for VGG16 alone"
+    return _halve(x, x.shape[1:3])
 
 
 def _direct(x: jax.Array, kernel: jax.Array, padding: tuple, dilation: tuple, precision: Any) -> jax.Array:

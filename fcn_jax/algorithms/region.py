@@ -22,7 +22,7 @@ from flax import nnx
 from fcn_jax.models.extent import Extent
 from fcn_jax.models.grid import FeatureMap, Grid
 from fcn_jax.models.layers import geometry
-from fcn_jax.models.pooling import max_pool
+from fcn_jax.models.pooling import Pool, max_pool
 
 
 class Span(NamedTuple):
@@ -114,14 +114,14 @@ class Region(NamedTuple):
         spans = (span.conv(kernel, stride, padding) for span in (self.span, self.most))
         return self._moved(layer, kernel, stride, padding, *spans)
 
-    def max_pool(self, window: int, stride: int) -> "Region":
+    def max_pool(self, window: int, stride: int, pool: Pool = max_pool) -> "Region":
         """Takes the maximum over windows.
 
         Raises:
           ValueError: the buffer does not hold all that the new region depends on.
         """
         spans = (span.pool(window, stride) for span in (self.span, self.most))
-        return self._moved(lambda x: max_pool(x, window, stride), window, stride, 0, *spans)
+        return self._moved(lambda x: pool(x, window, stride), window, stride, 0, *spans)
 
     def apply(self, function: Callable[[jax.Array], jax.Array]) -> "Region":
         """Applies a function that leaves every pixel where it is."""

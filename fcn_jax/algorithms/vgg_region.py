@@ -60,4 +60,4 @@ def _convolve(vgg: VGG16, x: Map, name: str) -> Map:
 def _block(vgg: VGG16, x: Map, names: tuple[str, ...]) -> Map:
     for name in names:
         x = _convolve(vgg, x, name)
-    return x.max_pool(2, 2)
+    return x.max_pool(2, 2, vgg.pool)

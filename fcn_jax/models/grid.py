@@ -21,7 +21,7 @@ from fcn_jax.models.checks import image_size
 from fcn_jax.models.deconvolution import Deconvolution
 from fcn_jax.models.extent import EVERYTHING, Extent
 from fcn_jax.models.layers import geometry
-from fcn_jax.models.pooling import max_pool
+from fcn_jax.models.pooling import Pool, max_pool
 
 
 @jax.tree_util.register_static
@@ -99,9 +99,9 @@ class FeatureMap(NamedTuple):
         shape = layer.kernel.shape[0], layer.stride
         return FeatureMap(layer(self.keep()), self.grid.deconv(*shape), self.extent.deconv(*shape))
 
-    def max_pool(self, window: int, stride: int) -> "FeatureMap":
+    def max_pool(self, window: int, stride: int, pool: Pool = max_pool) -> "FeatureMap":
         """Takes the maximum over windows of values of at least 0; sizes are rounded up."""
-        values = max_pool(self.keep(), window, stride)
+        values = pool(self.keep(), window, stride)
         return FeatureMap(values, self.grid.conv(window, stride), self.extent.pool(window, stride))
 
     def crop_to(self, other: "FeatureMap") -> "FeatureMap":

@@ -4,7 +4,7 @@ Source: Caffe's `PoolingLayer` and `LRNLayer`; `torch.nn.MaxPool2d(ceil_mode=Tru
 `torch.nn.LocalResponseNorm` compute the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import jax
@@ -12,6 +12,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fcn_jax.models.layers import at_least_float32
+
+Pool = Callable[[jax.Array, int, int], jax.Array]
+"""A way to compute `max_pool`."""
 
 
 def padded_max_pool(

@@ -15,6 +15,7 @@ from fcn_jax.errors import SettingError
 from fcn_jax.models.extent import EVERYTHING, Extent
 from fcn_jax.models.grid import FeatureMap
 from fcn_jax.models.layers import conv
+from fcn_jax.models.pooling import Pool, max_pool
 
 BLOCKS = (
     ("conv1_1", "conv1_2"),
@@ -42,7 +43,7 @@ class VGG16(nnx.Module):
       settings: `rngs`, `dtype` (of the computation) and `param_dtype` of every layer.
 
     Attributes:
-      first_blocks: computes the maps of the first four blocks; inference has a faster way.
+      first_blocks: computes the maps of the first four blocks; there is a faster way.
       pool: ends a block; training on a CPU has a way with a faster gradient.
       remat: in training, store only the outputs of blocks and recompute the rest in the backward pass.
 
@@ -64,7 +65,7 @@ class VGG16(nnx.Module):
                 subject="features", expected=f"the widths of {len(BLOCKS)} blocks", got=str(tuple(features))
             )
         self.first_blocks: Callable[[VGG16, jax.Array, Extent], dict[str, FeatureMap]] = first_blocks
-        self.pool: Callable[[FeatureMap], FeatureMap] = pool
+        self.pool: Pool = max_pool
         channels = in_channels
         for names, width in zip(BLOCKS, features, strict=True):
             for name in names:
@@ -90,7 +91,7 @@ class VGG16(nnx.Module):
         """Applies the named convolutions, each with ReLU, and halves the size."""
         for name in names:
             x = x.conv(getattr(self, name)).apply(jax.nn.relu)
-        return self.pool(x)
+        return x.max_pool(2, 2, self.pool)
 
     def __call__(self, images: jax.Array, extent: Extent = EVERYTHING) -> dict[str, FeatureMap]:
         """Maps (N, H, W, in_channels) to "pool3" (N, ceil((H + 198) / 8), ..., 256), "pool4" and "fc7".
@@ -102,11 +103,6 @@ class VGG16(nnx.Module):
         x = x.conv(self.fc6).apply(jax.nn.relu).apply(self.dropout)
         x = x.conv(self.fc7).apply(jax.nn.relu).apply(self.dropout)
         return {"pool3": maps["pool3"], "pool4": maps["pool4"], "fc7": x}
-
-
-def pool(x: FeatureMap) -> FeatureMap:
-    """Halves the size, rounding up."""
-    return x.max_pool(2, 2)
 
 
 def first_blocks(vgg: VGG16, images: jax.Array, extent: Extent) -> dict[str, FeatureMap]:

@@ -17,6 +17,7 @@ from fcn_jax.models.fcn import FCN
 from fcn_jax.models.grid import Grid
 from fcn_jax.models.heads import ConcatHead, FCNHead
 from fcn_jax.models.mmseg import MMSegFCN
+from fcn_jax.models.pooling import max_pool
 from fcn_jax.models.resnet import (
     BasicBlock,
     Bottleneck,
@@ -151,7 +152,7 @@ def _concat_head(graph: Graph, path: str, head: ConcatHead, x: Map) -> Map:
 
 def _vgg16(graph: Graph, path: str, backbone: vgg.VGG16, images: Map) -> dict[str, Map]:
     _check_function(f"{path}.first_blocks", backbone.first_blocks, vgg.first_blocks)
-    _check_function(f"{path}.pool", backbone.pool, vgg.pool, pool_by_comparison)
+    _check_function(f"{path}.pool", backbone.pool, max_pool, pool_by_comparison)
     x, maps = images, {}
     for number, names in enumerate(vgg.BLOCKS, 1):
         for name in names:

@@ -22,9 +22,11 @@ from fcn_jax.algorithms.layers import (
     convolve_by_rows,
     convolve_by_winograd,
 )
+from fcn_jax.algorithms.vgg_region import VGGRegion
 from fcn_jax.models.layers import conv
+from fcn_jax.models.pooling import max_pool
 from fcn_jax.models.resnet import MaxPool, add_rectified
-from fcn_jax.models.vgg import VGG16, pool
+from fcn_jax.models.vgg import VGG16
 
 
 def test_rectified_sums_are_the_same_bits():
@@ -99,12 +101,20 @@ def test_the_rules(dtype):
 
 
 @pytest.mark.parametrize(
-    ("platform", "expected"), [("cpu", pool_by_comparison), ("gpu", pool), ("tpu", pool)]
+    ("platform", "expected"), [("cpu", pool_by_comparison), ("gpu", max_pool), ("tpu", max_pool)]
 )
 def test_the_rule_of_poolings(platform, expected):
     vgg = nnx.eval_shape(lambda: VGG16((1,) * 5, 1, rngs=nnx.Rngs(0)))
     choose_for_training(vgg, platform)
     assert vgg.pool is expected
+
+
+@pytest.mark.parametrize(("platform", "remat"), [("cpu", False), ("cpu", True), ("gpu", False)])
+def test_the_rule_of_regions_in_training(platform, remat):
+    vgg = nnx.eval_shape(lambda: VGG16((1,) * 5, 1, rngs=nnx.Rngs(0)))
+    vgg.remat = remat
+    choose_for_training(vgg, platform)
+    assert isinstance(vgg.first_blocks, VGGRegion) == (platform == "cpu" and not remat)
 
 
 def test_the_rule_of_bands():

@@ -90,6 +90,27 @@ def test_every_remainder_of_the_size(sides):
     check(sides, buffer, sizes)
 
 
+def test_gradients_are_those_of_the_whole(sides):
+    """The constant and the frame are functions of the weights too, so training can use the region."""
+    images = seeded_images(2, 33, 21)
+
+    def gradients(backbone):
+        graph, params, rest = nnx.split(backbone, nnx.Param, ...)
+
+        def total(params):
+            merged = nnx.merge(graph, params, rest)
+            found = merged.first_blocks(merged, images, EVERYTHING)
+            last = found if isinstance(found, FeatureMap) else found["pool4"]
+            return (last.values * np.cos(np.arange(last.values.size)).reshape(last.values.shape)).sum()
+
+        return jax.jit(jax.grad(total))(params)
+
+    found, expected = (dict(nnx.to_flat_state(gradients(each))) for each in (sides.inner, sides.whole))
+    for name, one in expected.items():
+        largest = float(jnp.abs(one[...]).max())
+        assert float(jnp.abs(found[name][...] - one[...]).max()) <= 1e-12 * largest, name  # seen: 6e-15
+
+
 def test_less_is_computed(sides):
     images = jax.ShapeDtypeStruct((1, 375, 500, 3), jnp.float64)
 
