@@ -1,17 +1,16 @@
 """Starts JAX for the commands that compute, with a compilation cache on disk."""
 
 import os
-import re
-import warnings
-from pathlib import Path
 from typing import Any
 
 import jax
+from jax._src import compilation_cache
 
 from fcn_jax.backend import start_backend
+from fcn_jax.cli.messages import say
+from fcn_jax.cli.program_cache import ProgramCache, cannot_keep
+from fcn_jax.errors import FCNError
 from fcn_jax.weights.download.cache import cache_folder
-
-_DAMAGED = re.compile(r"Error reading persistent compilation cache entry for '([\w.-]+)'")
 
 
 def start_computing() -> None:
@@ -28,31 +27,27 @@ def keep_compiled() -> None:
     """Turns on JAX's persistent compilation cache, in the subfolder `compiled` of the weights' cache.
 
     So a command compiles only at its first start. `FCN_JAX_COMPILATION_CACHE=0` leaves the cache off. A
-    folder that JAX already has for it stays.
+    folder that JAX already has for it stays. Where there is no folder to write to, a line on standard error
+    says so.
     """
     config: Any = jax.config  # it declares its settings only at run time
     if os.environ.get("FCN_JAX_COMPILATION_CACHE") == "0" or config.jax_compilation_cache_dir:
         return
-    folder = cache_folder() / "compiled"
+    try:
+        folder = cache_folder() / "compiled"
+        programs = ProgramCache(folder)
+    except FCNError as error:
+        say(f"compiled programs are not kept: {error}")
+        return
+    except OSError as error:
+        say(cannot_keep(cache_folder(), error))
+        return
     config.update("jax_compilation_cache_dir", os.fspath(folder))
     config.update("jax_persistent_cache_min_compile_time_secs", 0)  # many small ones take seconds too
-    replace_damaged(folder)
+    if hasattr(compilation_cache, "get_file_cache"):  # it is not public: another JAX may lack it
+        usual = compilation_cache.get_file_cache
 
+        def find(path: str) -> Any:
+            return (programs, path) if path == os.fspath(folder) else usual(path)
 
-def replace_damaged(folder: Path) -> None:
-    """Lets JAX replace damaged programs in its cache, such as those of a process that was killed.
-
-    JAX warns of such a file, compiles, and keeps the file, so it would warn for ever. Instead of the warning,
-    the file is removed, with others of the same function, before JAX writes what it compiles.
-    """
-    show_others = warnings.showwarning
-
-    def show(message: Any, *where: Any, **more: Any) -> None:
-        damaged = _DAMAGED.match(str(message))
-        if damaged is None:
-            show_others(message, *where, **more)
-            return
-        for path in folder.glob(f"{damaged[1]}*"):
-            path.unlink(missing_ok=True)
-
-    warnings.showwarning = show
+        compilation_cache.get_file_cache = find

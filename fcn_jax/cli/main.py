@@ -6,14 +6,13 @@ interrupted; 141 nobody reads the output any more; 143 ended by SIGTERM. A trace
 
 import argparse
 import importlib
-import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import NamedTuple
 
-from fcn_jax.cli.messages import explain, library_messages_shown
+from fcn_jax.cli.messages import drop_output, explain, library_messages_shown, say
 from fcn_jax.cli.segmenting.signals import Terminated
 
 
@@ -61,23 +60,28 @@ COMMANDS = {
 A_BUG = "this is a bug in fcn_jax: please report it with your command and the text below"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, ready: Callable[[], object] = lambda: None) -> int:
     """Runs the command line; returns the exit status.
 
     Args:
       arguments: without the program's name; by default those of the process.
+      ready: called once the command is imported, before it works.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     with library_messages_shown():
-        return _explain_errors(lambda: _run(words))
+        return _explain_errors(lambda: _run(words, ready))
 
 
-def _run(words: list[str]) -> int:
+def _run(words: list[str], ready: Callable[[], object]) -> int:
     command = COMMANDS.get(words[0]) if words else None
     if command is not None and command.parses:
-        return command.load().run_arguments(words[1:])
+        module = command.load()
+        ready()
+        return module.run_arguments(words[1:])
     options = build_parser(words[:1]).parse_args(words)
-    return COMMANDS[options.command].load().run(options)
+    module = COMMANDS[options.command].load()
+    ready()
+    return module.run(options)
 
 
 def build_parser(commands: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
@@ -116,18 +120,13 @@ def _explain_errors(run: Callable[[], int]) -> int:
         return 130
     except Exception as error:
         if isinstance(error, BrokenPipeError) and error.filename is None:
-            _drop_output()
+            drop_output()
+            say("nobody reads standard output any more")
             return 141
         text = explain(error)
         if text is not None:
-            print(f"fcn-jax: error: {text}", file=sys.stderr)
+            say(f"error: {text}")
             return 1
         print(f"fcn-jax: {A_BUG}", file=sys.stderr)
         traceback.print_exception(error)
         return 1
-
-
-def _drop_output() -> None:
-    """Sends buffered output to the null device, so that Python does not report a second error at exit."""
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())

@@ -77,6 +77,12 @@ def say(text: str) -> None:
     print(f"fcn-jax: {shown(text, lines=True)}", file=sys.stderr)
 
 
+def drop_output() -> None:
+    """Sends buffered output to the null device, so that Python does not report a second error at exit."""
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
 def _words(error: BaseException) -> str | None:
     if isinstance(error, FCNError):
         return error.words(NAMES)

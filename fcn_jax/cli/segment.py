@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fcn_jax.cli.computing import start_computing
+from fcn_jax.cli.messages import say, shown
 from fcn_jax.cli.progress import PictureProgress, TileProgress, plain_console, progress_on
 from fcn_jax.cli.segmenting.chosen_segmenter import (
     MAX_PIXELS,
@@ -23,11 +24,10 @@ from fcn_jax.cli.segmenting.chosen_segmenter import (
 from fcn_jax.cli.segmenting.naming import check_output, output_stems
 from fcn_jax.cli.segmenting.outcomes import Task, outcomes
 from fcn_jax.cli.segmenting.output_plan import OutputPlan
-from fcn_jax.cli.segmenting.pictures import find_pictures, parse_shard, read_list
+from fcn_jax.cli.segmenting.pictures import STDIN, find_pictures, parse_shard, read_list
 from fcn_jax.cli.segmenting.report import Report
 from fcn_jax.cli.segmenting.signals import Stop, stopping
 from fcn_jax.cli.segmenting.summary import Summary
-from fcn_jax.cli.segmenting.table import printable
 from fcn_jax.cli.segmenting.writing import write_all
 from fcn_jax.cli.weights import add_weights_arguments
 from fcn_jax.inference.outputs import KINDS, check_kinds
@@ -43,7 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_pictures(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(usage_error=parser.error)
-    parser.add_argument("images", nargs="*", metavar="IMAGE|FOLDER", help="pictures, or folders of pictures")
+    parser.add_argument(
+        "images",
+        nargs="*",
+        metavar="IMAGE|FOLDER",
+        help="pictures, folders of pictures, patterns such as '*.jpg', or - for standard input",
+    )
     parser.add_argument(
         "--list",
         metavar="FILE",
@@ -88,7 +93,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         "--classes",
         default="",
         metavar="A,B",
-        help="also write heat maps of these classes, by name or index",
+        help="also write heat maps of these classes, by name or index; a name may contain commas",
     )
     parser.add_argument("--categories", metavar="FILE", help="text file with one class name a line")
 
@@ -107,6 +112,12 @@ def _add_computation(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="cut pictures into square tiles with this side in pixels; the result equals that of the whole "
         "picture. auto (the default) cuts only pictures that are too large for the model",
+    )
+    parser.add_argument(
+        "--bands",
+        metavar="R,G,B",
+        help="which bands of a picture with many, such as of TIFF from a satellite, are red, green and blue, "
+        "counted from 1; one number for a grey picture",
     )
     parser.add_argument(
         "--max-pixels",
@@ -161,17 +172,15 @@ def _run(options: argparse.Namespace, stop: Stop) -> int:
             stop.finish()
             summary.write()
     skipped = f", {len(tasks) - len(left)} done before" if len(left) < len(tasks) else ""
-    text = f"{report.done} of {len(tasks)} segmented{skipped}, into {output}{os.sep}"
-    console.print(printable(text, console.encoding))
+    report.print(f"{report.done} of {len(tasks)} segmented{skipped}, into {output}{os.sep}")
     return 0 if report.done == len(left) else 1
 
 
 def _warn_of_unclaimed(files: Sequence[Path], output: Path) -> None:
     if files:
-        print(
-            f"fcn-jax: replacing {len(files)} files in {output}{os.sep}, such as {files[0].name}; no summary "
-            "there says which pictures they show",
-            file=sys.stderr,
+        say(
+            f"replacing {len(files)} files in {output}{os.sep}, such as {shown(files[0].name)}; no summary "
+            "there says which pictures they show"
         )
 
 
@@ -180,11 +189,14 @@ def _find_tasks(options: argparse.Namespace, output: Path) -> tuple[list[Task], 
     shard = None if options.shard is None else parse_shard(options.shard)
     arguments = [*options.images, *([] if options.list is None else read_list(options.list))]
     pictures = find_pictures(arguments, recursive=options.recursive, output=output)
+    content = sys.stdin.buffer.read() if any(found.path == STDIN for found in pictures) else None
     check_output(pictures, [], output)  # before the folder is read
     summary = Summary(output, shard)
     stems = output_stems(pictures, summary.stems)
     check_output(pictures, stems, output)
     pairs = zip(pictures, stems, strict=True)
     return [
-        Task(found.path, stem) for found, stem in pairs if shard is None or shard.has(found.name)
+        Task(found.path, stem, content if found.path == STDIN else None)
+        for found, stem in pairs
+        if shard is None or shard.has(found.name)
     ], summary

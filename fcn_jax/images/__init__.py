@@ -8,7 +8,8 @@ a log message says so, once for each kind. Pillow's own warnings, about damaged 
 passed on. Nothing here changes the state of Pillow or of the process.
 """
 
+from fcn_jax.images.conversion import check_bands
 from fcn_jax.images.errors import ImageError
 from fcn_jax.images.opening import PATH, Picture, open_image
 
-__all__ = ["PATH", "ImageError", "Picture", "open_image"]
+__all__ = ["PATH", "ImageError", "Picture", "check_bands", "open_image"]

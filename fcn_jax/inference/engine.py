@@ -235,13 +235,22 @@ class Engine:
 
     def _coarse(self, arrays: Arrays, images: jax.Array, sizes: jax.Array | None = None) -> Any:
         if self._mesh is not None:
-            divides = images.shape[0] % self.devices == 0
-            split = PartitionSpec("data") if divides else PartitionSpec(None, "data")
-            images = jax.lax.with_sharding_constraint(images, NamedSharding(self._mesh, split))
+            images = self._spread(images, self._mesh)
         coarse = self._structure.merge(arrays).coarse_logits(images, sizes)["out"]
         if self._mesh is not None:  # coarse logits are small; every device gets all of them
             coarse = jax.lax.with_sharding_constraint(coarse, self._placement)
         return coarse
+
+    def _spread(self, images: jax.Array, mesh: Mesh) -> jax.Array:
+        """Splits a batch over the devices if they divide it, otherwise the rows of its images."""
+        if images.shape[0] % self.devices == 0:
+            return jax.lax.with_sharding_constraint(images, NamedSharding(mesh, PartitionSpec("data")))
+        height = images.shape[1]
+        more = -height % self.devices  # the devices get equally many rows
+        images = jnp.pad(images, [(0, 0), (0, more), (0, 0), (0, 0)]) if more else images
+        rows = NamedSharding(mesh, PartitionSpec(None, "data"))
+        images = jax.lax.with_sharding_constraint(images, rows)
+        return images[:, :height] if more else images
 
     def _set_arrays(self, arrays: Arrays) -> None:
         self._weights = {False: self._place(arrays)}

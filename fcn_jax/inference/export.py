@@ -6,7 +6,8 @@ The program takes images of any size up to the one it was made for; what it comp
 image alone. `load_exported` reads the file and does the padding.
 
 The file is a zip of `function` (from `jax.export`), `weights.npz` and `facts.json` (largest size,
-output, categories, transforms, platforms). To run it without this package, with `images` (N, H, W, 3) float32
+output, categories, transforms, platforms, digests). JAX's reader can crash on a damaged program, so
+`load_exported` compares the digests first. To run it without this package, with `images` (N, H, W, 3) float32
 of exactly that size, each picture in the upper left corner, and `sizes` (N, 2) int32, the height and width of
 each:
 
@@ -21,6 +22,7 @@ A file made from a foreign model has no sizes: call(arrays, images).
 """
 
 import functools
+import hashlib
 import importlib.util
 import io
 import json
@@ -47,9 +49,9 @@ from fcn_jax.transforms import Preset
 from weights_converter.files import replacing
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
-FORMAT = "fcn_jax export 2"
-OLDER_FORMATS = ("fcn_jax export 1",)
-"""Those that can still be read: images have exactly the exported size."""
+FORMAT = "fcn_jax export 3"
+OLDER_FORMATS = ("fcn_jax export 1", "fcn_jax export 2")
+"""Those without digests, which are read if asked for; in the first, images have exactly the exported size."""
 
 
 class Exported(NamedTuple):
@@ -118,10 +120,12 @@ def save_exported(
     }
     weights = io.BytesIO()
     np.savez(weights, **arrays)
+    function = bytes(exported.serialize())
+    facts["sha256"] = _digests(facts, function, weights.getbuffer())
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as file:
         # Not compressed, because weights hardly shrink.
         file.writestr("facts.json", json.dumps(facts, indent=2))
-        file.writestr("function", bytes(exported.serialize()))
+        file.writestr("function", function)
         file.writestr("weights.npz", weights.getbuffer())
 
 
@@ -166,32 +170,22 @@ def check_platforms(platforms: Sequence[str]) -> tuple[str, ...]:
     return platforms
 
 
-def load_exported(path: str | os.PathLike) -> Exported:
+def load_exported(path: str | os.PathLike, *, unverified: bool = False) -> Exported:
     """Reads a file written by `save_exported`.
 
+    Args:
+      path: the file.
+      unverified: also read files of older formats, which hold no digests. JAX may crash if one is damaged in
+        a way that the zip's checksums do not show.
+
     Raises:
-      CheckpointError: the file is damaged or no exported model, or it was exported for another platform or
-        by a version of JAX that this version cannot read. The message says which.
+      CheckpointError: the file is damaged or no exported model, or of an older format, or it was exported for
+        another platform or by a version of JAX that this version cannot read. The message says which.
       MissingPackageError: flatbuffers is not installed.
       OSError: the file cannot be read.
     """
     _require_flatbuffers()
-    try:
-        with zipfile.ZipFile(path) as file:
-            facts = json.loads(file.read("facts.json"))
-            function = file.read("function")
-            arrays = dict(np.load(io.BytesIO(file.read("weights.npz"))))
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
-        raise CheckpointError(
-            path=path, expected="a complete file from `fcn-jax export`", got=str(error)
-        ) from error
-    if facts.get("format") not in (FORMAT, *OLDER_FORMATS):
-        raise CheckpointError(
-            path=path,
-            expected=f"the format {FORMAT!r}",
-            got=repr(facts.get("format")),
-            hint="export it again, by `fcn-jax export`, or update fcn_jax",
-        )
+    facts, function, arrays = _read(path, unverified)
     facts.setdefault("any_size", False)
     here = jax.export.default_export_platform()
     if here not in facts["platforms"]:
@@ -203,15 +197,75 @@ def load_exported(path: str | os.PathLike) -> Exported:
     try:
         exported = jax.export.deserialize(bytearray(function))
         exported.mlir_module()  # deserializes the program inside
+        (_, images, *_), _ = jax.tree.unflatten(exported.in_tree, exported.in_avals)
     except Exception as error:  # another version of JAX can fail in any way
         raise CheckpointError(
             f"exported by JAX {facts['jax']}, which JAX {jax.__version__} cannot read ({error})",
             path,
             hint="export it again",
         ) from error
-    (_, images, *_), _ = jax.tree.unflatten(exported.in_tree, exported.in_avals)
     call = functools.partial(jax.jit(exported.call), jax.device_put(arrays))
     return Exported(Padded(call, images.shape[1:], facts["any_size"]), facts)
+
+
+def _read(path: str | os.PathLike, unverified: bool) -> tuple[dict[str, Any], bytes, dict[str, np.ndarray]]:
+    """Returns facts, program and weights, once their digests are those in the file."""
+    with open(path, "rb") as opened:  # an OSError is raised as it is
+        try:
+            with zipfile.ZipFile(opened) as file:
+                content, function, weights = map(functools.partial(_part, file), PARTS)
+            facts = json.loads(content)
+            if facts["format"] in (FORMAT, *OLDER_FORMATS):
+                _check_types(facts)
+        except Exception as error:  # the readers raise many kinds of errors
+            raise _incomplete(path, error) from error
+    if facts["format"] not in (FORMAT, *OLDER_FORMATS):
+        raise CheckpointError(
+            path=path,
+            expected=f"the format {FORMAT!r}",
+            got=repr(facts["format"])[:80],
+            hint="export it again, by `fcn-jax export`, or update fcn_jax",
+        )
+    if facts["format"] in OLDER_FORMATS and not unverified:
+        raise CheckpointError(
+            path=path,
+            expected=f"the format {FORMAT!r}",
+            got=f"{facts['format']!r}, which has no digests to verify it by",
+            hint="export it again, by `fcn-jax export`, or trust it: {unverified}=True",
+        )
+    if facts["format"] == FORMAT and facts.get("sha256") != _digests(facts, function, weights):
+        raise _incomplete(path, "contents whose digests differ")
+    try:
+        return facts, function, dict(np.load(io.BytesIO(weights)))
+    except Exception as error:
+        raise _incomplete(path, error) from error
+
+
+PARTS = ("facts.json", "function", "weights.npz")
+
+
+def _part(file: zipfile.ZipFile, name: str) -> bytes:
+    """Returns a part of the file; it is stored as it is, so it cannot be larger than the file."""
+    if file.getinfo(name).compress_type != zipfile.ZIP_STORED:
+        raise CheckpointError(f"{name} is compressed")
+    return file.read(name)
+
+
+def _check_types(facts: dict[str, Any]) -> None:
+    texts = [facts["jax"], *facts["platforms"]]
+    if not all(isinstance(text, str) for text in texts) or not isinstance(facts.get("any_size", False), bool):
+        raise CheckpointError("facts.json holds other facts")
+
+
+def _incomplete(path: str | os.PathLike, got: object) -> CheckpointError:
+    return CheckpointError(path=path, expected="a complete file from `fcn-jax export`", got=str(got)[:200])
+
+
+def _digests(facts: dict[str, Any], function: bytes, weights: bytes | memoryview) -> dict[str, str]:
+    """Returns the SHA-256 digests of the three parts; of the facts all but these."""
+    rest = json.dumps({name: fact for name, fact in facts.items() if name != "sha256"}, sort_keys=True)
+    contents = dict(zip(PARTS, (rest.encode(), function, weights), strict=True))
+    return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
 
 
 def _require_flatbuffers() -> None:

@@ -1,6 +1,7 @@
 """Adapts foreign models, written outside this package, to `SegmentationModel`."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -54,25 +55,36 @@ class ForeignModel(SegmentationModel):
     """Wraps a foreign model. It sees whole images, and its logits are used without upsampling.
 
     Args:
-      model: takes (N, H, W, 3) float32 and returns {"out": (N, h, w, C)} logits.
+      model: takes (N, H, W, C_in) float32 and returns {"out": (N, h, w, C)} logits; or a model of ours with
+        layers of someone's own.
 
     Raises:
       ArrayError: the model returns something else.
     """
 
     tileable = False
+    reason: str
 
     def __init__(self, model: nnx.Module):
-        kind = type(model)
         self.backbone = model
-        self.spec = ModelSpec(
-            name=f"{kind.__module__}.{kind.__qualname__}", num_classes=_count_classes(model)
-        )
-        categories = getattr(model, "categories", None)
-        self.meta = WeightsMeta(
-            transforms=getattr(model, "transforms", None),
-            categories=None if categories is None else tuple(categories),
-        )
+        part = None
+        if isinstance(model, SegmentationModel):
+            part, spec, self.meta = foreign_part(model), model.spec, model.meta
+            count = _count_classes(model, spec.in_channels)
+            if count != spec.num_classes:  # the layers know better, and the names were those of others
+                spec = dataclasses.replace(spec, num_classes=count)
+                self.meta = dataclasses.replace(self.meta, categories=None, palette=None)
+            self.spec = spec
+        else:
+            kind = type(model)
+            name = f"{kind.__module__}.{kind.__qualname__}"
+            self.spec = ModelSpec(name=name, num_classes=_count_classes(model, 3))
+            categories = getattr(model, "categories", None)
+            self.meta = WeightsMeta(
+                transforms=getattr(model, "transforms", None),
+                categories=None if categories is None else tuple(categories),
+            )
+        self.reason = f"the receptive field of {part or type(model).__name__} cannot be told"
 
     def __call__(self, images: jax.Array) -> dict[str, jax.Array]:
         """Computes the model's output."""
@@ -106,11 +118,13 @@ class ForeignModel(SegmentationModel):
 def as_segmentation_model(model: nnx.Module) -> SegmentationModel:
     """Returns a `SegmentationModel` unchanged, and wraps a foreign model in `ForeignModel`.
 
+    One of ours with layers of someone's own is foreign too, see `foreign_part`.
+
     Raises:
       WrongTypeError: `model` is not an nnx.Module.
       ArrayError: `model` does not return {"out": logits (N, H, W, C)}.
     """
-    if isinstance(model, SegmentationModel):
+    if isinstance(model, SegmentationModel) and (not model.tileable or foreign_part(model) is None):
         return model
     if isinstance(model, nnx.Module):
         return ForeignModel(model)
@@ -121,9 +135,40 @@ def as_segmentation_model(model: nnx.Module) -> SegmentationModel:
     )
 
 
-def _count_classes(model: nnx.Module) -> int:
+def foreign_part(model: SegmentationModel) -> str | None:
+    """Names the first layer in a network of ours that is someone's own; None if there is none.
+
+    Pictures in larger buffers, and tiles, need layers that are known. A subclass of `SegmentationModel` from
+    elsewhere speaks for itself by its attribute `tileable`.
+    """
+    if not any(kind.__module__ in NETWORKS for kind in type(model).__mro__):
+        return None
+    if not type(model).__module__.startswith(OURS):
+        return type(model).__name__
+    for path, layer in nnx.iter_modules(model):
+        if not _is_known(layer):
+            return f"{'.'.join(map(str, path))}, {type(layer).__module__}.{type(layer).__qualname__},"
+    return None
+
+
+OURS, NETWORKS = "fcn_jax.", ("fcn_jax.models.fcn", "fcn_jax.models.skip_fcn")
+PLAIN = ("Dropout", "List", "Dict", "Rngs", "RngStream")
+"""Flax's modules that change nothing at inference."""
+
+
+def _is_known(layer: nnx.Module) -> bool:
+    kind = type(layer)
+    if isinstance(layer, nnx.Conv):
+        padding: Any = layer.padding  # as made by `fcn_jax.models.layers.conv`
+        return isinstance(padding, tuple) and all(isinstance(side, tuple) for side in padding)
+    return kind.__module__.startswith(OURS) or (
+        kind.__module__.startswith("flax.") and kind.__name__ in PLAIN
+    )
+
+
+def _count_classes(model: nnx.Module, in_channels: int) -> int:
     graph, state = nnx.split(model)
-    images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    images = jax.ShapeDtypeStruct((1, 64, 64, in_channels), jnp.float32)
     output = jax.eval_shape(lambda state, images: nnx.merge(graph, state)(images), state, images)
     expected = 'a model that returns {"out": logits (N, H, W, C)}'
     if not isinstance(output, dict) or "out" not in output:

@@ -1,15 +1,30 @@
 """What `Segmentation.save` writes: kinds of drawings, and the part of the file name that each gets."""
 
 import difflib
+import hashlib
 import operator
+import os
 import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from fcn_jax.errors import SettingError, WrongTypeError
 
 KINDS = ("labels", "overlay", "figure", "heatmap")
 """The kinds of drawings, by the names that `write` takes."""
+
+
+MOST_BYTES = {"stem": 160, "part": 80}
+"""Of the two parts of a file name; file systems take 255 in all."""
+
+
+def fitting(name: str, what: Literal["stem", "part"] = "stem") -> str:
+    """Shortens a part of a file name that is too long; a hash of the whole keeps it apart from others."""
+    most = MOST_BYTES[what]
+    if 4 * len(name) <= most or len(content := os.fsencode(name)) <= most:
+        return name
+    short = content[: most - 9].decode("utf-8", "ignore")
+    return f"{short}~{hashlib.sha256(content).hexdigest()[:8]}"
 
 
 class Output(NamedTuple):
@@ -104,7 +119,7 @@ def _file_part(index: int, categories: Sequence[str]) -> str:
     def plain(name: str) -> str:
         return re.sub(r"[^\w.-]+", "_", name).strip("._")
 
-    part = plain(categories[index])
+    part = fitting(plain(categories[index]), "part")
     taken = ["", "labels", "overlay", "figure"]
     taken += [plain(name).lower() for other, name in enumerate(categories) if other != index]
     return f"{part}_{index}".lstrip("_") if part.lower() in taken else part

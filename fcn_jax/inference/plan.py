@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from fcn_jax.errors import SettingError, WrongTypeError
-from fcn_jax.images import ImageError
+from fcn_jax.images import ImageError, check_bands
 from fcn_jax.inference.receptive_field import Probe
 from fcn_jax.inference.tiling import pixels_seen
 from fcn_jax.meta import Window
@@ -50,12 +50,13 @@ class Planner:
 
     Attributes:
       transforms: applied to pictures first.
-      model: name of the model in messages.
+      model: name of the model in messages; or why it cannot be tiled.
       border: see `SegmentationModel`.
       probe: measures the model's receptive field; None if the model cannot be tiled.
       tile, halo, scales: see `Segmenter`.
       devices: number of devices.
       window: see `Segmenter`.
+      bands: of a picture that the model sees, see `fcn_jax.images.open_image`.
 
     Raises:
       WrongTypeError: the transforms have no method `output_size`.
@@ -71,8 +72,10 @@ class Planner:
     scales: Sequence[float] = (1.0,)
     devices: int = 1
     window: Window | None = None
+    bands: Sequence[int] | None = None
 
     def __post_init__(self):
+        check_bands(self.bands)
         if not isinstance(self.transforms, Transforms):
             raise WrongTypeError(
                 expected="transforms with a method output_size((H, W))",
@@ -160,9 +163,10 @@ class Planner:
         return tile
 
     def _advice(self) -> str:
+        why = f" (it is not cut into tiles, because {self.model})" if self.probe is None else ""
         if not (isinstance(self.transforms, Preset) and self.transforms.resizes):
-            return "crop or shrink it"
-        return "crop it, or choose a smaller {resize_size}"
+            return f"crop or shrink it{why}"
+        return f"crop it, or choose a smaller {{resize_size}}{why}"
 
     def advice_on_memory(self, plans: Sequence[Plan]) -> str:
         """Returns the hint of an error after memory was too small for these plans."""

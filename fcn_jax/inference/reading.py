@@ -46,7 +46,7 @@ def load(source: Picture, planner: Planner) -> Loaded:
       ImageError: see `open_image` and `Planner.plans`.
     """
     path = Path(source) if isinstance(source, PATH) else None
-    image = open_image(source)
+    image = open_image(source, bands=planner.bands)
     plans = planner.plans((image.height, image.width), path)
     return Loaded(path, image, plans, [_input(image, plan, planner.transforms) for plan in plans])
 

@@ -12,7 +12,7 @@ from PIL import Image
 from fcn_jax import visualization
 from fcn_jax.errors import SettingError
 from fcn_jax.inference.labels import View, find_probability
-from fcn_jax.inference.outputs import Output, class_index, planned_outputs
+from fcn_jax.inference.outputs import Output, class_index, fitting, planned_outputs
 from fcn_jax.meta import Colour, WeightsMeta
 from weights_converter.files import replacing
 
@@ -180,7 +180,7 @@ class Segmentation:
         """
         outputs = planned_outputs(self.categories, classes, write)
         if stem is None:
-            stem = "image" if self.source is None else self.source.stem
+            stem = "image" if self.source is None else fitting(self.source.stem)
         elif Path(stem).name != stem:
             raise SettingError(
                 subject="stem",

@@ -16,7 +16,7 @@ from flax import nnx
 from fcn_jax.errors import ArrayError, FCNError, OutOfMemoryError, SettingError
 from fcn_jax.images import Picture
 from fcn_jax.inference.engine import Device, Engine, Slot
-from fcn_jax.inference.foreign import as_segmentation_model
+from fcn_jax.inference.foreign import ForeignModel, as_segmentation_model
 from fcn_jax.inference.labels import View, check_num_classes, find_labels
 from fcn_jax.inference.plan import Planner, Transforms
 from fcn_jax.inference.reading import READERS, Loaded, load, read_ahead
@@ -82,6 +82,8 @@ class Segmenter:
         rows.
       batch_size: number of pictures that are computed at once, of different sizes too. The default on a CPU
         is one for each device; elsewhere as many as fit into a quarter of the memory.
+      bands: which three bands of a picture with many are red, green and blue, or which one is grey, counted
+        from 1; see `fcn_jax.images.open_image`.
       on_progress: called after each tile of a picture as on_progress(tiles done, tiles in total).
 
     Attributes:
@@ -108,6 +110,7 @@ class Segmenter:
         window: Window | None = None,
         devices: Sequence[Device] | None = None,
         batch_size: int | None = None,
+        bands: Sequence[int] | None = None,
         on_progress: OnProgress = ignore_progress,
     ):
         network = as_segmentation_model(model)
@@ -123,7 +126,7 @@ class Segmenter:
         self.palette = meta.palette
         self._planner = Planner(
             self.transforms,
-            model=type(model).__name__,
+            model=network.reason if isinstance(network, ForeignModel) else type(model).__name__,
             border=network.border,
             probe=Probe(network) if network.tileable else None,
             tile=tile,
@@ -131,6 +134,7 @@ class Segmenter:
             scales=tuple(scales),
             devices=len(devices or ()) or 1,
             window=window,
+            bands=bands,
         )
         if batch_size is not None and batch_size < 1:
             raise SettingError(subject="batch_size", expected="at least 1, or None", got=str(batch_size))

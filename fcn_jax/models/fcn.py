@@ -52,10 +52,11 @@ class FCN(SegmentationModel):
         check_images(images, self.spec.in_channels)
         extent = Extent(sizes)
         features = self.backbone(images, extent)  # (N, H/s, W/s, 1024 and 2048)
-        extent = extent.over(self.backbone.stride)
-        coarse = {"out": self.classifier(features["layer4"], extent)}
+        # A head of someone's own need not know of extents.
+        below = () if sizes is None else (extent.over(self.backbone.stride),)
+        coarse = {"out": self.classifier(features["layer4"], *below)}
         if self.aux_classifier is not None:
-            coarse["aux"] = self.aux_classifier(features["layer3"], extent)
+            coarse["aux"] = self.aux_classifier(features["layer3"], *below)
         return coarse
 
     def upsample(self, coarse: dict[str, jax.Array], size: tuple[int, int]) -> dict[str, jax.Array]:

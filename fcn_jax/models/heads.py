@@ -19,6 +19,7 @@ from fcn_jax.models.layers import (
     at_least_float32,
     conv,
     torch_conv_bias,
+    wide,
 )
 
 DROPOUT = 0.1
@@ -127,7 +128,7 @@ def _score(
         1,
         kernel_init=SCORES if small else TORCH_CONV,
         bias_init=jax.nn.initializers.zeros if small else torch_conv_bias(channels),
-        dtype=None if dtype is None else jnp.promote_types(dtype, jnp.float32),
+        dtype=None if dtype is None else wide(dtype),
         param_dtype=param_dtype,
         rngs=rngs,
     )

@@ -26,9 +26,14 @@ class Fixed(nnx.Variable):
     """
 
 
+def wide(dtype: Any) -> Any:
+    """Returns float32 for half precision, and wider floats as they are; also where promotion is strict."""
+    return jnp.dtype(dtype) if jnp.dtype(dtype).itemsize >= 4 else jnp.dtype(jnp.float32)
+
+
 def at_least_float32(x: jax.Array) -> jax.Array:
     """Widens half precision to float32; leaves float32 and float64 as they are."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return x.astype(wide(x.dtype))
 
 
 def torch_conv_bias(fan_in: int) -> jax.nn.initializers.Initializer:
@@ -114,7 +119,7 @@ class BatchNorm(nnx.BatchNorm):
             use_fast_variance=False,
             rngs=rngs,
         )
-        statistics_dtype = jnp.promote_types(param_dtype, jnp.float32)
+        statistics_dtype = wide(param_dtype)
         self.mean = nnx.BatchStat(jnp.zeros(features, statistics_dtype))
         self.var = nnx.BatchStat(jnp.ones(features, statistics_dtype))
 
@@ -132,7 +137,7 @@ class BatchNorm(nnx.BatchNorm):
         assert self.scale is not None, "made by __init__"
         assert self.bias is not None, "made by __init__"
         dtype = self.dtype or x.dtype
-        x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        x = x.astype(wide(x.dtype))
         if self.use_running_average:
             mean, var = self.mean[...], self.var[...]
         else:

@@ -34,7 +34,7 @@ class SegmentationModel(nnx.Module):
     """
 
     border: ClassVar[int] = 0
-    tileable: ClassVar[bool] = True
+    tileable: bool = True
     class_layers: ClassVar[tuple[str, ...]] = ()
 
     spec: ModelSpec

@@ -24,7 +24,7 @@ from fcn_jax.models.checks import check_images
 from fcn_jax.models.deconvolution import Deconvolution, bilinear
 from fcn_jax.models.extent import Extent
 from fcn_jax.models.grid import FeatureMap
-from fcn_jax.models.layers import Fixed, at_least_float32, conv
+from fcn_jax.models.layers import Fixed, at_least_float32, conv, wide
 from fcn_jax.models.model import SegmentationModel
 from fcn_jax.models.upsampling import TransposedUpsampler
 from fcn_jax.models.vgg import BORDER, VGG16, ZEROS
@@ -141,8 +141,8 @@ class SkipFCN(SegmentationModel):
         rngs: nnx.Rngs,
     ):
         variant, num_classes = VARIANTS[spec.name], spec.num_classes
-        compute_dtype = None if dtype is None else jnp.promote_types(dtype, jnp.float32)
-        fixed_dtype = jnp.promote_types(param_dtype, jnp.float32)
+        compute_dtype = None if dtype is None else wide(dtype)
+        fixed_dtype = wide(param_dtype)
 
         def score(name: str) -> nnx.Conv:
             return conv(

@@ -29,6 +29,7 @@ import numpy as np
 from fcn_jax.models.bilinear import bilinear_rows, bilinear_rows_of_each, bilinear_taps
 from fcn_jax.models.deconvolution import conv_transpose
 from fcn_jax.models.grid import FeatureMap, Grid
+from fcn_jax.models.layers import wide
 
 
 class Lines(NamedTuple):
@@ -117,7 +118,7 @@ def resize_bilinear(x: jax.Array, size: tuple[int, int], *, align_corners: bool 
         raise ValueError(f"expected maps (N, h, w, C), got shape {x.shape}")
     if min(*x.shape[1:3], *size) < 1:
         raise ValueError(f"expected sizes of at least 1, got input {x.shape[1:3]} and output {tuple(size)}")
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    x = x.astype(wide(x.dtype))
     if x.shape[1:3] == tuple(size):
         return x
     rows, columns = (

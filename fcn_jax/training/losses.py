@@ -56,11 +56,11 @@ def cross_entropy(
         raise SettingError(subject="label_smoothing", expected="a share in [0, 1)", got=str(label_smoothing))
     num_classes = logits.shape[-1]
     logits = at_least_float32(logits)
-    weights = _class_weights(class_weights, num_classes, logits.dtype)
+    weights = _class_weights(class_weights, num_classes, logits.dtype)[None, None, None]
     labels = labels.astype(jnp.int32)
     valid = labels != ignore_label
     # A comparison rather than a gather: its gradient needs no scatter-add.
-    target = labels[..., None] == jnp.arange(num_classes)
+    target = labels[..., None] == _classes(labels, num_classes)
     log_probs = jax.nn.log_softmax(logits)
     losses = -jnp.where(target, log_probs * weights, 0).sum(-1)
     if label_smoothing:
@@ -100,11 +100,10 @@ def loss_denominator(
     if reduction != "mean":
         raise SettingError(subject="reduction", expected='"mean" or "sum"', got=repr(reduction))
     # Pixels are counted class by class as integers: a float32 sum of ones stops at 2**24.
-    classes = jnp.arange(num_classes)
-    counts = ((labels[..., None] == classes) & (labels != ignore_label)[..., None]).sum(
+    counts = ((labels[..., None] == _classes(labels, num_classes)) & (labels != ignore_label)[..., None]).sum(
         range(labels.ndim), dtype=jnp.int32
     )
-    total = (counts * _class_weights(class_weights, num_classes, dtype)).sum().astype(dtype)
+    total = (counts.astype(dtype) * _class_weights(class_weights, num_classes, dtype)).sum()
     return jnp.where(total > 0, total, 1)
 
 
@@ -122,6 +121,11 @@ def fcn_loss(
     if "aux" in logits:
         loss += aux_weight * cross_entropy(logits["aux"], labels, **settings)
     return loss
+
+
+def _classes(labels: jax.Array, num_classes: int) -> jax.Array:
+    """Returns 0 to C - 1 with the rank of `labels` and one more; programs may forbid to promote ranks."""
+    return jnp.arange(num_classes, dtype=labels.dtype).reshape((1,) * labels.ndim + (-1,))
 
 
 def _class_weights(class_weights, num_classes: int, dtype) -> jax.Array:

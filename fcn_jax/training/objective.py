@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fcn_jax.models.arrays import Arrays, Structure
+from fcn_jax.models.layers import wide
 from fcn_jax.training.losses import fcn_loss, loss_denominator
 
 Batch = dict[str, jax.Array]
@@ -34,7 +35,7 @@ class Objective:
 
     def denominator(self, params: Arrays, labels: jax.Array) -> jax.Array:
         """Computes what the summed loss of a whole batch is divided by."""
-        dtype = jnp.promote_types(jnp.result_type(*params.values()), jnp.float32)
+        dtype = wide(jnp.result_type(*params.values()))
         settings = {key: value for key, value in self.settings.items() if key != "label_smoothing"}
         return loss_denominator(labels, self.num_classes, dtype=dtype, **settings)
 

@@ -61,7 +61,8 @@ def in_letters_of_a_font(text: str) -> str:
     missing = {letter for letter in text if not fonts.has_one(letter)}
     missing = missing or {letter for letter in text if not fonts.is_in_pillows(letter)}
     for letter in sorted(missing):
-        _tell(unicodedata.name(letter, "?").partition(" ")[0], text)
+        if name := unicodedata.name(letter, ""):  # undecodable bytes of a file name have none
+            _tell(name.partition(" ")[0], text)
     lacking = "|".join(re.escape(letter) for letter in sorted(missing))
     return in_letters_of_a_font(re.sub(f"(?:{lacking})+", lambda found: _numbers(found[0]), text))
 

@@ -1,16 +1,20 @@
 """fcn-jax segment over folders, several times and in shards: what is done, skipped and kept."""
 
 import contextlib
+import io
 import json
 import os
 import re
+import sys
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fcn_jax.cli.segmenting import summary
+from fcn_jax.cli.segmenting.chosen_segmenter import class_indices
 from fcn_jax.inference import Segmentation
 from tests.cli.written import files, read, sources
 from weights_converter import load_model_file, write_safetensors
@@ -305,3 +309,67 @@ def test_two_runs_at_the_same_time_lose_nothing(tmp_path, monkeypatch):
     for thread in threads:
         thread.join()
     assert sorted(summary.Summary(tmp_path).earlier) == ["/0", "/1"]
+
+
+def test_a_picture_from_standard_input(segment, draw, monkeypatch):
+    draw("a.png")
+    content = Path("a.png").read_bytes()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    status, _, err = segment("-", "a.png")
+    assert (status, err) == (0, "")
+    assert sources() == ["-", "a.png"]
+    assert files() == ["a_labels.png", "stdin_labels.png", "summary.json"]
+    assert Path("out/stdin_labels.png").read_bytes() == Path("out/a_labels.png").read_bytes()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"no picture")))
+    status, _, err = segment("-")
+    assert status == 1
+    assert "fcn-jax: error: -: expected an image file, got a file that Pillow" in err
+
+
+def test_names_never_reach_the_terminal_raw(segment, draw):
+    draw("a\x1b[31m.png")
+    Path("b\x1b]0;x\x07.png").write_text("no picture")
+    status, out, err = segment(".")
+    assert status == 1
+    assert "\x1b" not in out + err
+    assert "a\\x1b[31m.png (60 x 48)" in out
+    assert "b\\x1b]0;x\\x07.png: expected an image file" in err
+
+
+def test_nobody_reads_the_tables(segment, draw, monkeypatch):
+    """`fcn-jax segment ... | head -1`: every picture is done, and one line says why the tables end."""
+    draw("a.png", "b.png", "c.png")
+    printed = []
+
+    def broken(self, *objects):
+        printed.append(objects)
+        raise BrokenPipeError
+
+    monkeypatch.setattr("fcn_jax.cli.progress._PlainConsole.print", broken)
+    monkeypatch.setattr("fcn_jax.cli.segmenting.report.drop_output", lambda: None)
+    status, _, err = segment(".")
+    assert (status, len(sources())) == (0, 3)
+    assert err.count("nobody reads standard output any more; the work goes on") == 1
+    assert len(printed) == 1
+
+
+def test_bands(segment):
+    tifffile = pytest.importorskip("tifffile")
+    seven = np.random.default_rng(0).integers(0, 256, (40, 50, 7), np.uint8)
+    tifffile.imwrite("a.tif", seven, photometric="minisblack", planarconfig="contig")
+    Image.fromarray(seven[..., [3, 2, 0]]).save("b.png")
+    status, _, err = segment("a.tif")
+    assert status == 1
+    assert "7 bands of uint8, which names none; choose three with --bands, as 3,2,1" in err
+    assert segment("a.tif", "--bands", "4,3,1").status == 0
+    assert read()["bands"] == [4, 3, 1]
+    segment("b.png")
+    assert Path("out/a_labels.png").read_bytes() == Path("out/b_labels.png").read_bytes()
+    assert "--bands: expected numbers of bands from 1" in segment("a.tif", "--bands", "4,x").err
+
+
+def test_commas_in_names_of_classes():
+    names = ("wall", "table, wood", "wood", "a,b,c")
+    assert class_indices("table, wood, wall", names) == [1, 0]
+    assert class_indices("a,b,c,wood", names) == [3, 2]
+    assert class_indices("wall,wood", names) == [0, 2]

@@ -9,7 +9,7 @@ import numpy as np
 
 from fcn_jax import Segmenter
 from tests.inference.drawn_models import drawn_model
-from tests.inference.tiny import TinyFCN, picture
+from tests.inference.tiny import TinyFCN, TinyModel, picture
 
 
 def logits(result) -> np.ndarray:
@@ -34,6 +34,11 @@ def main() -> None:
     devices = jax.devices()
     assert len(devices) == 8
     tiny, real = TinyFCN(), drawn_model("fcn8s_vgg16")
+    odd = Segmenter(real, devices=devices[:7]), Segmenter(TinyModel(), devices=devices[:3])
+    for name, several, model in (("odd", odd[0], real), ("foreign", odd[1], TinyModel())):
+        sizes = [(61, 43), (43, 61)] if name == "odd" else [(43, 61)]
+        results = [several(picture(*size)) for size in sizes]
+        report(name, map(logits, results), map(logits, [Segmenter(model)(picture(*size)) for size in sizes]))
     for name, model, pictures, settings in (
         ("batch", tiny, [picture(61, 43, seed) for seed in range(8)], {}),
         ("sizes", real, [picture(61 - seed % 5, 43 - seed % 3, seed) for seed in range(8)], {}),

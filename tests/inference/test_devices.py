@@ -31,8 +31,8 @@ def test_eight_devices_and_another_process_give_the_result_of_one(tmp_path):
     ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr
     errors = dict(line.split() for line in ended.stdout.splitlines())
-    exact = {"batch", "sizes", "rows", "tiles", "pickled"}
-    assert set(errors) == exact | {"unpickled", "result"}
+    exact = {"batch", "sizes", "rows", "tiles", "pickled", "odd"}
+    assert set(errors) == exact | {"unpickled", "result", "foreign"}
     for name, value in errors.items():
         bound = 1e-12 if name in exact else 1e-6
         assert float(value) < bound, name  # 0 to 1e-15

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fcn_jax.errors import CheckpointError
 from fcn_jax.inference import export
 from fcn_jax.inference.export import load_exported, save_exported
 from tests.inference.drawn_models import drawn_model, relative_error
@@ -147,7 +148,10 @@ def test_foreign_models_and_older_files_have_one_size(version, tmp_path):
     if version == 1:
         rewritten(path, tmp_path / "old.zip", without=("any_size",), format="fcn_jax export 1")
         path = tmp_path / "old.zip"
-    function, facts = load_exported(path)
+        message = r"'fcn_jax export 1', which has no digests .* unverified=True"
+        with pytest.raises(CheckpointError, match=message):
+            load_exported(path)
+    function, facts = load_exported(path, unverified=version == 1)
     assert not facts["any_size"]
     model.eval()
     expected = model(np.stack(images))["out"]
@@ -231,7 +235,7 @@ def test_unfit_files(saved, tmp_path):
         load_exported(path)
     rewritten(saved[1], path, format="fcn_jax export 9")
     with pytest.raises(
-        ValueError, match=r"expected the format 'fcn_jax export 2', got 'fcn_jax export 9'; .* update"
+        ValueError, match=r"expected the format 'fcn_jax export 3', got 'fcn_jax export 9'; .* update"
     ):
         load_exported(path)
     with zipfile.ZipFile(saved[1]) as file:
@@ -257,6 +261,53 @@ def test_without_flatbuffers(saved, tmp_path, monkeypatch):
 def rewritten(source, path, function=None, without=(), **facts):
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w") as new:
         facts = json.loads(old.read("facts.json")) | facts
-        new.writestr("facts.json", json.dumps({key: facts[key] for key in facts if key not in without}))
-        new.writestr("function", function or old.read("function"))
-        new.writestr("weights.npz", old.read("weights.npz"))
+        facts = {key: facts[key] for key in facts if key not in without}
+        function, weights = function or old.read("function"), old.read("weights.npz")
+        facts["sha256"] = export._digests(facts, function, weights)
+        for name, content in zip(export.PARTS, (json.dumps(facts), function, weights), strict=True):
+            new.writestr(name, content)
+
+
+def test_every_damage_is_one_error_and_never_reaches_jax(saved, tmp_path, monkeypatch):
+    """Bytes overturned anywhere, parts exchanged under right checksums of the zip, cut files."""
+    path, whole = tmp_path / "m.zip", saved[1].read_bytes()
+
+    def never(_):
+        raise AssertionError("an unverified program")
+
+    monkeypatch.setattr(jax.export, "deserialize", never)
+    random = np.random.default_rng(0)
+    ends = [*range(0, 400, 11), *range(len(whole) - 400, len(whole), 11)]
+    for place in [*ends, *random.integers(0, len(whole), 30)]:
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ (1 << place % 8)]) + whole[place + 1 :])
+        try:
+            load_exported(path)
+        except (CheckpointError, AssertionError) as error:
+            if isinstance(error, AssertionError):  # a byte of the zip that changes nothing
+                assert unpacked(path) == unpacked(saved[1])
+    for length in range(0, len(whole), len(whole) // 20):
+        path.write_bytes(whole[:length])
+        with pytest.raises(CheckpointError, match=r"m.zip: expected a complete file"):
+            load_exported(path)
+    parts = unpacked(saved[1])
+    for part in export.PARTS:
+        for content in (b"", parts[part][:-9], b"[1]", b"[" * 9**5):
+            repacked(path, parts | {part: content})
+            with pytest.raises(CheckpointError, match=r"m.zip: expected a complete file"):
+                load_exported(path)
+    repacked(path, parts, zipfile.ZIP_DEFLATED)
+    with pytest.raises(CheckpointError, match="is compressed"):
+        load_exported(path)
+    with pytest.raises(FileNotFoundError):
+        load_exported(tmp_path / "absent.zip")
+
+
+def unpacked(path):
+    with zipfile.ZipFile(path) as file:
+        return {name: file.read(name) for name in export.PARTS}
+
+
+def repacked(path, parts, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as file:
+        for name, content in parts.items():
+            file.writestr(name, content)

@@ -35,6 +35,7 @@ def build_segmenter(options: argparse.Namespace, on_tile: OnProgress) -> tuple[S
     categories = None
     if options.categories:
         categories = read_categories(options.categories, model.spec.num_classes)
+    bands = None if options.bands is None else parse_bands(options.bands)
     segmenter = Segmenter(
         model,
         transforms,
@@ -43,6 +44,7 @@ def build_segmenter(options: argparse.Namespace, on_tile: OnProgress) -> tuple[S
         halo=options.halo,
         scales=TTA_SCALES if options.tta else (1.0,),
         flip=options.tta,
+        bands=bands,
         on_progress=on_tile,
     )
     facts = {
@@ -58,11 +60,25 @@ def build_segmenter(options: argparse.Namespace, on_tile: OnProgress) -> tuple[S
         "approximate_halo": options.halo,
         "test_time_augmentation": options.tta,
     }
-    return segmenter, facts
+    return segmenter, facts | ({} if bands is None else {"bands": list(bands)})
+
+
+def parse_bands(text: str) -> tuple[int, ...]:
+    """Reads text such as "3,2,1".
+
+    Raises:
+      SettingError: these are no numbers.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise SettingError(
+            subject="--bands", expected="numbers of bands from 1, such as 3,2,1", got=repr(text)
+        )
+    return tuple(map(int, parts))
 
 
 def class_indices(names: str, categories: Sequence[str]) -> list[int]:
-    """Returns the class indices for text such as "dog,15".
+    """Returns the class indices for text such as "dog,15"; a name may contain commas itself.
 
     Raises:
       SettingError: there is no such class; the message lists all classes.
@@ -70,15 +86,28 @@ def class_indices(names: str, categories: Sequence[str]) -> list[int]:
     try:
         return [
             class_index(int(name) if name.isdecimal() and name not in categories else name, categories)
-            for name in split_names(names)
+            for name in split_names(names, categories)
         ]
     except SettingError as error:
         raise SettingError(str(error), subject="--classes") from None
 
 
-def split_names(text: str) -> list[str]:
-    """Splits text such as "dog, 15"; empty parts are left out."""
-    return [name for name in map(str.strip, text.split(",")) if name]
+def split_names(text: str, known: Sequence[str] = ()) -> list[str]:
+    """Splits text such as "dog, 15"; empty parts are left out.
+
+    Args:
+      text: names with commas between them.
+      known: names that may contain commas; the longest that fits counts.
+    """
+    plain = {",".join(map(str.strip, name.split(","))): name for name in known}
+    parts, names = list(map(str.strip, text.split(","))), []
+    while parts:
+        fitting = (count for count in range(len(parts), 1, -1) if ",".join(parts[:count]) in plain)
+        count = next(fitting, 1)
+        whole = ",".join(parts[:count])
+        names.append(plain.get(whole, whole))
+        del parts[:count]
+    return [name for name in names if name]
 
 
 @contextlib.contextmanager

@@ -4,8 +4,9 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from fcn_jax.cli.segmenting.pictures import Found
+from fcn_jax.cli.segmenting.pictures import STDIN, Found
 from fcn_jax.errors import SettingError
+from fcn_jax.inference.outputs import fitting
 
 
 def output_stems(pictures: Sequence[Found], earlier: Mapping[str, str] | None = None) -> list[str]:
@@ -26,7 +27,8 @@ def output_stems(pictures: Sequence[Found], earlier: Mapping[str, str] | None = 
     for picture in pictures:
         stem = earlier.get(os.path.abspath(picture.path))
         if stem is None:
-            first = stem = (PurePosixPath(picture.folder) / picture.path.stem).as_posix()
+            name = "stdin" if picture.name == STDIN.name else fitting(picture.path.stem)
+            first = stem = (PurePosixPath(picture.folder) / name).as_posix()
             key = first.casefold()
             number = numbers.get(key, 1)  # all numbers below are taken; to try them again takes long
             while stem.casefold() in taken:

@@ -1,6 +1,7 @@
 """Segments the pictures of a command, in order; a failure concerns one picture and is told with it."""
 
 import collections
+import io
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,10 +17,17 @@ class Task(NamedTuple):
     Attributes:
       path: where it is.
       stem: start of the names of its output files, below the output folder.
+      content: the picture itself, if it came from standard input.
     """
 
     path: Path
     stem: str
+    content: bytes | None = None
+
+    @property
+    def source(self) -> Path | io.BytesIO:
+        """What the segmenter reads."""
+        return self.path if self.content is None else io.BytesIO(self.content)
 
 
 class Outcome(NamedTuple):
@@ -59,12 +67,12 @@ def outcomes(segmenter: Segmenter, tasks: Iterable[Task]) -> Iterator[Outcome]:
     begun: collections.deque[tuple[Task, int | None]] = collections.deque()
     failed: list[Outcome] = []
 
-    def begin() -> Iterator[Path]:
+    def begin() -> Iterator[Path | io.BytesIO]:
         for task in rest:
             begun.append((task, last_change(task.path)))
-            yield task.path
+            yield task.source
 
-    def note(source: Path, error: Exception) -> None:
+    def note(source: object, error: Exception) -> None:
         failed.append(Outcome(*begun.popleft(), error=error))
 
     def noted() -> Iterator[Outcome]:
@@ -88,7 +96,7 @@ def outcomes(segmenter: Segmenter, tasks: Iterable[Task]) -> Iterator[Outcome]:
 
 def _alone(segmenter: Segmenter, task: Task, modified: int | None) -> Outcome:
     try:
-        return Outcome(task, modified, result=segmenter(task.path))
+        return Outcome(task, modified, result=segmenter(task.source))
     except Exception as error:
         if explain(error) is None:
             raise

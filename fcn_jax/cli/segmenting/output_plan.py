@@ -50,7 +50,7 @@ class OutputPlan:
         folder, name = self._place(task)
         files = result.save(folder, classes=self._classes, stem=name, write=self._kinds)
         known = {"stem": task.stem, "modified": outcome.modified, "written": now()} | self._figure
-        return identity(task) | known | result.to_dict(files)
+        return known | result.to_dict(files) | identity(task)
 
     def failure(self, outcome: Outcome, text: str, while_writing: bool) -> Entry:
         """Returns the entry of a picture that failed; after a failed write with the files that may be new."""

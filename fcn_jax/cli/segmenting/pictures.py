@@ -179,8 +179,8 @@ class _PassedOver:
     def tell(self) -> None:
         """Says what was noted."""
         for what, files in self._files.items():
-            others = f" and {len(files) - 1} others" if len(files) > 1 else ""
-            say(f"passed over {shown(str(files[0]))}{others}: {what}")
+            others = f" and {len(files) - 1} more" if len(files) > 1 else ""
+            say(f"passed over {shown(str(min(files)))}{others}: {what}")
 
 
 def _in_folder(

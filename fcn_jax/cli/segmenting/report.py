@@ -1,10 +1,8 @@
 """What `fcn-jax segment` says of each picture: in the summary, on standard output, on standard error."""
 
-import sys
-
 from rich.console import Console
 
-from fcn_jax.cli.messages import explain
+from fcn_jax.cli.messages import drop_output, explain, say, shown
 from fcn_jax.cli.progress import PictureProgress
 from fcn_jax.cli.segmenting.output_plan import OutputPlan
 from fcn_jax.cli.segmenting.summary import Summary
@@ -31,6 +29,7 @@ class Report:
     ):
         self._plan, self._summary, self._progress = plan, summary, progress
         self._console, self._quiet = console, quiet
+        self._nobody_reads = False
         self.done = 0
 
     def record(self, written: Written) -> None:
@@ -49,14 +48,25 @@ class Report:
         """Prints a picture's table, or why it failed."""
         self._progress.advance()
         if written.entry is None:
-            print(f"fcn-jax: error: {_failure(written)}", file=sys.stderr)
+            say(f"error: {_failure(written)}")
         elif not self._quiet:
-            self._console.print(printable(format_table(written.entry), self._console.encoding))
+            self.print(format_table(written.entry))
+
+    def print(self, text: str) -> None:
+        """Prints text on standard output. If nobody reads that any more, goes on without."""
+        if self._nobody_reads:
+            return
+        try:
+            self._console.print(printable(text, self._console.encoding))
+        except BrokenPipeError:
+            self._nobody_reads = True
+            drop_output()
+            say("nobody reads standard output any more; the work goes on without tables")
 
 
 def _failure(written: Written) -> str:
     """Returns why a picture failed, with its name."""
     assert written.error is not None, "without an entry there is an error"
-    text, source = explain(written.error), str(written.outcome.task.path)
+    text, source = explain(written.error), shown(str(written.outcome.task.path), lines=True)
     assert text is not None, "other errors are bugs, and end the command"
     return text if source in text else f"{source}: {text}"

@@ -146,3 +146,53 @@ def test_a_picture_in_a_folder_of_the_output_is_safe(tmp_path):
     check_output(pictures, ["dog"], tmp_path / "out")  # another folder
     with pytest.raises(SettingError, match="could be overwritten"):
         check_output(pictures, ["sub/dog"], tmp_path / "out")
+
+
+def test_patterns_that_no_shell_expanded(tree, monkeypatch):
+    monkeypatch.chdir(tree)
+    names = [found.name for found in find_pictures(["*.png", "x/**/*.png", "?.jpg"])]
+    assert names == ["b.png", "x/c.png", "x/y/a.png", "a.jpg"]
+    with pytest.raises(ImageError, match=r"^\*\.gif: expected pictures or folders .*, got no match"):
+        find_pictures(["*.gif"])
+    with pytest.raises(ImageError, match=r"got 1 others, such as x.y.notes.txt"):
+        find_pictures(["x/y/*.txt"])
+    (tree / "[1].png").touch()
+    assert [found.name for found in find_pictures(["[1].png"])] == ["[1].png"]
+
+
+def test_addresses_are_told_how():
+    with pytest.raises(ImageError, match=r"is an address, .* curl -sL 'https://a.b/c.jpg' \|"):
+        find_pictures(["https://a.b/c.jpg"])
+
+
+def test_what_is_no_picture_is_named_or_left_alone(tmp_path, capsys):
+    left = (
+        "clip.mpg",
+        "clip.mp4",
+        "table.h5",
+        "Thumbs.db",
+        "._a.jpg",
+        ".DS_Store",
+        "field.grib",
+        "notes.txt",
+    )
+    for name in ("a.JPG", "b.HEIC", "c.pdf", "d.PDF", "e.nef", *left):
+        (tmp_path / name).touch()
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    pipes = ["f.png"] if hasattr(os, "mkfifo") else []
+    for name in pipes:
+        os.mkfifo(tmp_path / name)
+    assert [found.name for found in find_pictures([str(tmp_path)])] == ["a.JPG", "b.HEIC", "loop.png"]
+    said = capsys.readouterr().err
+    assert "c.pdf and 1 more: PDF: turn its pages into pictures first" in said
+    assert "e.nef: camera raw" in said
+    assert all(f"{name}: no file but a pipe" in said for name in pipes)
+    assert not [name for name in left if name in said]
+
+
+def test_long_names_are_cut_and_stay_apart():
+    long = ["a" * 250 + "b.png", "a" * 250 + "c.png", "\u9053" * 83 + ".png"]
+    stems = output_stems([Found(Path(name), name) for name in long])
+    assert len(set(stems)) == 3
+    assert all(len(os.fsencode(f"{stem}_overlay.png")) <= 255 for stem in stems)
+    assert stems[2].startswith("\u9053" * 50)
