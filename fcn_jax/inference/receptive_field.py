@@ -83,7 +83,13 @@ def _single_channel(model: SegmentationModel) -> SegmentationModel:
             layer.bias = nnx.data(None)
             layer.in_features, layer.out_features, layer.use_bias = 1, 1, False
             layer.feature_group_count = 1
+            layer.conv_general_dilated = _convolve_sum
     return model
+
+
+def _convolve_sum(x: jax.Array, kernel: jax.Array, *arguments: Any, **settings: Any) -> jax.Array:
+    """Convolves the sum of all channels: a layer that reads several maps at once reads one."""
+    return jax.lax.conv_general_dilated(x.sum(-1, keepdims=True), kernel, *arguments, **settings)
 
 
 def _traces(model: SegmentationModel, length: int) -> tuple[np.ndarray, np.ndarray, int] | None:
