@@ -78,7 +78,10 @@ def find(tree: Tree, key: str | None = None, *, backbone: bool = False) -> Found
     """
     inside = _under(tree, key)
     candidates, refusals = _candidates(tree, inside)
-    chosen = _one(tree, candidates, backbone)
+    exact = [
+        candidate for candidate in candidates if key is not None and candidate.key == key.removesuffix(".")
+    ]
+    chosen = _one(tree, exact or candidates, backbone)
     if chosen is None or (chosen.spec.is_classifier and key is None and not backbone):
         for prefix, error in refusals:
             if chosen is None or chosen.prefix.startswith(prefix):

@@ -103,6 +103,8 @@ def test_two_networks_in_one_state_dict():
     with pytest.raises(CheckpointError, match="it holds 2 networks"):
         read_weights(both)
     np.testing.assert_array_equal(params_of(both, key="ema"), OTHER["conv1_1.bias"])
+    np.testing.assert_array_equal(params_of(both, key=""), PLAIN["conv1_1.bias"])
+    np.testing.assert_array_equal(params_of(PLAIN | behind("teacher.", classifier())), PLAIN["conv1_1.bias"])
 
 
 @pytest.mark.parametrize("average", [behind("module.", OTHER), behind("module._orig_mod.", OTHER)])

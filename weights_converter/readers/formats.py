@@ -26,7 +26,9 @@ def open_file(path: str | os.PathLike) -> Contents:
         return open_shards(file_in(path), open_one)
     with naming(path):
         begin = map_file(path)[:64]
-    return open_shards(path, open_one) if begin.lstrip().startswith(b"{") else open_one(path)
+    # A safetensors file may begin so too, where its header has 123 bytes; but JSON has no zeros.
+    is_json = begin.lstrip().startswith(b"{") and b"\0" not in begin
+    return open_shards(path, open_one) if is_json else open_one(path)
 
 
 def open_one(path: str | os.PathLike) -> Contents:
