@@ -99,7 +99,7 @@ def strict():
         jax.config.update(name, value)
 
 
-@pytest.mark.parametrize("dtype", [None, jnp.bfloat16])
+@pytest.mark.parametrize("dtype", [None, pytest.param(jnp.bfloat16, marks=pytest.mark.slow)])
 def test_strict_promotion(strict, dtype):
     """A program may set it for itself; forward pass, segmenter with tiles and views, and a loss go on."""
     network = fcn_jax.fcn8s_vgg16(num_classes=3, features=(4,) * 5, fc_features=4, dtype=dtype)
