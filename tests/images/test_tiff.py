@@ -9,7 +9,7 @@ from tests.images.tiff_files import write_tiff
 
 ROWS, COLUMNS = np.mgrid[:32, :48]
 COLOURS = np.stack([40 + 4 * COLUMNS, 6 * ROWS + 60, 200 - ROWS - COLUMNS], -1).astype(np.uint8)
-INFRARED = (30 + COLUMNS + 2 * ROWS).astype(np.uint8)[..., None]
+INFRARED = (COLUMNS + 2 * ROWS).astype(np.uint8)[..., None]
 FOUR = np.concatenate([COLOURS, INFRARED], -1)
 GREY = COLOURS[..., :1]
 
