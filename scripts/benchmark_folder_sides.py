@@ -107,7 +107,7 @@ def torch_side(task: dict) -> tuple[Segment, Counts]:
 
 def onnxruntime_side(task: dict) -> tuple[Segment, Counts]:
     """ONNX Runtime with dynamic axes; the graph ends in labels at the picture's own size."""
-    import onnxruntime  # pyright: ignore[reportMissingImports]  # only in the extra `bench`
+    import onnxruntime  # only in the extra `bench`
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cores()
@@ -117,7 +117,8 @@ def onnxruntime_side(task: dict) -> tuple[Segment, Counts]:
         image = Image.open(path).convert("RGB")
         picture = np.empty((image.height, image.width), np.uint8)  # for its shape only
         feed = {"images": prepared(image, task["resize"]), "picture": picture}
-        return session.run(["labels"], feed)[0][0].astype(np.uint8)
+        (found,) = session.run(["labels"], feed)
+        return np.asarray(found)[0].astype(np.uint8)
 
     return lambda paths: map(labels, paths), dict
 

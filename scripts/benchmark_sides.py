@@ -92,7 +92,7 @@ def torch_side(task: dict, images: np.ndarray, mode: str | None) -> tuple[Callab
 
 def onnxruntime_side(task: dict, images: np.ndarray) -> tuple[Callable, Callable]:
     """ONNX Runtime on the CPU, with a model exported by PyTorch."""
-    import onnxruntime  # pyright: ignore[reportMissingImports]  # only in the extra `bench`
+    import onnxruntime  # only in the extra `bench`
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = len(os.sched_getaffinity(0))
