@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from fcn_jax.categories import VOC_CATEGORIES, voc_palette
+from fcn_jax.categories import BINARY_CATEGORIES, VOC_CATEGORIES, voc_palette
 from fcn_jax.errors import SettingError
 from fcn_jax.transforms import ImageClassification, Preset
 
 Colour = tuple[int, int, int]
-KINDS = {"transforms": dict, "categories": list, "palette": list, "window": dict}
+KINDS = {"transforms": dict, "categories": list, "palette": list, "window": dict, "threshold": float}
 """{entry of a file's metadata: what its JSON holds}."""
 SETTINGS = {"transforms": "preset", "window": "window"}
 
@@ -63,20 +63,30 @@ class WeightsMeta:
 
     Attributes:
       transforms: the preset that prepares a picture for the model; None if unknown.
-      categories: names of the C classes by index; None if unknown.
+      categories: names of the C classes by index; None if unknown. Those of one logit are the names of
+        background and foreground.
       palette: C colours (red, green, blue) of the classes, from 0 to 255; None for PASCAL VOC's.
       window: the sliding window that the weights were tested with; None if they saw whole pictures.
+      threshold: the probability from which a pixel is foreground, for one logit; None for 0.5.
 
     Raises:
-      SettingError: a name is not text, or a colour is not three numbers from 0 to 255.
+      SettingError: a name is not text, a colour is not three numbers from 0 to 255, or the threshold is not
+        between 0 and 1.
     """
 
     transforms: Preset | None = None
     categories: tuple[str, ...] | None = None
     palette: tuple[Colour, ...] | None = None
     window: Window | None = None
+    threshold: float | None = None
 
     def __post_init__(self):
+        if self.threshold is not None and not (
+            isinstance(self.threshold, int | float) and 0 < self.threshold < 1
+        ):
+            raise SettingError(
+                subject="threshold", expected="a probability between 0 and 1", got=repr(self.threshold)[:80]
+            )
         if self.categories is not None:
             if isinstance(self.categories, str) or not all(isinstance(name, str) for name in self.categories):
                 raise SettingError(
@@ -93,19 +103,39 @@ class WeightsMeta:
             object.__setattr__(self, "palette", tuple(map(tuple, self.palette)))
 
     def check(self, num_classes: int) -> None:
-        """Raises SettingError unless there is one name and one colour for each class."""
+        """Checks that the record fits a model.
+
+        Args:
+          num_classes: of the model; 1 for one logit, whose labels have two names: background and foreground.
+
+        Raises:
+          SettingError: there is not one name and one colour for each class, or a threshold for several
+          logits.
+        """
+        count = 2 if num_classes == 1 else num_classes
+        which = "for background and foreground" if num_classes == 1 else "one for each class"
         for field, values in (("categories", self.categories), ("palette", self.palette)):
-            if values is not None and len(values) != num_classes:
-                raise SettingError(
-                    subject=field, expected=f"{num_classes}, one for each class", got=f"{len(values)}"
-                )
+            if values is not None and len(values) != count:
+                raise SettingError(subject=field, expected=f"{count}, {which}", got=f"{len(values)}")
+        if self.threshold is not None and num_classes != 1:
+            raise SettingError(
+                subject="threshold",
+                expected=f"none for {num_classes} classes, only for one logit",
+                got=str(self.threshold),
+            )
 
     def names(self, num_classes: int) -> tuple[str, ...]:
-        """Returns the names of the classes; without any, PASCAL VOC's for 21 classes, else "class 0", ..."""
+        """Returns the names of the labels.
+
+        Without any, they are PASCAL VOC's for 21 classes, "background" and "foreground" for one logit, else
+        "class 0", "class 1", ...
+        """
         if self.categories is not None:
             return self.categories
         if num_classes == len(VOC_CATEGORIES):
             return VOC_CATEGORIES
+        if num_classes == 1:
+            return BINARY_CATEGORIES
         return tuple(f"class {index}" for index in range(num_classes))
 
     def colours(self) -> np.ndarray:
@@ -126,6 +156,8 @@ class WeightsMeta:
             metadata["palette"] = json.dumps([list(colour) for colour in self.palette])
         if self.window is not None:
             metadata["window"] = json.dumps(dataclasses.asdict(self.window))
+        if self.threshold is not None:
+            metadata["threshold"] = json.dumps(self.threshold)
         return metadata
 
     @staticmethod
@@ -138,6 +170,11 @@ class WeightsMeta:
         found = {
             name: _parsed(name, metadata[name], kind) for name, kind in KINDS.items() if name in metadata
         }
+        if num_classes == 1:  # files from before one logit had two labels
+            if len(found.get("categories", ())) == 1:
+                found["categories"] = [BINARY_CATEGORIES[0], *found["categories"]]
+            if len(found.get("palette", ())) == 1:
+                found["palette"] = [[0, 0, 0], *found["palette"]]
         if "transforms" in found:
             found["transforms"] = _preset(found["transforms"])
         if "window" in found:
@@ -158,7 +195,8 @@ def _parsed(name: str, text: str, kind: type) -> Any:
     except (ValueError, RecursionError) as error:
         raise SettingError(subject=name, expected="JSON", got=repr(text[:80])) from error
     if not isinstance(value, kind):
-        what = f"an object with the settings of a {SETTINGS[name]}" if kind is dict else "a list"
+        settings = f"an object with the settings of a {SETTINGS.get(name)}"
+        what = {dict: settings, list: "a list", float: "a number"}[kind]
         raise SettingError(subject=name, expected=what, got=repr(value)[:80])
     return value
 

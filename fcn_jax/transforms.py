@@ -28,15 +28,18 @@ class Preset(abc.ABC):
     """Prepares pictures for a model. Its settings can be written to a file's metadata and read back.
 
     Attributes:
-      origin: "torchvision" or "caffe", the program that prepares images in this way.
       resizes: whether `with_resize` can choose a size.
 
     Raises:
       SettingError: a setting is out of its range.
     """
 
-    origin: ClassVar[str] = "torchvision"
     resizes: ClassVar[bool] = False
+
+    @property
+    def origin(self) -> str:
+        """The program that prepares images in this way: "torchvision" or "caffe"."""
+        return "torchvision"
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -209,8 +212,12 @@ class CaffeSegmentation(Preset):
     Source: the inference script released with the paper.
     """
 
-    origin: ClassVar[str] = "caffe"
     mean: tuple[float, float, float] = CAFFE_MEAN_BGR
+
+    @property
+    def origin(self) -> str:
+        """See `Preset`."""
+        return "caffe"
 
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """See `Preset`; a picture keeps its size."""

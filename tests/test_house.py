@@ -17,6 +17,8 @@ ARROWS = {
     "fcn_jax.locking": (),
     "fcn_jax.images": ("fcn_jax.errors",),
     "fcn_jax.transforms": ("fcn_jax.errors", "fcn_jax.images"),
+    "fcn_jax.bands": ("fcn_jax.errors", "fcn_jax.images"),
+    "fcn_jax.multiband": ("fcn_jax.errors", "fcn_jax.bands", "fcn_jax.transforms"),
     "fcn_jax.categories": ("fcn_jax.errors",),
     "fcn_jax.meta": ("fcn_jax.errors", "fcn_jax.transforms", "fcn_jax.categories"),
     "fcn_jax.visualization": (
@@ -46,6 +48,7 @@ ARROWS = {
         "fcn_jax.errors",
         "fcn_jax.transforms",
         "fcn_jax.categories",
+        "fcn_jax.multiband",
         "fcn_jax.meta",
         "fcn_jax.models",
     ),
@@ -62,7 +65,9 @@ ARROWS = {
         "weights_converter",
         "fcn_jax.errors",
         "fcn_jax.images",
+        "fcn_jax.bands",
         "fcn_jax.transforms",
+        "fcn_jax.multiband",
         "fcn_jax.meta",
         "fcn_jax.visualization",
         "fcn_jax.models",
@@ -81,12 +86,14 @@ ARROWS = {
         "weights_converter",
         "fcn_jax.errors",
         "fcn_jax.images",
+        "fcn_jax.bands",
         "fcn_jax.transforms",
         "fcn_jax.categories",
         "fcn_jax.visualization",
     ),
     "fcn_jax.evaluation": (
         "fcn_jax.errors",
+        "fcn_jax.bands",
         "fcn_jax.transforms",
         "fcn_jax.categories",
         "fcn_jax.meta",
@@ -95,6 +102,7 @@ ARROWS = {
         "fcn_jax.datasets",
     ),
     "fcn_jax.training": (
+        "fcn_jax.multiband",
         "weights_converter",
         "fcn_jax.errors",
         "fcn_jax.backend",
@@ -120,6 +128,7 @@ DISTRIBUTIONS = {  # where the name to import is not the name to install
 }
 # Which extras modules whose names begin so may import besides.
 EXTRAS = {
+    "fcn_jax.bands": ("tiff",),
     "fcn_jax.onnx_export": ("onnx",),
     "fcn_jax.images": ("tiff", "heif"),
     "fcn_jax.datasets": ("train", "coco", "sbd"),

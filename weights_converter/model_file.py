@@ -6,6 +6,7 @@ Our format is safetensors with our names and layouts. Its metadata, all strings,
   spec                  JSON of the network's `ModelSpec`; older files have `model` and `num_classes`
   categories            JSON list of class names, if known
   palette               JSON list of colours [r, g, b] by class, if the dataset has its own
+  threshold             JSON of the probability from which one logit means foreground, if it was chosen
   transforms            JSON of the transforms preset, if known
   window                JSON of the sliding window that the network is tested with, if any: crop and stride
   preset                "caffe" or "torchvision", the images that the weights expect, if known

@@ -9,8 +9,10 @@ from weights_converter.errors import SettingError
 
 LearnUpsampling = Literal["none", "intermediate"]
 Stem = Literal["torchvision", "deep"]
-CLASSIFIERS = ("resnet50", "resnet101", "vgg16", "caffenet")
-"""The ImageNet classifiers that serve as backbones."""
+TRUNKS = {"vgg16": "vgg16_trunk"}
+"""{classifier: the name of its convolutions alone, without fc6 and fc7}."""
+CLASSIFIERS = ("resnet50", "resnet101", "vgg16", "caffenet", *TRUNKS.values())
+"""The ImageNet classifiers, or trunks of them, that serve as backbones."""
 PUBLISHED_WIDTHS = {
     "vgg16": ((64, 128, 256, 512, 512), 4096),
     "caffenet": ((96, 256, 384, 384, 256), 4096),
@@ -26,11 +28,12 @@ class ModelSpec:
 
     Attributes:
       name: the builder's name, as `fcn_jax.get_model` takes it; or one of `CLASSIFIERS`.
-      num_classes: classes of the segmentation; 0 for a classifier, whose last layer is not used.
+      num_classes: classes of the segmentation; 1 for one logit, which tells foreground from background; 0 for
+        a classifier, whose last layer is not used.
       aux_loss: whether there is an auxiliary head.
       features: for the paper's networks: widths of the backbone's five blocks; for mmsegmentation's: of the
         stem and the four stages. None for torchvision's.
-      fc_features: for the paper's networks: width of fc6 and fc7. None for all others.
+      fc_features: for the paper's networks: width of fc6 and fc7. None for all others, and for a trunk.
       learn_upsampling: for the paper's networks: which upsamplings are parameters rather than constants.
         Files from other programs do not say; they are read as "none".
       in_channels: channels of the images.
@@ -87,12 +90,30 @@ class ModelSpec:
         """Whether this is an ImageNet classifier rather than a segmentation network."""
         return self.name in CLASSIFIERS
 
+    @property
+    def num_labels(self) -> int:
+        """How many labels the network can give: its classes; 2 for one logit."""
+        return 2 if self.num_classes == 1 else self.num_classes
+
+    @property
+    def trunk(self) -> "ModelSpec | None":
+        """The spec of a file with the convolutions of this classifier alone; None if there is none."""
+        if self.name not in TRUNKS:
+            return None
+        return dataclasses.replace(self, name=TRUNKS[self.name], fc_features=None)
+
     def __str__(self) -> str:
         """Describes the network in words: "fcn_resnet50 (21 classes, with aux_classifier)"."""
-        facts = ["an ImageNet classifier" if self.is_classifier else f"{self.num_classes} classes"]
+        if self.is_classifier:
+            trunk = self.name in TRUNKS.values()
+            facts = ["convolutions without fc6 and fc7" if trunk else "an ImageNet classifier"]
+        else:
+            facts = ["one logit" if self.num_classes == 1 else f"{self.num_classes} classes"]
         if self.fc_features is None and not self.is_classifier:
             facts.append(f"{'with' if self.aux_loss else 'without'} aux_classifier")
         published = (*PUBLISHED_WIDTHS.values(), (RESNET_WIDTHS, None))
+        if self.name in TRUNKS.values():
+            published = tuple((features, None) for features, _ in PUBLISHED_WIDTHS.values())
         if self.features is not None and (self.features, self.fc_features) not in published:
             widths = (*self.features, *filter(None, [self.fc_features]))
             facts.append(f"widths {', '.join(map(str, widths))}")

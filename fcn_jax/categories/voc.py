@@ -29,6 +29,9 @@ VOC_CATEGORIES: tuple[str, ...] = (
 )
 """The 21 classes of PASCAL VOC by index, spelled as in torchvision's `_VOC_CATEGORIES`."""
 
+BINARY_CATEGORIES = ("background", "foreground")
+"""Names of the two labels of one logit."""
+
 
 def voc_palette(num_classes: int) -> np.ndarray:
     """Returns PASCAL VOC's colours. The index's bits go in turn to red, green and blue, highest bit first.

@@ -13,6 +13,7 @@ from fcn_jax.certificate import certify, is_good, verdict, write_certificate
 from fcn_jax.cli.categories import read_categories
 from fcn_jax.cli.weights import add_align_corners_argument, add_reading_arguments, chosen_align_corners
 from fcn_jax.errors import SettingError
+from fcn_jax.multiband import multiband_like
 from fcn_jax.weights.hub import fetch_from_hub, is_hub_name
 from fcn_jax.weights.loading import read_meta
 from fcn_jax.zoo import MODELS, list_models
@@ -116,6 +117,8 @@ def metadata_for(conversion: Conversion, preset: str | None, categories: str | N
     meta = read_meta(conversion)
     if preset or meta.transforms is None:
         transforms = MODELS[spec.name].network.default_transforms(conversion.preset)
+        if spec.in_channels != 3:
+            transforms = multiband_like(transforms, spec.in_channels)
         meta = dataclasses.replace(meta, transforms=transforms)
     if categories:
         meta = dataclasses.replace(meta, categories=read_categories(categories, spec.num_classes))

@@ -16,12 +16,15 @@ import numpy as np
 from fcn_jax.cli.check import add_label_arguments, label_options
 from fcn_jax.cli.computing import start_computing
 from fcn_jax.cli.progress import plain_console, progress_on
+from fcn_jax.cli.segmenting.chosen_segmenter import split_names
 from fcn_jax.cli.weights import add_weights_arguments, load_chosen
-from fcn_jax.datasets import list_datasets, open_dataset
+from fcn_jax.datasets import SegmentationDataset, as_binary, list_datasets, open_dataset
 from fcn_jax.errors import SettingError
 from fcn_jax.evaluation import Evaluator
 from fcn_jax.evaluation.metrics import format_scores
 from fcn_jax.meta import Window
+from fcn_jax.models.model import SegmentationModel
+from fcn_jax.multiband import Multiband
 from fcn_jax.visualization.confusion import confusion_picture
 from weights_converter.files import replacing
 
@@ -32,6 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dataset", default="folder", choices=list_datasets(), help="the dataset to score on"
     )
     parser.add_argument("--data-dir", metavar="DIR", help="the folder with the dataset's files")
+    parser.add_argument(
+        "--foreground",
+        default="",
+        metavar="A,B",
+        help="for a model with one logit: the classes that are the foreground; by default those that the "
+        "model was trained on",
+    )
     parser.add_argument("--split", default="val", help="the part of the dataset to score (val)")
     add_label_arguments(parser)
     add_weights_arguments(parser)
@@ -72,8 +82,8 @@ def run(options: argparse.Namespace) -> int:
     output = Path(options.output)
     output.mkdir(parents=True, exist_ok=True)
     start_computing()
-    dataset = open_dataset(options.dataset, options.data_dir, options.split, **label_options(options))
     model, path = load_chosen(options)
+    dataset = _dataset_for(options, model)
     window = _window(options, model.meta.window)
     evaluator = Evaluator(model, size=options.size, scales=scales, flip=options.flip, window=window)
     indices = range(min(len(dataset), options.limit or len(dataset)))
@@ -101,12 +111,13 @@ def run(options: argparse.Namespace) -> int:
         "flip": options.flip,
         "window": None if window is None else dataclasses.asdict(window),
     }
-    facts |= scores.to_dict(dataset.categories) | {"confusion": confusion.counts.tolist()}
+    names = evaluator.names(dataset)
+    facts |= scores.to_dict(names) | {"confusion": confusion.counts.tolist()}
     with replacing(output / "scores.json") as temporary:
         temporary.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     with replacing(output / "confusion.png") as temporary:
-        confusion_picture(confusion.counts, dataset.categories).save(temporary)
-    print(format_scores(scores, dataset.categories))
+        confusion_picture(confusion.counts, names).save(temporary)
+    print(format_scores(scores, names))
     print(f"{len(indices)} of {len(dataset)} pictures of {options.dataset} {options.split}; see {output}")
     if np.isnan(scores.mean_iou):
         print("fcn-jax: no pixel of these pictures has a class", file=sys.stderr)
@@ -136,6 +147,23 @@ def _window(options: argparse.Namespace, tested: Window | None) -> Window | None
         )
     step = max(1, round(side * 2 / 3)) if options.stride is None else options.stride
     return Window(crop=(side, side), stride=(step, step))
+
+
+def _dataset_for(options: argparse.Namespace, model: SegmentationModel) -> SegmentationDataset:
+    """Opens the dataset with the model's channels; for one logit with foreground and background."""
+    transforms = model.transforms
+    channels = transforms.channels if isinstance(transforms, Multiband) else None
+    dataset = open_dataset(
+        options.dataset, options.data_dir, options.split, channels=channels, **label_options(options)
+    )
+    foreground = split_names(options.foreground)
+    if model.spec.num_classes == 1:
+        return as_binary(dataset, model.categories, foreground)
+    if foreground:
+        raise SettingError(
+            f"{model.spec} has no single foreground", subject="--foreground", hint="leave it out"
+        )
+    return dataset
 
 
 def _scales(text: str) -> tuple[float, ...]:

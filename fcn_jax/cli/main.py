@@ -43,6 +43,9 @@ COMMANDS = {
     "check": Command(
         "fcn_jax.cli.check", "lists everything that is wrong with a dataset, before the first step"
     ),
+    "statistics": Command(
+        "fcn_jax.cli.statistics", "measures the mean and the deviation of each channel over a training set"
+    ),
     "train": Command("fcn_jax.cli.train", "trains a model on a dataset", parses=True),
     "convert": Command(
         "fcn_jax.cli.convert",

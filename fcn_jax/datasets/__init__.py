@@ -2,6 +2,7 @@
 ADE20K, your own, and generated scenes."""
 
 from fcn_jax.datasets.ade20k import open_ade20k
+from fcn_jax.datasets.binary import Binary, as_binary
 from fcn_jax.datasets.by_name import list_datasets, open_dataset
 from fcn_jax.datasets.cached import Cached
 from fcn_jax.datasets.camvid import CAMVID_CATEGORIES, open_camvid
@@ -16,6 +17,7 @@ from fcn_jax.datasets.voc import open_sbd, open_voc
 __all__ = [
     "CAMVID_CATEGORIES",
     "IGNORE_LABEL",
+    "Binary",
     "Cached",
     "CocoDataset",
     "DatasetError",
@@ -23,6 +25,7 @@ __all__ = [
     "Sample",
     "Scenes",
     "SegmentationDataset",
+    "as_binary",
     "list_datasets",
     "open_ade20k",
     "open_camvid",

@@ -1,7 +1,8 @@
 """Batches of pictures: the whole input of a training run as a function of the step.
 
 Picture i of a step has the number p = step * batch_size + i in the run. Epoch e = p // len(dataset) reads the
-dataset in an order drawn from (seed, e); the augmentation of number p is drawn from (seed, p). Nothing else
+dataset in an order drawn from (seed, e); the augmentation of number p is drawn from (seed, p), and so is its
+picture if a sampler chooses it by the classes in it. Nothing else
 matters: not the threads or processes that prepare batches, not the number of hosts, not where a run stopped.
 To resume a run its step is enough.
 
@@ -14,15 +15,16 @@ import functools
 
 import numpy as np
 
-from fcn_jax.datasets.augmentation import Augmentation, check_sample, pad_sample
+from fcn_jax.datasets.augmentation import Augmentation, check_sample, is_rgb, pad_sample
 from fcn_jax.datasets.dataset import DatasetError, Sample, SegmentationDataset
+from fcn_jax.datasets.sampling import ClassSampler, Draw
 from fcn_jax.datasets.stream import BatchStream
 from fcn_jax.errors import ArrayError, SettingError
 
-ORDER, AUGMENTATION = 0, 1  # uses of random numbers, each with its own stream
+ORDER, AUGMENTATION, SAMPLING = 0, 1, 2  # uses of random numbers, each with its own stream
 
 Batch = dict[str, np.ndarray]
-"""{"images": (N, H, W, 3) uint8, RGB; "labels": (N, H, W) uint8, class indices or 255}."""
+"""{"images": (N, H, W, C), as the dataset has them; "labels": (N, H, W) uint8, class indices or 255}."""
 
 
 class Batches:
@@ -36,6 +38,8 @@ class Batches:
         largest of their batch, with black and 255.
       with_replacement: draws each picture from the whole dataset, as the paper did. Otherwise an epoch has
         every picture once, and its last batch continues with the next epoch.
+      channels: of the pictures; None for 8-bit RGB.
+      sampler: draws pictures by the classes in them, in place of the usual order.
       share: (process_index, process_count) of this host. Each host prepares its part of a batch; the parts in
         order are the batch of a single host.
 
@@ -52,6 +56,8 @@ class Batches:
         seed: int,
         augmentation: Augmentation | None = None,
         with_replacement: bool = False,
+        channels: int | None = None,
+        sampler: ClassSampler | None = None,
         share: tuple[int, int] = (0, 1),
     ):
         process_index, process_count = share
@@ -71,6 +77,8 @@ class Batches:
         self.seed = seed
         self.augmentation = augmentation
         self.with_replacement = with_replacement
+        self.channels = channels
+        self.sampler = sampler
         self.share = share
 
     def indices(self, step: int) -> np.ndarray:
@@ -79,7 +87,7 @@ class Batches:
         Raises:
           SettingError: the step is below 0.
         """
-        return np.array([self._index(number) for number in self._numbers(step)])
+        return np.array([self._draw(number).picture for number in self._numbers(step)])
 
     def batch(self, step: int) -> Batch:
         """Prepares this host's share of a batch.
@@ -94,6 +102,7 @@ class Batches:
             others = set(self._numbers(step, whole=True)) - set(self._numbers(step))
             sizes += [self._sample(number).labels.shape for number in sorted(others)]
         height, width = np.max(sizes, axis=0).tolist()
+        self._check_alike(step, samples)
         images, labels = zip(*(pad_sample(sample, (height, width)) for sample in samples), strict=True)
         return {"images": np.stack(images), "labels": np.stack(labels)}
 
@@ -120,6 +129,29 @@ class Batches:
         """
         return BatchStream(self.batch, first_step, last_step, workers=workers, threads=threads)
 
+    def _check_channels(self, index: int, sample: Sample) -> None:
+        shape, dtype = sample.image.shape, sample.image.dtype
+        fits = is_rgb(sample.image) if self.channels is None else shape[2:] == (self.channels,)
+        if not fits and len(shape) == 3:
+            rgb = "3 channels of 8 bits (RGB)"
+            raise DatasetError(
+                subject=self.dataset.name(index),
+                expected=rgb if self.channels is None else f"{self.channels} channels",
+                got=f"{shape[2]} of {dtype}",
+                hint="say how many with {in_channels}" if self.channels is None else None,
+            )
+
+    def _check_alike(self, step: int, samples: list[Sample]) -> None:
+        """Raises DatasetError unless the pictures of a batch have the same channels and dtype."""
+        kinds = [(sample.image.shape[2], sample.image.dtype) for sample in samples]
+        for index, kind in zip(self.indices(step), kinds, strict=True):
+            if kind != kinds[0]:
+                raise DatasetError(
+                    subject=self.dataset.name(int(index)),
+                    expected=f"{kinds[0][0]} channels of {kinds[0][1]}, as other pictures have",
+                    got=f"{kind[0]} of {kind[1]}",
+                )
+
     def _numbers(self, step: int, *, whole: bool = False) -> range:
         if step < 0:
             raise _wrong("step", "at least 0", step)
@@ -128,19 +160,24 @@ class Batches:
         first = step * self.batch_size + process_index * size
         return range(first, first + size)
 
-    def _index(self, number: int) -> int:
+    def _draw(self, number: int) -> Draw:
+        if self.sampler is not None:
+            drawn = self.sampler.draw(np.random.Generator(_bits(self.seed, SAMPLING, number)))
+            if drawn is not None:
+                return drawn
         epoch, place = divmod(number, len(self.dataset))
-        return int(_order(len(self.dataset), self.seed, epoch, self.with_replacement)[place])
+        return Draw(int(_order(len(self.dataset), self.seed, epoch, self.with_replacement)[place]))
 
     def _sample(self, number: int) -> Sample:
-        index = self._index(number)
+        index, focus = self._draw(number)
         sample = self.dataset[index]
+        self._check_channels(index, sample)
         try:
             check_sample(*sample)
             if self.augmentation is None:
                 return sample
             generator = np.random.Generator(_bits(self.seed, AUGMENTATION, number))
-            return self.augmentation(*sample, generator)
+            return self.augmentation(*sample, generator, focus)
         except ArrayError as error:
             raise DatasetError(str(error), subject=self.dataset.name(index)) from error
 

@@ -43,7 +43,8 @@ class Sample(NamedTuple):
     """A picture and its labels.
 
     Attributes:
-      image: (H, W, 3) uint8, RGB.
+      image: (H, W, 3) uint8, RGB; or (H, W, C) uint8, uint16 or float32 with the channels of its file, if the
+        dataset was opened for these.
       labels: (H, W) uint8, a class index or `IGNORE_LABEL`.
     """
 

@@ -115,7 +115,7 @@ class FileDataset:
       void: label values that mean "no class" in the files, besides 255; they become 255.
       values: the value of each class in the files, in order, see `LabelValues`; by default 0, 1, 2, ...
       palette: (256, 3) uint8; PASCAL VOC's if not given.
-      read_image: reads a picture as (H, W, 3) uint8.
+      read_image: reads a picture as (H, W, 3) uint8, or as (H, W, C) of another dtype.
       read_labels: reads a label file as (H, W) integers.
       upright: whether `read_image` refuses pictures that EXIF asks to turn.
       faults: found already; pictures that they concern are not among the pairs.

@@ -13,6 +13,7 @@ is for validation, chosen by its name. If DIR has a subfolder for each split (tr
 splits.
 """
 
+import functools
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fcn_jax.bands import open_bands
 from fcn_jax.datasets.class_lists import ClassList, find_class_list
 from fcn_jax.datasets.colours import ByFirstPalette, ByTable, class_palette, first_palette
 from fcn_jax.datasets.dataset import IGNORE_LABEL, DatasetError, shown
@@ -47,6 +49,7 @@ def open_folder(
     void: Values = None,
     values: Values = None,
     zero_is_void: bool = False,
+    channels: int | None = None,
     tolerant: bool = False,
 ) -> FileDataset:
     """Opens a folder of pictures and labels.
@@ -63,6 +66,8 @@ def open_folder(
       void: label values that mean no class, besides 255; as text "0,255".
       values: the label value of each class, in order. Then 255 may be a class.
       zero_is_void: whether 0 means no class, 1 the first class, 2 the second, ...
+      channels: of the pictures, which are then read as stored, see `fcn_jax.bands`: .npy, TIFF with many
+        bands, 8 or 16 bits. By default they become 8-bit RGB.
       tolerant: whether files without a partner, and others of the same name, are left out; the dataset's
         `faults` then list them.
 
@@ -100,12 +105,23 @@ def open_folder(
         void=meant.void,
         values=meant.values,
         palette=palette,
-        read_image=_read_upright,
+        read_image=_read_upright if channels is None else functools.partial(read_bands, channels=channels),
         read_labels=read_labels,
         upright=True,
         faults=faults,
         tolerant=tolerant,
     )
+
+
+def read_bands(path: Path, channels: int) -> np.ndarray:
+    """Reads a picture as stored, (H, W, channels); see `fcn_jax.bands.open_bands`.
+
+    Raises:
+      DatasetError: the file is missing or damaged, has other channels, or EXIF asks to turn it.
+    """
+    with errors_name_the_file(path, "a picture", Fault.PICTURE):
+        read_header(path, check_upright)
+        return open_bands(path, channels)
 
 
 def _class_list(root: Path, found: Found) -> ClassList | None:
@@ -235,6 +251,14 @@ def _what_to_do(found: list[int]) -> str | None:
 
 
 def _read_upright(path: Path) -> np.ndarray:
+    if path.suffix.lower() == ".npy":
+        raise DatasetError(
+            path=path,
+            fault=Fault.PICTURE,
+            expected="a picture in 8-bit RGB",
+            got="an array",
+            hint="say how many channels the pictures have with {in_channels}",
+        )
     with errors_name_the_file(path, "a picture", Fault.PICTURE):
         read_header(path, check_upright)
         try:

@@ -195,7 +195,7 @@ def _by_stem(folder: Path, faults: list[DatasetError]) -> dict[str, Path]:
 
 
 def _is_picture(path: Path) -> bool:
-    return not path.name.startswith(".") and path.suffix.lower() in _suffixes()
+    return not path.name.startswith(".") and path.suffix.lower() in _suffixes() | {".npy"}
 
 
 _suffixes = functools.cache(picture_suffixes)

@@ -13,7 +13,7 @@ from fcn_jax.datasets.files import errors_name_the_file
 
 T = TypeVar("T")
 
-OTHERS_READ = {".tif", ".tiff", ".heic", ".heif", ".hif"}  # suffixes of pictures that Pillow may not know
+OTHERS_READ = {".npy", ".tif", ".tiff", ".heic", ".heif", ".hif"}  # suffixes that Pillow may not know
 _EXIF_ORIENTATION = 0x0112
 _TURNS, _QUARTER_TURNS = range(2, 9), range(5, 9)
 

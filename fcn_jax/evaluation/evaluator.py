@@ -15,9 +15,11 @@ import jax
 import numpy as np
 from flax import nnx
 
+from fcn_jax.categories import BINARY_CATEGORIES
 from fcn_jax.datasets.augmentation import evaluation_sample
 from fcn_jax.datasets.dataset import DatasetError, Sample, SegmentationDataset
 from fcn_jax.errors import SettingError
+from fcn_jax.evaluation.binary import BinaryCounts
 from fcn_jax.evaluation.metrics import ConfusionMatrix
 from fcn_jax.inference import Segmenter
 from fcn_jax.inference.engine import Device
@@ -43,6 +45,11 @@ class Evaluator:
       batch_size: see `Segmenter`. Scores do not depend on it.
       devices: to compute on; by default all of this host.
 
+    Attributes:
+      categories: names of the model's classes, or None.
+      num_labels: number of labels that the model can give; 2 for one logit.
+      binary: whether the model has one logit.
+
     Raises:
       SettingError: the size is unknown, or a scale is not above 0.
       WrongTypeError, ArrayError: see `Segmenter`.
@@ -64,7 +71,8 @@ class Evaluator:
         network = as_segmentation_model(model)
         self.size: EvaluationSize = size
         self.categories = network.categories
-        self._num_classes = network.spec.num_classes
+        self.num_labels = network.spec.num_labels
+        self.binary = network.spec.num_classes == 1
         transforms = network.transforms
         if size == "torchvision" and isinstance(transforms, Preset):
             transforms = transforms.with_resize(None)
@@ -90,8 +98,14 @@ class Evaluator:
         self._segmenter.update(model)
 
     def labels(self, image: np.ndarray) -> np.ndarray:
-        """Predicts the class of every pixel: (H, W, 3) uint8 to (H, W) uint8."""
+        """Predicts the class of every pixel: (H, W, C) as in a sample to (H, W) uint8."""
         return self._segmenter(image).labels
+
+    def names(self, dataset: SegmentationDataset) -> tuple[str, ...]:
+        """Returns the names of a dataset's labels; one class beside one logit is the foreground."""
+        if self.binary and len(dataset.categories) == 1:
+            return BINARY_CATEGORIES[0], *dataset.categories
+        return dataset.categories
 
     def run(
         self,
@@ -103,15 +117,16 @@ class Evaluator:
         """Counts the predictions for a dataset. Threads read pictures ahead, and batches fill the devices.
 
         Args:
-          dataset: has the model's classes in the same order.
+          dataset: has the model's classes in the same order; for one logit background (label 0) and
+            foreground (label 1), or the foreground alone.
           indices: which pictures to use; by default all.
           on_progress: called after each picture as on_progress(pictures done, pictures in total).
 
         Raises:
           DatasetError: the classes differ, or a picture cannot be read.
         """
-        check_categories(dataset.categories, self._num_classes, self.categories)
-        confusion = ConfusionMatrix(self._num_classes)
+        check_categories(self.names(dataset), self.num_labels, self.categories)
+        confusion = self._no_counts()
         chosen = range(len(dataset)) if indices is None else list(indices)
         truths: collections.deque[np.ndarray] = collections.deque()  # of the pictures on their way
 
@@ -123,9 +138,18 @@ class Evaluator:
 
         with contextlib.closing(self._segmenter.stream(images())) as results:
             for number, result in enumerate(results, 1):
-                confusion.update(truths.popleft(), result.labels)
+                truth = truths.popleft()
+                if isinstance(confusion, BinaryCounts):
+                    found = np.where(result.labels == 1, result.confidence, 1 - result.confidence)
+                    confusion.update_binary(truth, result.labels, found)
+                else:
+                    confusion.update(truth, result.labels)
                 on_progress(number, len(chosen))
         return confusion
+
+    def _no_counts(self) -> ConfusionMatrix:
+        threshold = self._segmenter.threshold
+        return ConfusionMatrix(self.num_labels) if threshold is None else BinaryCounts(threshold)
 
     def scored(self, sample: Sample) -> Sample:
         """Returns a sample at the size at which it is scored."""

@@ -35,13 +35,18 @@ class Scores:
     class_iou: np.ndarray
     class_share: np.ndarray
 
+    @property
+    def ranking(self) -> float:
+        """The score by which weights are chosen: the mean IoU."""
+        return self.mean_iou
+
     def to_dict(self, categories: Sequence[str] | None = None) -> dict:
         """Returns the scores for JSON, with None for NaN; also per class if `categories` are given."""
         means = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
-        scores: dict[str, Any] = {name: _number(getattr(self, name)) for name in means}
+        scores: dict[str, Any] = {name: number(getattr(self, name)) for name in means}
         if categories is not None:
             scores["classes"] = [
-                {"name": name, "share": _number(share), "accuracy": _number(accuracy), "iou": _number(iou)}
+                {"name": name, "share": number(share), "accuracy": number(accuracy), "iou": number(iou)}
                 for name, share, accuracy, iou in zip(
                     categories, self.class_share, self.class_accuracy, self.class_iou, strict=True
                 )
@@ -106,15 +111,8 @@ class ConfusionMatrix:
 
     def summed_over_hosts(self) -> "ConfusionMatrix":
         """Returns the sum over all JAX processes; every process must call this."""
-        import jax
-
-        if jax.process_count() == 1:
-            return self
-        from jax.experimental import multihost_utils
-
-        gathered = np.asarray(multihost_utils.process_allgather(split_counts(self.counts)))
         total = ConfusionMatrix(self.num_classes)
-        total.counts = sum(map(join_counts, gathered))
+        total.counts = sum_over_hosts(self.counts)
         return total
 
     def scores(self) -> Scores:
@@ -137,8 +135,23 @@ class ConfusionMatrix:
         )
 
 
+def sum_over_hosts(counts: np.ndarray) -> np.ndarray:
+    """Adds up int64 counts of all JAX processes; every process must call this."""
+    import jax
+
+    if jax.process_count() == 1:
+        return counts
+    from jax.experimental import multihost_utils
+
+    gathered = np.asarray(multihost_utils.process_allgather(split_counts(counts)))
+    return np.sum([join_counts(halves) for halves in gathered], 0)
+
+
 def format_scores(scores: Scores, categories: Sequence[str]) -> str:
-    """Formats scores as a table in percent: a line for each class, then the means."""
+    """Formats scores as a table in percent: a line for each class, then the means.
+
+    Scores of one logit have a last line about the foreground.
+    """
     rows = [("class", "pixels", "accuracy", "IoU")]
     rows += [
         (name, *map(_percent, values))
@@ -157,7 +170,23 @@ def format_scores(scores: Scores, categories: Sequence[str]) -> str:
         f"pixel accuracy {_percent(scores.pixel_accuracy)}, "
         f"frequency weighted IoU {_percent(scores.frequency_weighted_iou)}"
     )
+    own = scores.to_dict()
+    if "threshold" in own:
+        found = [
+            f"{words} {_percent(np.nan if own[name] is None else own[name])}" for name, words in WORDS.items()
+        ]
+        lines.append(f"{categories[-1]} from a probability of {own['threshold']:.4g}: {', '.join(found)}")
     return "\n".join(lines)
+
+
+WORDS = {
+    "iou": "IoU",
+    "f1": "F1",
+    "precision": "precision",
+    "recall": "recall",
+    "average_precision": "average precision",
+}
+"""{score of one logit: its name in a table}."""
 
 
 def split_counts(counts: np.ndarray) -> np.ndarray:
@@ -181,7 +210,8 @@ def _mean(values: np.ndarray) -> float:
     return float(defined.mean()) if defined.size else float("nan")
 
 
-def _number(value: float) -> float | None:
+def number(value: float) -> float | None:
+    """Returns a score for JSON: None for NaN."""
     return None if np.isnan(value) else float(value)
 
 

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from fcn_jax.bands import preview
+from fcn_jax.datasets.augmentation import is_rgb
 from fcn_jax.datasets.dataset import SegmentationDataset
 from fcn_jax.evaluation.evaluator import Evaluator
 from fcn_jax.evaluation.metrics import ConfusionMatrix
@@ -14,7 +16,9 @@ from fcn_jax.visualization.sheet import SheetRow, draw_sheet
 def write_sheet(
     evaluator: Evaluator, dataset: SegmentationDataset, indices: Iterable[int], path: str | os.PathLike
 ) -> None:
-    """Draws pictures, labels and predictions with the mean IoU of each, in the dataset's colours.
+    """Draws pictures, labels and predictions with the score of each, in the dataset's colours.
+
+    The score is the mean IoU, for one logit the foreground's.
 
     Args:
       evaluator: makes the predictions.
@@ -26,13 +30,15 @@ def write_sheet(
     for index in indices:
         sample = evaluator.scored(dataset[index])
         prediction = evaluator.labels(sample.image)
-        note = f"mean IoU {_mean_iou(sample.labels, prediction, len(dataset.categories))}"
-        rows.append(SheetRow(dataset.name(index), sample.image, sample.labels, prediction, note))
-    draw_sheet(rows, dataset.categories, dataset.palette, path)
+        note = _score(sample.labels, prediction, evaluator)
+        image = sample.image if is_rgb(sample.image) else np.asarray(preview(sample.image))
+        rows.append(SheetRow(dataset.name(index), image, sample.labels, prediction, note))
+    draw_sheet(rows, evaluator.names(dataset), dataset.palette, path)
 
 
-def _mean_iou(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> str:
-    confusion = ConfusionMatrix(num_classes)
+def _score(truth: np.ndarray, prediction: np.ndarray, evaluator: Evaluator) -> str:
+    confusion = ConfusionMatrix(evaluator.num_labels)
     confusion.update(truth, prediction)
-    score = confusion.scores().mean_iou
-    return "-" if np.isnan(score) else f"{score:.1%}"
+    scores = confusion.scores()
+    score = scores.class_iou[1] if evaluator.binary else scores.mean_iou
+    return f"{'IoU' if evaluator.binary else 'mean IoU'} {'-' if np.isnan(score) else f'{score:.1%}'}"

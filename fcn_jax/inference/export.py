@@ -62,7 +62,8 @@ class Exported(NamedTuple):
         (N, h, w, 3) or a list of N arrays (h, w, 3) of any sizes, all at most as large as "size" in `facts`;
         the output is one for an array and a list for a list. It compiles once for each N. If "any_size" in
         `facts` is false, images must have exactly the size. ArrayError says what does not fit.
-      facts: "size" [H, W], "any_size", "output", "categories", "transforms", "platforms", "jax" and "format".
+      facts: "size" [H, W], "any_size", "output", "categories", "threshold" (of one logit), "transforms",
+        "platforms", "jax" and "format".
     """
 
     function: Callable[[Images], Any]
@@ -116,6 +117,7 @@ def save_exported(
         "any_size": network.tileable,
         "output": output,
         "categories": network.categories,
+        "threshold": (network.meta.threshold or 0.5) if network.spec.num_classes == 1 else None,
         "transforms": transforms.to_dict() if isinstance(transforms, Preset) else None,
     }
     weights = io.BytesIO()

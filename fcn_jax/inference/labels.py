@@ -3,12 +3,15 @@
 Logits of a 10,000 x 10,000 picture with 21 classes would fill 8 GiB. `compute_labels` computes labels at the
 size of the images, inside one compiled function, a band of rows at a time. `find_labels` computes them at the
 size of the picture, in blocks: it resizes logits before softmax and argmax, like torch's
-`interpolate(logits, size=..., mode="bilinear")`, and averages the softmax probabilities of several views. All
-blocks have one shape and take their place in the picture as data, so pictures of all sizes share a program.
+`interpolate(logits, size=..., mode="bilinear")`, and averages the softmax probabilities of several views. One
+logit tells foreground from background: its sigmoid is the foreground's probability, and label 1 needs a
+threshold of it. All blocks have one shape and take their place in the picture as data, so pictures of all
+sizes share a program.
 """
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -50,7 +53,7 @@ class View:
 
     @property
     def num_classes(self) -> int:
-        """The number of classes, C."""
+        """The number of logits, C; 1 tells foreground from background."""
         return jax.tree.leaves(self.coarse)[0].shape[-1]
 
     def logits(self) -> np.ndarray:
@@ -107,8 +110,17 @@ def first_largest(values: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
     return labels, best
 
 
+def logit_of(threshold: float) -> float:
+    """Returns the logit whose sigmoid is the threshold."""
+    return math.log(threshold / (1 - threshold))
+
+
 def compute_labels(
-    upsampler: Upsampler, coarse: Any, images: tuple[int, int], sizes: jax.Array | None = None
+    upsampler: Upsampler,
+    coarse: Any,
+    images: tuple[int, int],
+    sizes: jax.Array | None = None,
+    threshold: float = 0.5,
 ) -> jax.Array:
     """Computes labels at the size of the logits, inside a jitted function.
 
@@ -118,9 +130,11 @@ def compute_labels(
         one image.
       images: size (H, W) of the images.
       sizes: (N, 2) int32, the size of each image in a buffer of size `images`, or None.
+      threshold: of the foreground's probability, for one logit.
 
     Returns:
-      (N, H, W) uint8, the first class with the largest logit; undefined outside of `sizes`.
+      (N, H, W) uint8, the first class with the largest logit; for one logit 1 from the threshold on, else 0;
+      undefined outside of `sizes`.
 
     Raises:
       ArrayError: C exceeds 256.
@@ -132,7 +146,10 @@ def compute_labels(
     count, starts = bands(size, array.shape[-1], batch)
 
     def band_labels(start: jax.Array | int) -> jax.Array:
-        return first_largest(upsampler.rows(coarse, size, start, count, sizes), -1)[0]
+        logits = upsampler.rows(coarse, size, start, count, sizes)
+        if logits.shape[-1] == 1:
+            return (logits[..., 0] >= logit_of(threshold)).astype(jnp.uint8)
+        return first_largest(logits, -1)[0]
 
     if count == size[0]:
         return band_labels(0)
@@ -142,33 +159,40 @@ def compute_labels(
     return jnp.concatenate([but_last, labels[-1][:, repeated:]], axis=1)
 
 
-def find_labels(views: Sequence[View], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def find_labels(
+    views: Sequence[View], size: tuple[int, int], threshold: float = 0.5
+) -> tuple[np.ndarray, np.ndarray]:
     """Resizes logits to `size` and finds the class of every pixel.
 
     Args:
       views: one or more views of one picture, all with C classes.
       size: (H, W) of the picture.
+      threshold: of the foreground's probability, for one logit.
 
     Returns:
       labels: (H, W) uint8, the first class with the largest logit; for several views, with the largest mean
-        probability;
-      confidence: (H, W) float32, the softmax probability of that class.
+        probability; for one logit 1 where the (mean) probability reaches the threshold, else 0;
+      confidence: (H, W) float32, the softmax probability of that class; for one logit the sigmoid of the
+        foreground's, or 1 minus it.
 
     Raises:
       ArrayError: C exceeds 256.
     """
     check_num_classes(views[0].num_classes)
     labels, confidence = np.empty(size, np.uint8), np.empty(size, np.float32)
-    _fill([labels, confidence], views, size, _decide)
+    decide = _decide
+    if views[0].num_classes == 1:
+        decide = functools.partial(_decide_binary, np.float32(threshold))
+    _fill([labels, confidence], views, size, decide)
     return labels, confidence
 
 
 def find_probability(views: Sequence[View], index: int, size: tuple[int, int]) -> np.ndarray:
-    """Computes the softmax probability of one class at `size`.
+    """Computes the probability of one class at `size`.
 
     Args:
       views: as for `find_labels`.
-      index: the class, in [0, C).
+      index: the class, in [0, C); for one logit 0 is the background and 1 the foreground.
       size: (H, W) of the picture.
 
     Returns:
@@ -258,13 +282,28 @@ def _decide(parts: list[Part], spans: Spans) -> tuple[jax.Array, jax.Array]:
 
 
 @functools.partial(jax.jit, static_argnums=2)
+def _decide_binary(threshold: jax.Array, parts: list[Part], spans: Spans) -> tuple[jax.Array, jax.Array]:
+    # Both from logits: 1 - sigmoid(z) would lose the small probabilities.
+    background, foreground = jnp.moveaxis(_average(parts, spans), 1, 0)
+    labels = foreground >= threshold
+    return labels.astype(jnp.uint8), jnp.where(labels, foreground, background)
+
+
+@functools.partial(jax.jit, static_argnums=2)
 def _probability(index: jax.Array, parts: list[Part], spans: Spans) -> jax.Array:
     return _average(parts, spans)[:, index]
 
 
 def _average(parts: list[Part], spans: Spans) -> jax.Array:
-    probabilities = (jax.nn.softmax(logits, axis=1) for logits in _resized(parts, spans))
+    """Computes the mean probability of each label over the views, (K, labels, R)."""
+    probabilities = map(_probabilities, _resized(parts, spans))
     return functools.reduce(jnp.add, probabilities) / len(parts)
+
+
+def _probabilities(logits: jax.Array) -> jax.Array:
+    if logits.shape[1] == 1:
+        return jax.nn.sigmoid(jnp.concatenate([-logits, logits], 1))
+    return jax.nn.softmax(logits, axis=1)
 
 
 def _resized(parts: list[Part], spans: Spans) -> Iterator[jax.Array]:

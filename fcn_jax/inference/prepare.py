@@ -72,7 +72,8 @@ def inference_function(
       model: takes (N, H, W, C_in) float32 and returns {"out": (N, H, W, C)} logits.
       output: what the function returns: "logits", a dict like the model's; "probabilities", the softmax over
         classes, (N, H, W, C) float32; or "labels", the first class with the largest logit, (N, H, W) uint8,
-        computed in bands of rows, see `labels.BAND_VALUES`.
+        computed in bands of rows, see `labels.BAND_VALUES`. A model with one logit has the foreground's
+        probability, (N, H, W, 1), and the label 1 from the model's threshold on.
       aux: also compute "aux" logits, if the model has them.
       platform: see `prepare`.
 
@@ -102,7 +103,8 @@ def inference_function(
     prepared = prepare(model, aux=aux, platform=platform)
     structure = Structure(prepared)
     params, rest = structure.split(prepared)
-    in_channels = prepared.spec.in_channels
+    in_channels, threshold = prepared.spec.in_channels, prepared.meta.threshold or 0.5
+    probabilities = jax.nn.sigmoid if prepared.spec.num_classes == 1 else jax.nn.softmax
     del model, prepared  # the function below needs only the arrays
 
     def function(arrays: Arrays, images: jax.Array, sizes: jax.Array | None = None) -> Any:
@@ -121,10 +123,10 @@ def inference_function(
     def compute(model: SegmentationModel, images: jax.Array, sizes: jax.Array | None) -> Any:
         if output == "labels":
             coarse = model.coarse_logits(images, sizes)["out"]
-            labels = compute_labels(model.upsampler(), coarse, image_size(images), sizes)
+            labels = compute_labels(model.upsampler(), coarse, image_size(images), sizes, threshold)
             return labels if sizes is None else Extent(sizes).keep(labels[..., None])[..., 0]
         logits = compute_logits(model, images, sizes, aux=aux)
-        return logits if output == "logits" else Extent(sizes).keep(jax.nn.softmax(logits["out"]))
+        return logits if output == "logits" else Extent(sizes).keep(probabilities(logits["out"]))
 
     return params | rest, function
 

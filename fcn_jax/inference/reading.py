@@ -6,13 +6,15 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from PIL import Image
 
+from fcn_jax.bands import Bands, open_bands, preview, resize_bands
 from fcn_jax.images import PATH, Picture, open_image
 from fcn_jax.inference.plan import Plan, Planner
+from fcn_jax.multiband import Multiband
 from fcn_jax.transforms import Preset
 
 READERS = min(8, os.cpu_count() or 1)
@@ -27,10 +29,10 @@ class Loaded(NamedTuple):
 
     Attributes:
       path: of the picture, or None.
-      image: RGB, upright.
+      image: RGB, upright; of a picture with other channels, a preview.
       plans: one for each scale.
-      inputs: for each plan the image for the model, (h, w, 3) float32; for tiles the 8-bit pixels, since a
-        large picture in float32 fills memory, and `normalize` is left to do.
+      inputs: for each plan the image for the model, (h, w, C) float32; for tiles the pixels as they are,
+        since a large picture in float32 fills memory, and `normalize` is left to do.
     """
 
     path: Path | None
@@ -42,10 +44,17 @@ class Loaded(NamedTuple):
 def load(source: Picture, planner: Planner) -> Loaded:
     """Reads a picture and prepares it.
 
+    With a preset for any channels, `Multiband`, the picture is read as stored.
+
     Raises:
-      ImageError: see `open_image` and `Planner.plans`.
+      ImageError: see `open_image`, `open_bands` and `Planner.plans`.
     """
     path = Path(source) if isinstance(source, PATH) else None
+    transforms = planner.transforms
+    if isinstance(transforms, Multiband):
+        bands = open_bands(_of_bands(source), transforms.channels)
+        plans = planner.plans((bands.shape[0], bands.shape[1]), path)
+        return Loaded(path, preview(bands), plans, [_bands_input(bands, plan, transforms) for plan in plans])
     image = open_image(source, bands=planner.bands)
     plans = planner.plans((image.height, image.width), path)
     return Loaded(path, image, plans, [_input(image, plan, planner.transforms) for plan in plans])
@@ -82,6 +91,16 @@ def read_ahead(
             yield first()
     finally:  # also when the caller stops early
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _of_bands(source: Picture) -> Bands:
+    """Returns a picture that `open_bands` takes; a file in memory is opened by Pillow."""
+    return Image.open(cast(Any, source)) if hasattr(source, "read") else cast(Bands, source)
+
+
+def _bands_input(bands: np.ndarray, plan: Plan, transforms: Multiband) -> np.ndarray:
+    pixels = resize_bands(bands, plan.size)
+    return pixels if plan.tile else transforms.normalize(pixels)
 
 
 def _input(image: Image.Image, plan: Plan, transforms: Any) -> np.ndarray:

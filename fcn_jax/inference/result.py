@@ -29,7 +29,7 @@ class ClassShare:
       name: name of the class.
       pixels: number of pixels with this label.
       share: share of all pixels, in (0, 1].
-      confidence: mean softmax probability of the class over those pixels, in (0, 1].
+      confidence: mean probability of the class over those pixels, in (0, 1].
     """
 
     index: int
@@ -45,10 +45,11 @@ class Segmentation:
 
     Attributes:
       source: path of the picture, or None.
-      categories: names of the C classes by index.
+      categories: names of the C classes by index; for one logit of background and foreground.
       image: the picture before the transforms: RGB, upright.
       labels: (H, W) uint8, the most probable class.
-      confidence: (H, W) float32 in (0, 1], softmax probability of that class.
+      confidence: (H, W) float32 in (0, 1], softmax probability of that class; for one logit its sigmoid, or 1
+        minus it.
       views: coarse logits of the picture, one view for each scale and mirror image.
       palette: C colours (red, green, blue) of the classes; None for PASCAL VOC's.
     """
@@ -101,7 +102,7 @@ class Segmentation:
         return 0 if self.categories[0] in BACKGROUND else None
 
     def probability(self, category: str | int) -> np.ndarray:
-        """Computes one class's softmax probability, (H, W) float32 in [0, 1].
+        """Computes one class's probability, (H, W) float32 in [0, 1].
 
         Raises:
           SettingError: the class does not exist; the message lists the classes.

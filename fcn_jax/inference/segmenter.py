@@ -24,7 +24,9 @@ from fcn_jax.inference.receptive_field import Probe
 from fcn_jax.inference.result import Segmentation
 from fcn_jax.inference.views import OnProgress, Viewer, ignore_progress
 from fcn_jax.meta import Window
-from fcn_jax.transforms import SemanticSegmentation
+from fcn_jax.models.model import SegmentationModel
+from fcn_jax.multiband import Multiband, multiband_like
+from fcn_jax.transforms import Preset, SemanticSegmentation
 
 OnError = Callable[[Any, FCNError], None]
 
@@ -50,6 +52,22 @@ class _Job:
         return next((slot.places for slot in self.slots if slot is not None), 1)
 
 
+def _threshold_of(network: SegmentationModel) -> float | None:
+    return (network.meta.threshold or 0.5) if network.spec.num_classes == 1 else None
+
+
+def _check_channels(transforms: Transforms, channels: int) -> None:
+    """Raises SettingError if a preset prepares pictures with other channels than the model's."""
+    prepared = transforms.channels if isinstance(transforms, Multiband) else 3
+    if isinstance(transforms, Preset) and prepared != channels:
+        raise SettingError(
+            subject="transforms",
+            expected=f"a preset for the model's {channels} channels",
+            got=f"{type(transforms).__name__} for {prepared}",
+            hint="use fcn_jax.multiband.Multiband" if prepared == 3 else None,
+        )
+
+
 class Segmenter:
     """Segments pictures with a model.
 
@@ -62,12 +80,13 @@ class Segmenter:
     out `on_progress` and compiled programs.
 
     Args:
-      model: takes (N, H, W, 3) float32 and returns {"out": (N, H, W, C)} logits, C at most 256.
+      model: takes (N, H, W, in_channels) float32 and returns {"out": (N, H, W, C)} logits, C at most 256. One
+        logit tells foreground from background.
       transforms: a preset of `fcn_jax.transforms`, or any callable from a Pillow image to (H, W, 3) float32
         with a method `output_size((H, W)) -> (H, W)`. It must keep the whole picture, so
         `ImageClassification` is refused. Default: the model's `transforms`, or else `SemanticSegmentation()`.
       categories: C names by index. Default: the model's `categories`, or else PASCAL VOC's for 21 classes,
-        or else "class 0", "class 1", ...
+        or else "background" and "foreground" for one logit, else "class 0", "class 1", ...
       tile: side of tiles in pixels. Tiles give the same result as the whole picture. "auto" tiles pictures
         above `plan.MAX_MODEL_PIXELS`; None never tiles.
       halo: how many pixels around a tile the model sees. The default is all that its logits depend on; fewer
@@ -90,6 +109,8 @@ class Segmenter:
       transforms: as given, or the default.
       categories: as given, or the default; a tuple.
       palette: C colours (red, green, blue) of the model's classes; None for PASCAL VOC's.
+      threshold: of one logit's sigmoid, from which a pixel is foreground: the model's own, or else 0.5; None
+        for several classes.
 
     Raises:
       WrongTypeError: the model is not an nnx.Module, or the transforms have no `output_size`.
@@ -117,13 +138,19 @@ class Segmenter:
         check_num_classes(network.spec.num_classes)
         if transforms is None:
             transforms = network.transforms
-        self.transforms = SemanticSegmentation() if transforms is None else transforms
+        channels = network.spec.in_channels
+        if transforms is None:
+            transforms = SemanticSegmentation()
+            transforms = transforms if channels == 3 else multiband_like(transforms, channels)
+        _check_channels(transforms, channels)
+        self.transforms = transforms
         meta = network.meta
         if categories is not None:
             meta = dataclasses.replace(meta, categories=tuple(categories))
         meta.check(network.spec.num_classes)
         self.categories = meta.names(network.spec.num_classes)
         self.palette = meta.palette
+        self.threshold = _threshold_of(network)
         self._planner = Planner(
             self.transforms,
             model=network.reason if isinstance(network, ForeignModel) else type(model).__name__,
@@ -151,6 +178,7 @@ class Segmenter:
           ArrayError: the arrays have other names or shapes.
         """
         self._engine.update(model)
+        self.threshold = _threshold_of(as_segmentation_model(model))
 
     @property
     def compilations(self) -> int:
@@ -172,7 +200,7 @@ class Segmenter:
 
         Args:
           source: a path, a Pillow image or a uint8 array (see `fcn_jax.images.open_image`); or a list or
-            tuple of these, of any sizes.
+            tuple of these, of any sizes. With a preset `Multiband`, see `fcn_jax.bands.open_bands`.
 
         Returns:
           One result, or a list of results in the order of `source`.
@@ -270,7 +298,7 @@ class Segmenter:
         assert job.views is not None, "without an error it was started"
         image = job.loaded.image
         try:
-            labels, confidence = find_labels(job.views, (image.height, image.width))
+            labels, confidence = find_labels(job.views, (image.height, image.width), self.threshold or 0.5)
         except jax.errors.JaxRuntimeError as error:
             raise self._out_of_memory(error, job) from error
         if not np.isfinite(confidence).all():

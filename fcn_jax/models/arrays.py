@@ -3,6 +3,7 @@
 Compiled functions take and return these arrays, because `nnx.jit` would walk the model at every call.
 """
 
+from collections.abc import Collection
 from typing import Generic, TypeVar
 
 import jax
@@ -23,16 +24,20 @@ class Structure(Generic[Model]):
 
     Args:
       model: set to training or evaluation mode; merged models keep that mode.
+      frozen: names of parameters that do not learn, and of batch statistics that stay; they are among the
+        other arrays, and have no averages.
     """
 
-    def __init__(self, model: Model):
-        self.graph, params, rest = nnx.split(model, nnx.Param, ...)
+    def __init__(self, model: Model, frozen: Collection[str] = ()):
+        frozen = frozenset(frozen)
+        learns = nnx.All(nnx.Param, lambda path, variable: _name(path) not in frozen)
+        self.graph, params, rest = nnx.split(model, learns, ...)
         self.param_paths = {_name(path): path for path, _ in nnx.to_flat_state(params)}
         self.paths = self.param_paths | {_name(path): path for path, _ in nnx.to_flat_state(rest)}
         self.averaged = tuple(
             _name(path)
             for path, variable in (*nnx.to_flat_state(params), *nnx.to_flat_state(rest))
-            if isinstance(variable, nnx.Param | nnx.BatchStat)
+            if isinstance(variable, nnx.Param | nnx.BatchStat) and _name(path) not in frozen
         )
 
     def merge(self, arrays: Arrays) -> Model:

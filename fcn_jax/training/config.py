@@ -35,6 +35,15 @@ class Config:
     """Takes 0 for no class, 1 for the first class, and so on; of a folder."""
     check_data: bool = True
     """Looks through the data for some seconds first, and stops at what would stop or spoil the run."""
+    in_channels: int | None = None
+    """Channels of the pictures, which are then read as stored: .npy, TIFF, 8 or 16 bits. Their mean and
+    deviation are measured on the training split. None reads 8-bit RGB."""
+    adapt: Literal["mean", "zero"] = "mean"
+    """How weights for RGB serve other channels: further ones get the mean of the first three kernels, or
+    zeros; see fcn_jax.weights.adaptation."""
+    foreground: tuple[str, ...] = ()
+    """Trains one logit, a binary model: these classes against all others. Its threshold is chosen on the
+    validation split."""
     workers: int = 0
     """Processes that prepare batches; 0 prepares them in threads."""
 
@@ -49,7 +58,8 @@ class Config:
     not_strict: bool = False
     """Leaves out tensors of `weights` that have no place, and gives initial values to what is missing."""
     weights_backbone: str | None = None
-    """A classifier's checkpoint for the backbone, or the name of published weights, such as DEFAULT."""
+    """A classifier's checkpoint for the backbone, or the name of published weights, such as DEFAULT; of a
+    VGG16 the convolutions are enough."""
     aux_loss: bool = False
     """Trains the ResNets with an auxiliary head."""
     features: tuple[int, ...] | None = None
@@ -85,12 +95,19 @@ class Config:
     weight_decay: float = 1e-4
     groups: Literal["torchvision", "paper", "paper-alexnet", "kernels"] = "kernels"
     """Which parameters learn faster and which decay: see fcn_jax.training.optimizers.GROUPS."""
+    lr_factors: tuple[str, ...] = ()
+    """Factors of parts' learning rates, such as backbone=0.1 score=10, by the beginning of their names."""
+    freeze: tuple[str, ...] = ()
+    """Parts that do not learn, by the beginning of their names: backbone, or backbone.layer1; what a file did
+    not fill learns all the same. Their batch norms use the running statistics."""
     clip: float | None = None
     """Largest norm of the gradient."""
     average: float | None = None
     """Decay of the weights' moving average (EMA); the run then evaluates and saves the average."""
 
     # Loss
+    loss: str = "ce"
+    """Losses and their weights, such as ce+dice, 0.5*ce+lovasz or focal:gamma=3."""
     reduction: Literal["mean", "sum"] = "mean"
     """Mean or sum of the valid pixels' losses; the paper takes the sum."""
     aux_weight: float = 0.5
@@ -115,6 +132,10 @@ class Config:
     """How far brightness, contrast and saturation vary, from 0 to 1."""
     with_replacement: bool = False
     """Draws every picture from the whole set, as the paper did."""
+    crops_with: tuple[str, ...] = ()
+    """Classes that some crops contain, each as often; "all" takes every class (class-balanced)."""
+    crops_share: float = 0.5
+    """Share of the crops that `crops_with` decides; the others come from all pictures."""
 
     # Evaluation and output
     eval_every: int = 500
@@ -131,6 +152,10 @@ class Config:
     """Steps between checkpoints; a power cut loses at most so many steps."""
     keep: int = 2
     """How many of the newest checkpoints stay."""
+    track: tuple[Literal["mlflow", "wandb"], ...] = ()
+    """Experiment trackers that get the settings, the numbers and the sheets."""
+    track_every: int = 10
+    """Steps between the numbers of training that trackers get; scores they get at once."""
     seed: int = 0
     """Seed of the random weights, the dropout, the order and the augmentation."""
 
@@ -167,6 +192,7 @@ SHARE = "a share from 0 to 1", lambda value: 0 <= value <= 1
 SHARE_BELOW_1 = "a share from 0 to below 1", lambda value: 0 <= value < 1
 
 RANGES = {
+    "in_channels": _at_least(1),
     "workers": _at_least(0),
     "features": _at_least(1),
     "fc_features": _at_least(1),
@@ -187,11 +213,13 @@ RANGES = {
     "scale": ABOVE_0,
     "flip": SHARE,
     "jitter": SHARE,
+    "crops_share": SHARE,
     "eval_every": _at_least(1),
     "eval_limit": _at_least(1),
     "checkpoint_every": _at_least(1),
     "keep": _at_least(1),
     "seed": _at_least(0),
+    "track_every": _at_least(1),
     "devices": _at_least(1),
     "processes": _at_least(1),
     "process": _at_least(0),

@@ -4,11 +4,13 @@ import json
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from fcn_jax.datasets import SegmentationDataset
+from fcn_jax.evaluation.binary import BinaryCounts
 from fcn_jax.evaluation.evaluator import Evaluator
 from fcn_jax.evaluation.metrics import Scores
 from fcn_jax.evaluation.sheet import write_sheet
@@ -28,14 +30,18 @@ KEY = "evaluation"  # in the metadata of best.safetensors: the score of its weig
 
 
 class Best(NamedTuple):
-    """The step and the mean IoU of the weights in best.safetensors."""
+    """The step and the score of the weights in best.safetensors."""
 
     step: int
-    mean_iou: float
+    score: float
 
 
 class Evaluations:
     """Scores a run's model now and then. Each of several hosts scores a share of the pictures.
+
+    The score that decides is the mean IoU. For one logit it is the foreground's IoU, at the threshold with
+    the highest one on these pictures (of several, the one nearest to 0.5); the threshold is saved with the
+    weights.
 
     Args:
       model: the run's model, in evaluation mode; `run` takes its later weights.
@@ -44,7 +50,10 @@ class Evaluations:
       devices: of this host, to compute on.
 
     Attributes:
-      scored: {step: mean IoU}, only of evaluations with the same settings.
+      scored: {step: score}, only of evaluations with the same settings.
+      thresholds: {step: threshold} of these evaluations, for one logit.
+      key: name of the score in the records, "mean_iou" or "iou".
+      word: the same, in words.
       best: what best.safetensors holds; None before the first evaluation.
     """
 
@@ -61,7 +70,9 @@ class Evaluations:
         self.val_set, self.folder = val_set, folder
         self.indices = evenly(len(val_set), config.eval_limit)
         self.scoring = {"split": config.val_split, "size": config.eval_size, "pictures": len(self.indices)}
+        self.key, self.word = ("iou", "foreground IoU") if self.evaluator.binary else ("mean_iou", "mean IoU")
         self.scored: dict[int, float] = {}
+        self.thresholds: dict[int, float] = {}
         self.best: Best | None = None
         self._lost: Best | None = None
         self._share = share
@@ -76,14 +87,19 @@ class Evaluations:
           earlier: evaluations, from the checkpoint and from the metrics.
           done: number of steps made.
         """
-        self.scored = same_scoring(earlier, self.scoring, done)
+        earlier = list(earlier)
+        self.scored = same_scoring(earlier, self.scoring, done, self.key)
+        if self.evaluator.binary:
+            self.thresholds = same_scoring(earlier, self.scoring, done, "threshold")
         self._lost = None if self._find_best() or not self.scored else best_of(self.scored)
         if self._lost is not None and self._lost.step != done:
             logger.warning(
-                "%s is missing: it held the only copy of the weights after step %d (mean IoU %.4f); "
+                "%s is missing: it held the only copy of the weights after step %d (%s %.4f); "
                 "the best later evaluation writes it again",
                 self.folder.best,
-                *self._lost,
+                self._lost.step,
+                self.word,
+                self._lost.score,
             )
 
     def best_is_at_hand(self, done: int) -> bool:
@@ -93,6 +109,7 @@ class Evaluations:
     def save_best_again(self, model: SegmentationModel, done: int) -> None:
         """Writes best.safetensors again, on the first host."""
         if self._lost is not None:
+            model.update_meta(threshold=self.thresholds.get(done))
             self._save_best(model, self._lost)
             logger.warning(
                 "%s was missing: written again with the weights after step %d", self.folder.best, done
@@ -101,9 +118,16 @@ class Evaluations:
     def facts(self) -> list[dict]:
         """Returns the evaluations as a checkpoint keeps them."""
         return [
-            self.scoring | {"step": step, "mean_iou": _json_number(score)}
+            self.scoring
+            | {"step": step, self.key: _json_number(score)}
+            | ({"threshold": self.thresholds[step]} if step in self.thresholds else {})
             for step, score in self.scored.items()
         ]
+
+    @property
+    def threshold(self) -> float | None:
+        """The threshold of the newest evaluation, for one logit; None before the first."""
+        return self.thresholds[max(self.thresholds)] if self.thresholds else None
 
     def run(
         self,
@@ -130,26 +154,35 @@ class Evaluations:
         confusion = confusion.summed_over_hosts()
         if host != 0:
             return None
+        if isinstance(confusion, BinaryCounts):
+            confusion = confusion.at_best_threshold()
+            self.thresholds[done] = confusion.threshold
+            model.update_meta(threshold=confusion.threshold)
+            self.evaluator.update(model)  # for the sheet
         scores = confusion.scores()
-        self.scored[done] = scores.mean_iou
+        self.scored[done] = scores.ranking
         with writing(self.folder.last):
             save_weights(model, self.folder.last)
-        if self.best is None or _rank(scores.mean_iou) > _rank(self.best.mean_iou):
-            self._save_best(model, Best(done, scores.mean_iou))
+        if self.best is None or _rank(scores.ranking) > _rank(self.best.score):
+            self._save_best(model, Best(done, scores.ranking))
         records.eval(done, self.scoring | scores.to_dict())
         self._draw(done)
         return scores
+
+    def sheet(self, done: int) -> Path:
+        """Returns where the sheet of the evaluation after `done` steps is."""
+        return self.folder.sheets / f"step{done:07d}.png"
 
     def _draw(self, done: int) -> None:
         with writing(self.folder.sheets):
             self.folder.sheets.mkdir(exist_ok=True)
             shown = evenly(len(self.val_set), SHEET_ROWS)
-            write_sheet(self.evaluator, self.val_set, shown, self.folder.sheets / f"step{done:07d}.png")
+            write_sheet(self.evaluator, self.val_set, shown, self.sheet(done))
         with writing(self.folder.curves):
             draw_curves(read_records(self.folder.metrics), self.folder.curves)
 
     def _save_best(self, model: SegmentationModel, best: Best) -> None:
-        facts = self.scoring | {"step": best.step, "mean_iou": _json_number(best.mean_iou)}
+        facts = self.scoring | {"step": best.step, self.key: _json_number(best.score)}
         with writing(self.folder.best):
             save_weights(model, self.folder.best, facts={KEY: json.dumps(facts)})
         self.best = best
@@ -167,14 +200,16 @@ class Evaluations:
         if facts is None:  # from an older version, which kept the score only in the metrics
             self.best = best_of(self.scored) if self.scored else None
         elif self.scoring.items() <= facts.items():
-            self.best = Best(facts["step"], _number(facts["mean_iou"]))
+            self.best = Best(facts["step"], _number(facts.get(self.key)))
         return True
 
 
-def same_scoring(evaluations: Iterable[Mapping], scoring: Mapping, done: int) -> dict[int, float]:
-    """Returns {step: mean IoU} of the evaluations up to step `done` with the same settings."""
+def same_scoring(
+    evaluations: Iterable[Mapping], scoring: Mapping, done: int, key: str = "mean_iou"
+) -> dict[int, float]:
+    """Returns {step: score} of the evaluations up to step `done` with the same settings."""
     return {
-        found["step"]: _number(found["mean_iou"])
+        found["step"]: _number(found.get(key))
         for found in sorted(evaluations, key=lambda found: found["step"])
         if found["step"] <= done and scoring.items() <= found.items()
     }
@@ -192,8 +227,8 @@ def evenly(count: int, limit: int | None) -> list[int]:
     return np.linspace(0, count - 1, limit).round().astype(int).tolist() if limit > 1 else [0][:limit]
 
 
-def _rank(mean_iou: float) -> float:
-    return -1 if math.isnan(mean_iou) else mean_iou
+def _rank(score: float) -> float:
+    return -1 if math.isnan(score) else score
 
 
 def _number(value: float | None) -> float:

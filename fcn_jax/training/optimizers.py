@@ -7,7 +7,7 @@ Source: torchvision's `references/segmentation/train.py` (`params_to_optimize`, 
 warmup); the solvers and net definitions of the paper's authors; Loshchilov and Hutter (2019).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple
 
 import jax
@@ -55,6 +55,57 @@ GROUPS = {
     # As is usual with AdamW: kernels decay, biases and batch norm do not.
     "kernels": Groups(scale=lambda name: 1.0, decays=lambda name: not _is_vector(name)),
 }
+
+
+def with_factors(groups: Groups, factors: Mapping[str, float], names: Iterable[str]) -> Groups:
+    """Multiplies the learning rates of parts of a model, beside what the groups say.
+
+    Args:
+      factors: {beginning of parameter names: factor}; the longest beginning that fits counts.
+      names: of all parameters that learn.
+
+    Raises:
+      SettingError: no parameter that learns has a name that begins so.
+    """
+    names = list(names)
+    for prefix in factors:
+        if not any(name.startswith(prefix) for name in names):
+            raise SettingError(
+                subject="lr_factors",
+                expected="the beginning of the name of a parameter that learns, such as "
+                + ", ".join(dict.fromkeys(name.split(".")[0] for name in names)),
+                got=repr(prefix),
+            )
+
+    def scale(name: str) -> float:
+        fitting = [prefix for prefix in factors if name.startswith(prefix)]
+        return groups.scale(name) * (factors[max(fitting, key=len)] if fitting else 1.0)
+
+    return groups._replace(scale=scale)
+
+
+def read_factors(texts: Iterable[str]) -> dict[str, float]:
+    """Reads "backbone=0.1" as {"backbone": 0.1}.
+
+    Raises:
+      SettingError: a text is not of this form, its number is not above 0, or a beginning comes twice.
+    """
+    factors: dict[str, float] = {}
+    for text in texts:
+        prefix, separator, number = text.partition("=")
+        try:
+            factor = float(number)
+        except ValueError:
+            factor = 0.0
+        if not (prefix and separator and 0 < factor < float("inf")) or prefix in factors:
+            raise SettingError(
+                subject="lr_factors",
+                expected="beginnings of names and factors above 0, such as backbone=0.1, each once",
+                got=repr(text),
+                hint="{freeze} leaves parameters as they are",
+            )
+        factors[prefix] = factor
+    return factors
 
 
 def learning_rate(

@@ -7,22 +7,25 @@ from flax import nnx
 
 from fcn_jax.algorithms.choice import choose_for_training
 from fcn_jax.backend import start_backend
-from fcn_jax.datasets import DatasetError, SegmentationDataset
+from fcn_jax.datasets import Binary, DatasetError, SegmentationDataset
 from fcn_jax.datasets.batches import Batches
+from fcn_jax.datasets.statistics import measure_statistics
 from fcn_jax.errors import FCNError
 from fcn_jax.models import SegmentationModel
 from fcn_jax.models.arrays import Structure
 from fcn_jax.training.config import Config
 from fcn_jax.training.devices import agreed, check_batch_size, make_mesh, place_state, state_shardings
 from fcn_jax.training.evaluations import Evaluations
+from fcn_jax.training.freezing import frozen_names, hold_statistics
 from fcn_jax.training.objective import Objective
 from fcn_jax.training.output import OutputError, RunFolder
 from fcn_jax.training.resume import check_folder
 from fcn_jax.training.setup import (
     build_augmentation,
-    build_model,
     build_objective,
     build_optimizer,
+    build_sampler,
+    build_start,
     check_data,
     check_same_classes,
     open_train_set,
@@ -112,12 +115,17 @@ class Parts:
         check_same_classes(self.train_set, self.val_set)
         if config.check_data:
             self._check_data()
+        if config.foreground:
+            self.train_set = Binary(self.train_set, config.foreground)
+            self.val_set = Binary(self.val_set, config.foreground)
         self.input = Batches(
             self.train_set,
             batch_size=config.batch_size,
             seed=config.seed,
             augmentation=build_augmentation(config),
             with_replacement=config.with_replacement,
+            channels=config.in_channels,
+            sampler=build_sampler(config, self.train_set),
             share=(self.host, self.hosts),
         )
         self.steps = config.steps or max(1, int(config.epochs * len(self.train_set) / config.batch_size))
@@ -136,11 +144,14 @@ class Parts:
         """Builds the model and its evaluations.
 
         Raises:
-          SettingError, CheckpointError: see `setup.build_model`.
+          DatasetError: channels differ, see `measure_statistics`.
+          SettingError, CheckpointError: see `setup.build_start`.
         """
         self.mesh = make_mesh(self.config.devices)
         check_batch_size(self.config.batch_size, self.mesh, self.config.accumulate)
-        self.model = build_model(self.config, self.train_set.categories, self.train_set.palette)
+        statistics = None if self.config.in_channels is None else measure_statistics(self.train_set)
+        self._start = build_start(self.config, self.train_set.categories, self.train_set.palette, statistics)
+        self.model = self._start.model
         share = (self.host, self.hosts)
         self.evaluations = Evaluations(
             self.model, self.val_set, self.config, self.folder, share, list(self.mesh.local_devices)
@@ -156,10 +167,12 @@ class Parts:
         trained = nnx.clone(self.model)  # self.model stays in the form for evaluation and saving
         choose_for_training(trained, jax.default_backend())
         trained.train()
-        structure = Structure(trained)
+        frozen = frozen_names(trained, config.freeze, self._start.loaded)
+        hold_statistics(trained, frozen)
+        structure = Structure(trained, frozen)
         self.objective = build_objective(config, structure, self.model, self.train_set)
         schedule, optimizer = build_optimizer(config, structure.param_paths, self.steps)
-        state = create_state(trained, optimizer, average=config.average is not None)
+        state = create_state(trained, optimizer, structure=structure, average=config.average is not None)
         shardings = state_shardings(state, self.mesh, config.sharding)
         self.state = place_state(state, shardings)
         self.train_step = make_train_step(

@@ -17,6 +17,8 @@ FREE = {
     "resume",
     "checkpoint_every",
     "keep",
+    "track",
+    "track_every",
     "eval_every",
     "eval_size",
     "eval_limit",

@@ -16,7 +16,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ from fcn_jax.errors import FCNError, SettingError
 from fcn_jax.models import SegmentationModel
 from fcn_jax.models.arrays import fill_model
 from fcn_jax.training.checkpointing.checkpoints import Checkpoints
-from fcn_jax.training.config import Config, save_config
+from fcn_jax.training.config import Config, as_json, save_config
 from fcn_jax.training.devices import (
     agreed,
     local_copy,
@@ -39,6 +39,7 @@ from fcn_jax.training.output import writing
 from fcn_jax.training.parts import Parts
 from fcn_jax.training.reports.diagnosis import diagnose, inspect
 from fcn_jax.training.reports.records import Records
+from fcn_jax.training.reports.trackers import Tracker, Trackers, make_trackers
 from fcn_jax.training.resume import check_goes_on, run_facts
 from fcn_jax.training.state import evaluated_arrays
 from fcn_jax.training.step import split_batch
@@ -73,6 +74,7 @@ class Run(Parts):
       config: the settings.
       train_set, val_set: datasets to train and to evaluate on; opened from the settings if not given.
       on_progress: called after each step with the number of steps done and of all; may be set later.
+      trackers: your own, beside those that the settings name; see `reports.trackers`.
 
     Attributes:
       done: how many steps have been made, of `steps`.
@@ -89,13 +91,16 @@ class Run(Parts):
         train_set: SegmentationDataset | None = None,
         val_set: SegmentationDataset | None = None,
         on_progress: Callable[[int, int], None] = lambda done, total: None,
+        trackers: Sequence[Tracker] = (),
     ):
         super().__init__(config, train_set, val_set)
+        self._trackers = Trackers([*make_trackers(config.track), *trackers], config.track_every)
         self.on_progress = on_progress
         self.done = 0
         self.saved: int | None = None
         self.losses: list[float] = []
         self.record: dict[str, float] = {}
+        self._finished = False
         self._pending: Pending | None = None
         self._settled = 0.0  # when the last step or evaluation ended
 
@@ -126,8 +131,10 @@ class Run(Parts):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None:
+            self._trackers.end("finished" if self._finished else "stopped")
             self._open.close()
             return
+        self._trackers.end("failed")
         if isinstance(error, DatasetError | WorkerError):
             self._rescue()
         with contextlib.suppress(FCNError, OSError):  # one error is enough
@@ -161,6 +168,10 @@ class Run(Parts):
             raise SettingError(
                 path=config.output, subject="resume", expected="a checkpoint to resume from", got="none"
             )
+        if self.host == 0:
+            self._trackers.begin(as_json(config), folder.path)
+        else:
+            self._trackers = Trackers()
         records = Records(folder.path if self.host == 0 else None, first_step=self.done)
         self._records = self._open.enter_context(records)
         if self.host == 0:
@@ -238,10 +249,13 @@ class Run(Parts):
             return
         self._settled = time.perf_counter()
         if scores is not None:
+            pictures = {"sheet": self.evaluations.sheet(self.done), "curves": self.folder.curves}
+            self._trackers.eval(self.done, scores.to_dict(), pictures)
             logger.info(
-                "after step %d: mean IoU %.4f, pixel accuracy %.4f, mean accuracy %.4f",
+                "after step %d: %s %.4f, pixel accuracy %.4f, mean accuracy %.4f",
                 self.done,
-                scores.mean_iou,
+                self.evaluations.word,
+                scores.ranking,
                 scores.pixel_accuracy,
                 scores.mean_accuracy,
             )
@@ -279,11 +293,13 @@ class Run(Parts):
                 self.steps,
             )
             return self._stop.exit_code
+        self._finished = True
         best = self.evaluations.best
         if best is not None:
             logger.info(
-                "done: best mean IoU %.4f after step %d; see %s",
-                best.mean_iou,
+                "done: best %s %.4f after step %d; see %s",
+                self.evaluations.word,
+                best.score,
                 best.step,
                 self.folder.path,
             )
@@ -314,6 +330,7 @@ class Run(Parts):
         self.record["images_per_second"] = self.config.batch_size / seconds
         self.losses.append(self.record["loss"])
         self._records.train(number, self.record)
+        self._trackers.train(number + 1, self.record)
         if self.host == 0:
             self.on_progress(number + 1, self.steps)
 
@@ -329,6 +346,7 @@ class Run(Parts):
         """Writes the weights of the last step to last.safetensors without scoring them."""
         model = self._take_weights()
         if self.host == 0:
+            model.update_meta(threshold=self.evaluations.threshold)
             with writing(self.folder.last):
                 save_weights(model, self.folder.last)
 
@@ -354,7 +372,7 @@ class Run(Parts):
             lr=float(metrics["lr"]),
             losses=self.losses,
             labels=own["labels"],
-            num_classes=self.objective.num_classes,
+            num_classes=self.model.spec.num_labels,
             pictures=[self.input.dataset.name(int(index)) for index in self.input.indices(number)],
         )
         weights = f"to start anew from the weights before it, give {self.folder.last} as {{weights}}"

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,19 +13,24 @@ from flax import nnx
 from fcn_jax.datasets import Cached, DatasetError, SegmentationDataset, open_dataset
 from fcn_jax.datasets.augmentation import Augmentation, Jitter
 from fcn_jax.datasets.checking import quick_check
+from fcn_jax.datasets.sampling import ClassSampler, class_sampler
+from fcn_jax.datasets.statistics import Statistics
 from fcn_jax.errors import SettingError
 from fcn_jax.meta import palette_of
 from fcn_jax.models import SegmentationModel
 from fcn_jax.models.arrays import Structure
+from fcn_jax.multiband import Multiband, with_statistics
 from fcn_jax.training.class_weights import median_frequency
 from fcn_jax.training.config import Config
+from fcn_jax.training.losses import read_loss
 from fcn_jax.training.objective import Objective
-from fcn_jax.training.optimizers import GROUPS, adamw, learning_rate, sgd
+from fcn_jax.training.optimizers import GROUPS, adamw, learning_rate, read_factors, sgd, with_factors
 from fcn_jax.transforms import Preset
 from fcn_jax.weights.loading import fill, read_meta
 from fcn_jax.weights.source import as_file
 from fcn_jax.zoo import MODELS, check_name, get_model
-from weights_converter import CheckpointError, read_weights
+from fcn_jax.zoo.build import start_backbone
+from weights_converter import Account, CheckpointError, read_weights
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +54,7 @@ def open_val_set(config: Config) -> SegmentationDataset:
 
 def _open(config: Config, split: str) -> SegmentationDataset:
     options = {name: getattr(config, name) for name in ("void", "values", "zero_is_void")}
+    options["channels"] = config.in_channels
     return open_dataset(config.dataset, config.data_dir, split, tolerant=config.check_data, **options)
 
 
@@ -93,7 +100,31 @@ def build_augmentation(config: Config) -> Augmentation | None:
     )
 
 
+def build_sampler(config: Config, train_set: SegmentationDataset) -> ClassSampler | None:
+    """Builds what draws pictures by their classes; None if nothing does. Raises as `class_sampler` does."""
+    return class_sampler(train_set, config.crops_with, config.crops_share) if config.crops_with else None
+
+
+class Start(NamedTuple):
+    """What a run starts from.
+
+    Attributes:
+      model: in evaluation mode.
+      loaded: names of the variables that a file filled; the others are random.
+    """
+
+    model: SegmentationModel
+    loaded: frozenset[str] = frozenset()
+
+
 def build_model(config: Config, categories: Sequence[str], palette: np.ndarray) -> SegmentationModel:
+    """Builds the model of a run; see `build_start`."""
+    return build_start(config, categories, palette).model
+
+
+def build_start(
+    config: Config, categories: Sequence[str], palette: np.ndarray, statistics: Statistics | None = None
+) -> Start:
     """Builds the model of a run, in evaluation mode, with the classes of its dataset.
 
     The model is random, or has a classifier's backbone, or an earlier training's weights. If that training
@@ -101,17 +132,26 @@ def build_model(config: Config, categories: Sequence[str], palette: np.ndarray) 
 
     Args:
       palette: (256, 3) uint8 colours by label.
+      statistics: of the training set's channels, if pictures are read as stored. They prepare pictures,
+        unless `config.weights` bring statistics of their own.
 
     Raises:
       SettingError: settings that the model does not have.
       CheckpointError: `config.weights` cannot be read, or belongs to another architecture.
     """
     check_name(config.model)
-    model = get_model(config.model, **_model_settings(config, len(categories)))
+    num_classes = 1 if config.foreground else len(categories)
+    model = get_model(config.model, **_model_settings(config, num_classes))
+    loaded: frozenset[str] = frozenset()
     if config.weights is not None:
-        _fill_from(config, model, tuple(categories))
-    elif config.weights_backbone is None and model.spec.fc_features is not None:
-        widen_fc(model)
+        loaded = frozenset(_fill_from(config, model, tuple(categories)).loaded)
+    else:
+        if model.spec.fc_features is not None:
+            widen_fc(model)
+        if config.weights_backbone is not None:
+            loaded = frozenset(start_backbone(model, config.weights_backbone, adapt=config.adapt).loaded)
+    if statistics is not None:
+        _take_statistics(model, statistics, config)
     model.update_meta(
         categories=tuple(categories),
         palette=palette_of(palette, len(categories)),
@@ -124,7 +164,7 @@ def build_model(config: Config, categories: Sequence[str], palette: np.ndarray) 
         for _, module in nnx.iter_modules(model):
             if isinstance(module, nnx.Dropout):
                 module.rate = 0.0
-    return model
+    return Start(model, loaded)
 
 
 def _model_settings(config: Config, num_classes: int) -> dict:
@@ -146,13 +186,13 @@ def _model_settings(config: Config, num_classes: int) -> dict:
                 settings[name] = getattr(spec, name)
     return settings | {
         "num_classes": num_classes,
-        "weights_backbone": config.weights_backbone if config.weights is None else None,
+        "in_channels": config.in_channels,
         "rngs": nnx.Rngs(config.seed),
         "dtype": None if config.dtype == "float32" else jnp.bfloat16,
     }
 
 
-def _fill_from(config: Config, model: SegmentationModel, categories: tuple[str, ...]) -> None:
+def _fill_from(config: Config, model: SegmentationModel, categories: tuple[str, ...]) -> Account:
     """Fills a model with an earlier training's weights, which may have other classes."""
     assert config.weights is not None
     path, member = as_file(os.fspath(config.weights), (model.spec.name, model.coarser))
@@ -168,14 +208,31 @@ def _fill_from(config: Config, model: SegmentationModel, categories: tuple[str, 
     known = read_meta(found).categories
     if known is None and member is not None:
         known = tuple(member.meta["categories"])
-    same = found.spec.num_classes == len(categories) and known in (None, categories)
+    same = found.spec.num_classes == model.spec.num_classes and known in (None, categories)
     if not same:
         logger.warning("%s has other classes: its score layers are not loaded", path)
     aux = "require" if found.spec.aux_loss == model.spec.aux_loss else "keep"
-    account = fill(model, found, head="require" if same else "replace", aux=aux, strict=strict)
+    head = "require" if same else "replace"
+    account = fill(model, found, head=head, aux=aux, strict=strict, adapt=config.adapt)
     fresh = [name for name, why in account.fresh.items() if why.startswith("strict=False")]
     if fresh:
         logger.warning("%s: not in the file, so with initial values: %s", path, ", ".join(fresh[:8]))
+    return account
+
+
+def _take_statistics(model: SegmentationModel, statistics: Statistics, config: Config) -> None:
+    """Makes a model prepare pictures by the statistics of its training set, unless weights brought some."""
+    if len(statistics.mean) != config.in_channels:
+        raise SettingError(
+            subject="in_channels",
+            expected=f"{len(statistics.mean)}, as the pictures have",
+            got=str(config.in_channels),
+        )
+    own = transforms_of(model)
+    if isinstance(own, Multiband) and own.measured:
+        logger.info("pictures are prepared by the statistics of %s", config.weights)
+        return
+    model.update_meta(transforms=with_statistics(own, statistics.mean, statistics.std))
 
 
 def transforms_of(model: SegmentationModel) -> Preset:
@@ -197,7 +254,7 @@ def _transforms(config: Config, transforms: Preset) -> Preset:
 
 
 def widen_fc(model: SegmentationModel) -> None:
-    """Scales random fc6 and fc7 by He's rule, for a backbone that is trained from scratch.
+    """Scales random fc6 and fc7 by He's rule, for a backbone that has none from a file.
 
     The builder draws them with VGG's deviation 0.01, which suits 4096 channels. With few channels almost
     nothing of a signal passes.
@@ -217,10 +274,19 @@ def build_objective(
       model: its transforms normalize pictures.
       train_set: its pixels are counted if the classes have weights.
     """
+    loss = read_loss(config.loss)
+    loss.check(
+        reduction=config.reduction,
+        label_smoothing=config.label_smoothing,
+        class_weights=config.class_weights != "none",
+        accumulate=config.accumulate,
+        binary=model.spec.num_classes == 1,
+    )
     class_weights = median_frequency(train_set) if config.class_weights == "median-frequency" else None
     return Objective(
         structure=structure,
         num_classes=model.spec.num_classes,
+        loss=loss,
         normalize=transforms_of(model).normalize,
         aux_weight=config.aux_weight,
         settings={
@@ -240,7 +306,9 @@ def build_optimizer(
       SettingError: invalid settings, such as a warmup as long as the run.
     """
     schedule = learning_rate(config.schedule, config.lr, steps, warmup_steps=round(config.warmup * steps))
-    settings = {"groups": GROUPS[config.groups], "weight_decay": config.weight_decay, "clip": config.clip}
+    names = list(names)
+    groups = with_factors(GROUPS[config.groups], read_factors(config.lr_factors), names)
+    settings = {"groups": groups, "weight_decay": config.weight_decay, "clip": config.clip}
     if config.optimizer == "adamw":
         return schedule, adamw(names, schedule, **settings)
     return schedule, sgd(names, schedule, momentum=config.momentum, **settings)

@@ -16,7 +16,8 @@ class TrainState(NamedTuple):
     Attributes:
       step: () int32, how many steps have been made.
       params: what the optimizer changes, by dotted name.
-      rest: the model's other arrays: batch statistics, fixed kernels, the random streams of dropout.
+      rest: the model's other arrays: batch statistics, fixed kernels and frozen parameters, the random
+        streams of dropout.
       moments: the optimizer's state.
       average: exponential moving averages of `params` and of the batch statistics, by name; may be {}.
     """
@@ -29,14 +30,19 @@ class TrainState(NamedTuple):
 
 
 def create_state(
-    model: nnx.Module, optimizer: optax.GradientTransformation, *, average: bool = False
+    model: nnx.Module,
+    optimizer: optax.GradientTransformation,
+    *,
+    structure: Structure | None = None,
+    average: bool = False,
 ) -> TrainState:
     """Makes the state at step 0, from copies of the model's arrays.
 
     Args:
+      structure: of the model, if some of its parameters are frozen.
       average: keep moving averages, which start at the model's own arrays.
     """
-    structure = Structure(model)
+    structure = structure or Structure(model)
     params, rest = (jax.tree.map(jnp.copy, part) for part in structure.split(model))
     averages = {name: jnp.copy((params | rest)[name]) for name in structure.averaged} if average else {}
     return TrainState(jnp.zeros((), jnp.int32), params, rest, optimizer.init(params), averages)

@@ -102,7 +102,8 @@ def _step_in_parts(objective: Objective, count: int, finish: Callable[..., Any])
         parts = split_batch(batch, count)
         denominator = objective.denominator(state.params, batch["labels"])
         rest = jax.tree.map(jnp.copy, state.rest)  # add_part donates the sums, but not the state
-        sums = jnp.zeros_like(denominator), rest, jax.tree.map(jnp.zeros_like, state.params)
+        loss = jnp.zeros_like(jax.tree.leaves(denominator)[0])
+        sums = loss, rest, jax.tree.map(jnp.zeros_like, state.params)
         return parts, denominator, sums
 
     @partial(jax.jit, donate_argnames="sums")

@@ -19,7 +19,9 @@ from fcn_jax.errors import CheckpointError, SettingError, WrongTypeError
 from fcn_jax.meta import WeightsMeta
 from fcn_jax.models.arrays import named_variables
 from fcn_jax.models.model import SegmentationModel
+from fcn_jax.multiband import multiband_like
 from fcn_jax.transforms import Preset
+from fcn_jax.weights.adaptation import Adapt, adapted
 from fcn_jax.weights.hub import hub_file
 from fcn_jax.weights.published.entry import WeightsEnum
 from fcn_jax.weights.source import as_file
@@ -36,6 +38,7 @@ def load_weights(
     strict: bool = True,
     aux: Literal["require", "drop", "keep"] = "require",
     head: Literal["require", "replace"] = "require",
+    adapt: Adapt = "require",
     key: str | None = None,
     progress: bool = True,
 ) -> Account:
@@ -57,6 +60,8 @@ def load_weights(
         without one; "keep" keeps the model's.
       head: "require": file and model must have the same number of classes; "replace" keeps the model's layers
         that depend on the classes (score layers and upsamplings of logits), to start training on other ones.
+      adapt: "require": file and model must have the same number of channels; "mean" and "zero" adapt the
+        first convolution of a file for red, green and blue, see `weights.adaptation`.
       key: where the network is, if the file holds several: "model_ema".
       progress: shows a bar while downloading.
 
@@ -74,7 +79,7 @@ def load_weights(
     _check_choice("aux", aux, ("require", "drop", "keep"))
     source, member = as_file(path, (model.spec.name, model.coarser), progress=progress)
     conversion = read_weights(source, strict=strict, key=key, aux=aux)
-    account = fill(model, conversion, strict=strict, aux=aux, head=head)
+    account = fill(model, conversion, strict=strict, aux=aux, head=head, adapt=adapt)
     if member is not None and head == "require" and model.categories is None:
         model.update_meta(categories=member.meta["categories"])
     return account
@@ -87,6 +92,7 @@ def fill(
     strict: bool = True,
     aux: Literal["require", "drop", "keep"] = "require",
     head: Literal["require", "replace"] = "require",
+    adapt: Adapt = "require",
 ) -> Account:
     """Fills a model from a conversion; see `load_weights`."""
     _check_choice("aux", aux, ("require", "drop", "keep"))
@@ -97,6 +103,7 @@ def fill(
         conversion = conversion.for_model(model.spec.name, hint).settled(model.spec.align_corners)
     if strict:
         _check_same_form(model.spec, conversion, aux, head)
+    conversion = _adapted(conversion, model, adapt)
     variables, arrays = named_variables(model), conversion.params
     dropped, fresh = conversion.passed_over | conversion.dropped, {}
     if starts:
@@ -127,10 +134,14 @@ def fill(
     return Account(account.loaded, dropped | account.dropped, fresh | account.fresh)
 
 
-def load_backbone(model: SegmentationModel, source: Source) -> Account:
+def load_backbone(model: SegmentationModel, source: Source, *, adapt: Adapt = "require") -> Account:
     """Fills `model.backbone` from an ImageNet classifier's checkpoint, without the last layer.
 
-    The model gets the transforms that the classifier's weights expect.
+    A VGG16 without fc6 and fc7 fills the convolutions; the other two keep their values, and the account names
+    them as fresh. The model gets the transforms that the classifier's weights expect.
+
+    Args:
+      adapt: see `load_weights`.
 
     Returns:
       What became of every array in the checkpoint and every variable in the model.
@@ -138,8 +149,9 @@ def load_backbone(model: SegmentationModel, source: Source) -> Account:
     Raises:
       CheckpointError: the file cannot be read, or is not a classifier of this depth and width.
     """
-    conversion, expected = read_weights(hub_file(source), backbone=True), model.backbone_spec
-    if conversion.spec != expected:
+    conversion = _adapted(read_weights(hub_file(source), backbone=True), model, adapt)
+    expected = model.backbone_spec
+    if expected is None or conversion.spec not in (expected, expected.trunk):
         raise CheckpointError(
             expected=f"a backbone, {expected}" if expected else f"no weights of a backbone for {model.spec}",
             got=str(conversion.spec),
@@ -147,10 +159,17 @@ def load_backbone(model: SegmentationModel, source: Source) -> Account:
             path=conversion.path,
         )
     variables = named_variables(model.backbone)
-    assign(variables, conversion.params)
-    model.update_meta(transforms=model.default_transforms(conversion.preset))
-    loaded = tuple(f"backbone.{name}" for name in variables)
-    fresh = {name: "not part of a backbone" for name in named_variables(model) if name not in loaded}
+    filled = {name: variable for name, variable in variables.items() if name in conversion.params}
+    assign(filled, conversion.params)
+    model.update_meta(transforms=default_transforms(model, conversion.preset))
+    loaded = tuple(f"backbone.{name}" for name in filled)
+    fresh = {
+        name: "the file has the convolutions alone"
+        if name.startswith("backbone.")
+        else "not part of a backbone"
+        for name in named_variables(model)
+        if name not in loaded
+    }
     return Account(loaded, dict(conversion.dropped), fresh)
 
 
@@ -205,6 +224,18 @@ def assign(variables: Mapping[str, nnx.Variable], arrays: Mapping[str, np.ndarra
         variable.set_value(jax.device_put(np.array(arrays[name], variable.dtype, order="C")))
 
 
+def _adapted(conversion: Conversion, model: SegmentationModel, adapt: Adapt) -> Conversion:
+    bgr = model.default_transforms(conversion.preset).origin == "caffe"
+    return adapted(conversion, model.spec.in_channels, adapt, bgr=bgr)
+
+
+def default_transforms(model: SegmentationModel, preset: str | None) -> Preset:
+    """Returns the transforms that fit weights of a preset, for as many channels as the model has."""
+    transforms = model.default_transforms(preset)
+    channels = model.spec.in_channels
+    return transforms if channels == 3 else multiband_like(transforms, channels)
+
+
 def check_model(model: SegmentationModel) -> None:
     """Raises WrongTypeError unless this is a model of this package."""
     if not isinstance(model, SegmentationModel):
@@ -237,8 +268,12 @@ def _meta_after(model: SegmentationModel, conversion: Conversion, with_classes: 
     transforms = found.transforms
     if transforms is None and conversion.preset is not None:
         transforms = model.default_transforms(conversion.preset)
+    if transforms is not None and model.spec.in_channels != 3:
+        transforms = multiband_like(transforms, model.spec.in_channels)
     if transforms is not None:
         meta = dataclasses.replace(meta, transforms=transforms, window=found.window)
+    if with_classes:
+        meta = dataclasses.replace(meta, threshold=found.threshold)
     if with_classes and (found.categories or found.palette):
         meta = dataclasses.replace(meta, categories=found.categories, palette=found.palette)
     try:

@@ -18,9 +18,10 @@ from fcn_jax.errors import SettingError
 from fcn_jax.models.arrays import named_variables
 from fcn_jax.models.model import SegmentationModel
 from fcn_jax.weights import WeightsEnum, fetch
+from fcn_jax.weights.adaptation import Adapt
 from fcn_jax.weights.hub import hub_file, is_hub_name
-from fcn_jax.weights.loading import fill, load_backbone
-from fcn_jax.zoo.table import Entry
+from fcn_jax.weights.loading import default_transforms, fill, load_backbone
+from fcn_jax.zoo.table import MODELS, Entry
 from weights_converter import Account, Conversion, ModelSpec, Source, read_weights
 
 MOST_SHOWN = 8  # names in one line
@@ -39,6 +40,7 @@ def build(
     *,
     weights: WeightsEnum | Source | None,
     weights_backbone: WeightsEnum | Source | None,
+    adapt: Adapt = "mean",
     progress: bool,
     rngs: nnx.Rngs | None,
     dtype: Any,
@@ -60,21 +62,45 @@ def build(
     if source is not None:
         if isinstance(source, WeightsEnum):  # before the download: the published spec is known
             published = dataclasses.replace(entry.published, **source.meta.get("spec", {}))
-            _check_asked(asked, published, repr(source))
+            _check_asked(_without_channels(asked, published, adapt), published, repr(source))
             asked["align_corners"] = published.align_corners  # should the file not say it
         conversion = read_weights(_fetched(source, progress), strict=strict, key=key)
-        model = build_filled(entry, conversion, asked, strict=strict, **settings)
+        model = build_filled(entry, conversion, asked, strict=strict, adapt=adapt, **settings)
         if isinstance(source, WeightsEnum) and model.categories is None:
             model.update_meta(categories=source.meta["categories"])
         return model
     spec = dataclasses.replace(entry.random, **asked)
     model = entry.create(spec, **settings | {"rngs": rngs or nnx.Rngs(0)})
-    model.update_meta(transforms=model.default_transforms(None))
-    backbone = weights_source("weights_backbone", weights_backbone, entry.weights_backbone)
-    if backbone is not None:
-        load_backbone(model, _fetched(backbone, progress))
+    model.update_meta(transforms=default_transforms(model, None))
+    if weights_backbone is not None:
+        start_backbone(model, weights_backbone, adapt=adapt, progress=progress)
     model.eval()
     return model
+
+
+def start_backbone(
+    model: SegmentationModel,
+    weights_backbone: WeightsEnum | Source,
+    *,
+    adapt: Adapt = "require",
+    progress: bool = True,
+) -> Account:
+    """Fills a model's backbone from published weights or a classifier's checkpoint.
+
+    A log message names the layers of the backbone that the file lacks: fc6 and fc7 of a VGG16 without them.
+
+    Raises:
+      SettingError, WrongTypeError, CheckpointError, WeightsDownloadError: see the builders.
+    """
+    published = MODELS[model.spec.name].weights_backbone
+    source = weights_source("weights_backbone", weights_backbone, published)
+    assert source is not None, "only None gives None"
+    account = load_backbone(model, _fetched(source, progress), adapt=adapt)
+    fresh = [name.rpartition(".")[0] for name in account.fresh if name.startswith("backbone.")]
+    if fresh:
+        what = "the backbone's weights" if isinstance(source, Mapping) else source
+        _logger.warning("%s: not in it, so at random: %s", what, ", ".join(dict.fromkeys(fresh)))
+    return account
 
 
 def build_filled(
@@ -83,6 +109,7 @@ def build_filled(
     asked: Mapping[str, Any] | None = None,
     *,
     strict: bool = True,
+    adapt: Adapt = "require",
     rngs: nnx.Rngs | None = None,
     dtype: Any = None,
     param_dtype: Any = jnp.float32,
@@ -92,17 +119,23 @@ def build_filled(
         hint = f"its training can start from {entry.coarser}" if entry.coarser else None
         conversion = conversion.for_model(entry.name, hint)
     conversion = conversion.settled((asked or {}).get("align_corners"))
-    learn = {name: value for name, value in (asked or {}).items() if name == "learn_upsampling"}
-    _check_asked(asked or {}, conversion.spec, str(conversion.spec))
-    spec = dataclasses.replace(conversion.spec, name=entry.name, **learn)
+    own = {
+        name: value
+        for name, value in (asked or {}).items()
+        if name == "learn_upsampling" or (name == "in_channels" and adapt != "require")
+    }
+    _check_asked(
+        _without_channels(asked or {}, conversion.spec, adapt), conversion.spec, str(conversion.spec)
+    )
+    spec = dataclasses.replace(conversion.spec, name=entry.name, **own)
     # Shapes only: random weights that are overwritten at once would take many times as long.
     model = nnx.eval_shape(lambda: entry.create(spec, rngs=_same_key(), dtype=dtype, param_dtype=param_dtype))
     if not strict and any(name not in conversion.params for name in named_variables(model)):
         model = entry.create(spec, rngs=rngs or nnx.Rngs(0), dtype=dtype, param_dtype=param_dtype)
-    account = fill(model, conversion, strict=strict)
+    account = fill(model, conversion, strict=strict, adapt=adapt)
     _tell(conversion, account)
     if model.transforms is None:
-        model.update_meta(transforms=model.default_transforms(None))
+        model.update_meta(transforms=default_transforms(model, None))
     for _, module in nnx.iter_graph(model):
         if isinstance(module, nnx.Dropout):
             module.rngs = nnx.Dropout(module.rate, rngs=rngs or nnx.Rngs(0)).rngs
@@ -137,6 +170,12 @@ def _same_key() -> nnx.Rngs:
     rngs: Any = nnx.Rngs()  # its streams are attributes of any name
     rngs.default = _SameKey(0, tag="default")
     return rngs
+
+
+def _without_channels(asked: Mapping[str, Any], has: ModelSpec, adapt: Adapt) -> Mapping[str, Any]:
+    """Leaves out the channels that were asked for, if weights for three are adapted to them."""
+    adapts = adapt != "require" and has.in_channels == 3
+    return {name: value for name, value in asked.items() if name != "in_channels" or not adapts}
 
 
 def _check_asked(asked: Mapping[str, Any], has: ModelSpec, what: str) -> None:

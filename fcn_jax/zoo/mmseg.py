@@ -10,6 +10,7 @@ from flax import nnx
 
 from fcn_jax.models.mmseg import MMSegFCN
 from fcn_jax.weights import WeightsEnum
+from fcn_jax.weights.adaptation import Adapt
 from fcn_jax.zoo.build import build
 from fcn_jax.zoo.table import MODELS
 from weights_converter import Source
@@ -28,6 +29,8 @@ def _builder(name: str):
         stem: Stem | None = None,
         align_corners: bool | None = None,
         features: tuple[int, ...] | None = None,
+        in_channels: int | None = None,
+        adapt: Adapt = "mean",
         weights_backbone: WeightsEnum | Source | None = None,
         rngs: nnx.Rngs | None = None,
         dtype: Any = None,
@@ -41,12 +44,14 @@ def _builder(name: str):
             "stem": stem,
             "align_corners": align_corners,
             "features": None if features is None else tuple(features),
+            "in_channels": in_channels,
         }
         model = build(
             MODELS[name],
             asked,
             weights=weights,
             weights_backbone=weights_backbone,
+            adapt=adapt,
             progress=progress,
             rngs=rngs,
             dtype=dtype,
@@ -75,6 +80,7 @@ Args:
   align_corners: how logits are upsampled, True in the networks for 769x769. As the config in `weights` says,
     else False, if not given. A state_dict without a config does not say it: then it must be given.
   features: channels of the stem and of the four stages, for small networks; as published if not given.
+  in_channels, adapt: see `fcn_resnet50`.
   weights_backbone: weights of the backbone alone, from `ResNet50_Weights` or a classifier's checkpoint; only
     with `stem="torchvision"`. Ignored if `weights` is given.
   rngs: seeds the random weights and dropout; `nnx.Rngs(0)` if not given.

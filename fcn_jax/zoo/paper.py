@@ -10,6 +10,7 @@ from flax import nnx
 
 from fcn_jax.models.skip_fcn import SkipFCN
 from fcn_jax.weights import WeightsEnum
+from fcn_jax.weights.adaptation import Adapt
 from fcn_jax.zoo.build import build
 from fcn_jax.zoo.table import MODELS
 from weights_converter import Source
@@ -26,6 +27,8 @@ def _builder(name: str):
         num_classes: int | None = None,
         features: tuple[int, ...] | None = None,
         fc_features: int | None = None,
+        in_channels: int | None = None,
+        adapt: Adapt = "mean",
         learn_upsampling: LearnUpsampling | None = None,
         weights_backbone: WeightsEnum | Source | None = None,
         rngs: nnx.Rngs | None = None,
@@ -38,6 +41,7 @@ def _builder(name: str):
             "num_classes": num_classes,
             "features": None if features is None else tuple(features),
             "fc_features": fc_features,
+            "in_channels": in_channels,
             "learn_upsampling": learn_upsampling,
         }
         model = build(
@@ -45,6 +49,7 @@ def _builder(name: str):
             asked,
             weights=weights,
             weights_backbone=weights_backbone,
+            adapt=adapt,
             progress=progress,
             rngs=rngs,
             dtype=dtype,
@@ -67,20 +72,25 @@ Args:
     memory; or None. A checkpoint of the next coarser network starts this one's training: shared layers are
     copied, the new score layer is zero.
   progress: shows a bar while downloading.
-  num_classes: as in `weights`, else 21, if not given.
+  num_classes: as in `weights`, else 21, if not given; 1 is one logit, foreground against background.
+  in_channels: channels of the images; as in `weights`, else 3, if not given. Weights for three channels are
+    adapted to others.
+  adapt: how: "mean" or "zero", see `fcn_jax.weights.adaptation`; "require" refuses to.
   features: channels of the backbone's five blocks, for small networks; as published if not given.
   fc_features: channels of fc6 and fc7; 4096 if not given.
   learn_upsampling: "none", as released: every upsampling stays bilinear; "intermediate", as in the CVPR
     text: all but the last are learned. As in the checkpoint, else "none", if not given.
   weights_backbone: an ImageNet classifier's weights for the backbone, fc6 and fc7: a member of the
-    backbone's enum, a Caffe or a torchvision checkpoint. Ignored if `weights` is given.
+    backbone's enum, a Caffe or a torchvision checkpoint. A VGG16 without fc6 and fc7 fills the convolutions;
+    the log names what it lacks. Ignored if `weights` is given.
   rngs: seeds the random backbone and dropout; `nnx.Rngs(0)` if not given.
   dtype: of the computation; that of the parameters and the input if not given. Logits are at least float32.
   param_dtype: of the parameters.
   strict, key: of the checkpoint in `weights`; see `fcn_jax.load_model`.
 
 Returns:
-  A model that maps images (N, H, W, 3) to {"out": logits (N, H, W, num_classes)}. Its `transforms` prepare a
+  A model that maps images (N, H, W, in_channels) to {"out": logits (N, H, W, num_classes)}. Its `transforms`
+  prepare a
   picture for it: BGR minus mean, unless its weights came from torchvision.
 
 Raises:

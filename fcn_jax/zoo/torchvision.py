@@ -11,6 +11,7 @@ from flax import nnx
 
 from fcn_jax.models.fcn import FCN
 from fcn_jax.weights import WeightsEnum
+from fcn_jax.weights.adaptation import Adapt
 from fcn_jax.zoo.build import build
 from fcn_jax.zoo.table import MODELS
 from weights_converter import Source
@@ -25,6 +26,8 @@ def _builder(name: str):
         progress: bool = True,
         num_classes: int | None = None,
         aux_loss: bool | None = None,
+        in_channels: int | None = None,
+        adapt: Adapt = "mean",
         weights_backbone: WeightsEnum | Source | None = None,
         rngs: nnx.Rngs | None = None,
         dtype: Any = None,
@@ -34,9 +37,10 @@ def _builder(name: str):
     ) -> FCN:
         model = build(
             MODELS[name],
-            {"num_classes": num_classes, "aux_loss": aux_loss},
+            {"num_classes": num_classes, "aux_loss": aux_loss, "in_channels": in_channels},
             weights=weights,
             weights_backbone=weights_backbone,
+            adapt=adapt,
             progress=progress,
             rngs=rngs,
             dtype=dtype,
@@ -58,7 +62,10 @@ Args:
     or the path of a checkpoint; or {name: array}, a state_dict in memory; or None for random weights from
     torchvision's distributions.
   progress: shows a bar while downloading.
-  num_classes: as in `weights`, else 21, if not given.
+  num_classes: as in `weights`, else 21, if not given; 1 is one logit, foreground against background.
+  in_channels: channels of the images; as in `weights`, else 3, if not given. Weights for three channels are
+    adapted to others.
+  adapt: how: "mean" or "zero", see `fcn_jax.weights.adaptation`; "require" refuses to.
   aux_loss: adds the auxiliary head; as in `weights`, else False, if not given.
   weights_backbone: weights of the backbone alone, from `ResNet50_Weights` or a classifier's checkpoint.
     Ignored if `weights` is given.
@@ -68,8 +75,9 @@ Args:
   strict, key: of the checkpoint in `weights`; see `fcn_jax.load_model`.
 
 Returns:
-  A model that maps images (N, H, W, 3) to {"out": logits (N, H, W, num_classes)}; the auxiliary head adds
-  "aux". Its `transforms` prepare a picture for it; its `categories` are those of its weights, or None.
+  A model that maps images (N, H, W, in_channels) to {"out": logits (N, H, W, num_classes)}; the auxiliary
+  head adds "aux". Its `transforms` prepare a picture for it; its `categories` are those of its weights, or
+  None.
 
 Raises:
   SettingError: `num_classes` or `aux_loss` contradicts the weights, or `weights` is neither a file nor a

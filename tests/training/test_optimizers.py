@@ -9,7 +9,16 @@ from flax import nnx
 import fcn_jax
 from fcn_jax.errors import SettingError
 from fcn_jax.models.arrays import Structure
-from fcn_jax.training.optimizers import GROUPS, Groups, adamw, learning_rate, scale_by_name, sgd
+from fcn_jax.training.optimizers import (
+    GROUPS,
+    Groups,
+    adamw,
+    learning_rate,
+    read_factors,
+    scale_by_name,
+    sgd,
+    with_factors,
+)
 
 PLAIN = Groups(scale=lambda name: 1.0, decays=lambda name: True)
 
@@ -172,3 +181,23 @@ def test_each_parameter_has_its_scale():
     updates, _ = optimizer.update(FIRST, optimizer.init(PARAMS), PARAMS)
     np.testing.assert_array_equal(updates["a.kernel"], [1.0, 0.5])
     np.testing.assert_array_equal(updates["b.bias"], [1.0])
+
+
+def test_factors_of_parts_multiply_the_groups(alexnet):
+    factors = read_factors(["backbone=0.1", "backbone.fc=2", "score_fr=10"])
+    groups = with_factors(GROUPS["paper"], factors, alexnet)
+    assert groups.scale("backbone.conv1.kernel") == 0.1
+    assert groups.scale("backbone.fc6.bias") == 2 * 2.0  # the longest beginning, and the group's own factor
+    assert groups.scale("score_fr.kernel") == 10
+    assert not groups.decays("score_fr.bias")
+
+
+@pytest.mark.parametrize("texts", [["backbone"], ["=2"], ["backbone=0"], ["a=1", "a=2"], ["a=inf"], ["a=b"]])
+def test_factors_that_make_no_sense(texts):
+    with pytest.raises(SettingError, match=r"lr_factors: expected .* such as backbone=0.1, each once, got"):
+        read_factors(texts)
+
+
+def test_a_factor_of_no_parameter(alexnet):
+    with pytest.raises(SettingError, match=r"lr_factors: expected .* such as backbone, score_fr, got 'head'"):
+        with_factors(GROUPS["paper"], {"head": 2.0}, alexnet)

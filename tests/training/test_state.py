@@ -99,10 +99,10 @@ def test_streams_of_dropout_go_on_from_step_to_step():
     losses, rest = [], state.rest
     for number in range(3):
         assert rest["dropout.rngs.count"] == number
-        loss, (rest, _) = loss_of(state.params, rest, batch, 1.0)
+        loss, (rest, _) = loss_of(state.params, rest, batch, (1.0,))
         losses.append(float(loss))
     assert len(set(losses)) == 3
-    again, _ = loss_of(state.params, state.rest, batch, 1.0)
+    again, _ = loss_of(state.params, state.rest, batch, (1.0,))
     assert float(again) == losses[0]
 
 

@@ -221,7 +221,7 @@ def recomputing(backbone: str) -> tuple[Objective, Objective, tuple]:
     for remat in (False, True):
         model.backbone.remat = remat
         objectives.append(Objective(structure=Structure(model), num_classes=NUM_CLASSES))
-    return *objectives, (params, rest, small_batch(2, dtype=np.float64), 1.0)
+    return *objectives, (params, rest, small_batch(2, dtype=np.float64), (1.0,))
 
 
 def saved_bytes(objective: Objective, params, *others) -> int:

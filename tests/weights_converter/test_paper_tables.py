@@ -1,5 +1,6 @@
 """The tables of the paper's networks: every source, both ways, and what the tensors cannot tell."""
 
+import dataclasses
 import json
 import zlib
 
@@ -278,6 +279,50 @@ def test_features_only(name):
         to_ours(tensors)
 
 
+@pytest.mark.parametrize("names", ["torchvision", "caffe", "ours"])
+def test_a_vgg16_without_fc6_and_fc7_is_a_trunk(names, tmp_path):
+    whole = caffe_classifier("vgg16") if names == "caffe" else torchvision_vgg16()
+    if names == "ours":
+        whole = to_ours(whole).params
+    trunk = {name: array for name, array in whole.items() if not name.startswith(("fc", "classifier"))}
+    conversion = to_ours(trunk, preset="caffe")
+    expected = ModelSpec(name="vgg16_trunk", features=VGG["features"])
+    assert conversion.spec == expected == ModelSpec(name="vgg16", **VGG).trunk
+    assert str(expected) == "vgg16_trunk (convolutions without fc6 and fc7, widths 2, 3, 4, 5, 6)"
+    assert list(conversion.params) == [name for name in to_ours(whole).params if not name.startswith("fc")]
+    save_model_file(tmp_path / "trunk.safetensors", conversion.params, conversion.spec, {"preset": "caffe"})
+    again = load_model_file(tmp_path / "trunk.safetensors")
+    assert (again.spec, again.preset) == (expected, "caffe")
+    same(again.params, conversion.params)
+
+
+@pytest.mark.parametrize("left", ["classifier.0.weight", "classifier.3.bias"])
+def test_half_of_fc6_and_fc7_is_no_trunk(left):
+    tensors = {
+        name: array
+        for name, array in torchvision_vgg16().items()
+        if name == left or not name.startswith("classifier")
+    }
+    with pytest.raises(
+        CheckpointError, match=r"missing|'classifier\\.0\\.bias', which shows a width, is missing"
+    ):
+        to_ours(tensors)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_channels_are_those_of_the_first_kernel(channels):
+    files = {
+        "fcn8s_vgg16": (paper.fcn_layers, narrow("fcn8s_vgg16")),
+        "caffenet": (paper.classifier_layers, ModelSpec(name="caffenet", **ALEX)),
+        "vgg16": (paper.torchvision_layers, ModelSpec(name="vgg16", **VGG)),
+    }
+    for layers, spec in files.values():
+        spec = dataclasses.replace(spec, in_channels=channels)
+        conversion = to_ours(drawn(layers(spec)))
+        assert conversion.spec == spec
+        assert to_ours(conversion.params).spec == spec
+
+
 def test_other_networks_of_torchvision():
     ones = np.ones((4, 4, 3, 3), np.float32)
     alexnet = {f"features.{n}.weight": ones for n in (0, 3, 6, 8, 10)} | {"classifier.1.weight": ones}
@@ -413,7 +458,7 @@ def test_a_classifier_is_no_fcn():
 def test_everything_amiss_is_said_at_once():
     tensors = authors("fcn8s_vgg16")
     del tensors["score_pool3.bias"]
-    tensors["conv1_1.weight"] = np.ones((2, 4, 3, 3), np.float32)
+    tensors["conv1_1.weight"] = np.ones((2, 3, 5, 3), np.float32)
     tensors["upscore8.bias"] = np.ones(3, np.float32)
     with pytest.raises(CheckpointError) as caught:
         to_ours(tensors)
@@ -422,7 +467,7 @@ def test_everything_amiss_is_said_at_once():
         "  missing (1): score_pool3.bias",
         "  unexpected (1): upscore8.bias",
         "  of another shape or dtype (1): conv1_1.weight: expected float (2, 3, 3, 3), "
-        "got float32 (2, 4, 3, 3)",
+        "got float32 (2, 3, 5, 3)",
     ]
 
 

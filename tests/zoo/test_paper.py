@@ -12,6 +12,7 @@ import fcn_jax
 from fcn_jax.models.arrays import named_variables
 from fcn_jax.models.skip_fcn import VARIANTS
 from fcn_jax.transforms import CaffeSegmentation, SemanticSegmentation
+from fcn_jax.weights.loading import load_backbone
 from tests.seeded import seeded_images, seeded_paper_state_dict, seeded_state_dict
 from tests.weights_converter.caffe_files import caffemodel
 from tests.weights_converter.legacy_writer import write_torch_legacy
@@ -149,6 +150,33 @@ def test_a_classifier_of_caffes_or_torchvisions_fills_the_backbone_and_shows_the
     other = fcn_jax.fcn8s_vgg16(weights_backbone=torchvisions, num_classes=4, **WIDTHS)
     assert other.transforms == SemanticSegmentation(resize_size=None)
     assert all(np.array_equal(values(model)[key], values(other)[key]) for key in values(model))
+
+
+def test_a_trunk_fills_the_convolutions_and_names_what_it_lacks(tmp_path, caplog):
+    tensors = seeded_paper_state_dict("fcn32s_vgg16")
+    trunk = {name: array for name, array in tensors.items() if name.startswith("conv")}
+    model = fcn_jax.fcn8s_vgg16(features=WIDTHS["features"], fc_features=7, num_classes=4)
+    before = values(model)
+    account = load_backbone(model, trunk)
+    after = values(model)
+    fresh = [name for name in account.fresh if name.startswith("backbone.")]
+    assert fresh == [f"backbone.{name}" for name in ("fc6.bias", "fc6.kernel", "fc7.bias", "fc7.kernel")]
+    assert {account.fresh[name] for name in fresh} == {"the file has the convolutions alone"}
+    for name in after:
+        assert np.array_equal(after[name], before[name]) == (name not in account.loaded), name
+    np.testing.assert_array_equal(
+        after["backbone.conv5_3.kernel"], trunk["conv5_3.weight"].transpose(2, 3, 1, 0).astype(np.float32)
+    )
+    write_safetensors(tmp_path / "trunk.safetensors", trunk, {})
+    assert caplog.messages == []
+    fcn_jax.fcn16s_vgg16(
+        weights_backbone=tmp_path / "trunk.safetensors", features=WIDTHS["features"], fc_features=7
+    )
+    assert caplog.messages == [
+        f"{tmp_path / 'trunk.safetensors'}: not in it, so at random: backbone.fc6, backbone.fc7"
+    ]
+    with pytest.raises(CheckpointError, match=r"expected a backbone, vgg16 .* got vgg16_trunk"):
+        fcn_jax.fcn16s_vgg16(weights_backbone=trunk)
 
 
 def test_the_preset_travels_with_the_file(tmp_path):

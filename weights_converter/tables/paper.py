@@ -9,7 +9,7 @@ Source: Long, Shelhamer and Darrell, `fcn.berkeleyvision.org` (net.py of each ne
 
 from collections.abc import Iterator
 
-from weights_converter.spec import PUBLISHED_WIDTHS, ModelSpec
+from weights_converter.spec import PUBLISHED_WIDTHS, TRUNKS, ModelSpec
 from weights_converter.tables.layer import (
     CONV_BIAS,
     DECONV,
@@ -64,8 +64,10 @@ def fcn_layers(spec: ModelSpec) -> Iterator[Layer]:
 
 
 def classifier_layers(spec: ModelSpec) -> Iterator[Layer]:
-    """Lists the layers that a backbone takes from an ImageNet classifier, in Caffe's names."""
-    return _backbone(spec, spec.name, DENSE_AS_CONV)
+    """Lists the layers that a backbone takes from an ImageNet classifier or its trunk, in Caffe's names."""
+    whole = {trunk: name for name, trunk in TRUNKS.items()}
+    layers = _backbone(spec, whole.get(spec.name, spec.name), DENSE_AS_CONV)
+    return (layer for layer in layers if spec.name not in whole or layer.ours not in ("fc6", "fc7"))
 
 
 def torchvision_layers(spec: ModelSpec) -> Iterator[Layer]:

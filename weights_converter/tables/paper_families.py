@@ -7,6 +7,8 @@ Four families with two backbones:
   VGG16_OF_CAFFE        the ILSVRC release of VGG16, or that file with fc6 and fc7 as convolutions
   CAFFENET              the CaffeNet release, with the same layer names as an FCN's backbone
 
+Either VGG16 may come without any tensor of fc6 and fc7: it is then a trunk, `vgg16_trunk`.
+
 The tensors do not show some things, and a caller has to know them:
 
   * fcn8s_vgg16 or fcn8s_atonce_vgg16, in the port's files: they differ only in two constants in the code.
@@ -23,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from weights_converter.errors import CheckpointError
-from weights_converter.spec import ModelSpec
+from weights_converter.spec import TRUNKS, ModelSpec
 from weights_converter.tables.family import CAFFE, TORCHVISION, Family, Shapes
 from weights_converter.tables.layer import OURS, SOURCE
 from weights_converter.tables.paper import (
@@ -80,18 +82,21 @@ def recognize_fcn(shapes: Shapes) -> tuple[ModelSpec, str] | None:
         else:
             model_name = "fcn32s_vgg16"
         num_classes = _length(shapes, "score_fr.bias", "the number of classes")
-        return ModelSpec(name=model_name, num_classes=num_classes, **_widths(shapes, backbone, prefix)), side
+        widths = _widths(shapes, backbone, prefix)
+        first = f"{prefix}{'conv1_1' if backbone == 'vgg16' else 'conv1'}.{kernel}"
+        channels = _in_channels(shapes, first, side)
+        return ModelSpec(name=model_name, num_classes=num_classes, in_channels=channels, **widths), side
     return None
 
 
 def recognize_torchvision(shapes: Shapes) -> tuple[ModelSpec, str] | None:
-    """Recognizes torchvision's vgg16, and our own VGG16 backbone alone.
+    """Recognizes torchvision's vgg16 or its features alone, and our own VGG16 backbone alone.
 
     Raises:
       CheckpointError: this is torchvision's alexnet, or a VGG of another depth.
     """
-    if "conv1_1.kernel" in shapes and "fc6.kernel" in shapes:
-        return ModelSpec(name="vgg16", **_widths(shapes, "vgg16", "")), OURS
+    if "conv1_1.kernel" in shapes and ("fc6.kernel" in shapes or "conv5_3.kernel" in shapes):
+        return _vgg16(shapes, "conv1_1.kernel", OURS), OURS
     found = filter(None, (re.fullmatch(r"features\.(\d+)\.weight", name) for name in shapes))
     numbers = sorted(int(match[1]) for match in found)
     if 0 not in numbers:
@@ -108,13 +113,13 @@ def recognize_torchvision(shapes: Shapes) -> tuple[ModelSpec, str] | None:
             f"this looks like a VGG of torchvision with layers features.{', '.join(map(str, numbers))}; only "
             f"vgg16 is known, with features.{', '.join(map(str, VGG16_FEATURES))}"
         )
-    return ModelSpec(name="vgg16", **_widths(shapes, "vgg16", "", TORCHVISION_NAMES)), SOURCE
+    return _vgg16(shapes, "features.0.weight", SOURCE, TORCHVISION_NAMES), SOURCE
 
 
 def recognize_caffe_vgg16(shapes: Shapes) -> tuple[ModelSpec, str] | None:
-    """Recognizes the ILSVRC release of VGG16."""
-    if "conv1_1.weight" in shapes and "fc6.weight" in shapes:
-        return ModelSpec(name="vgg16", **_widths(shapes, "vgg16", "")), SOURCE
+    """Recognizes the ILSVRC release of VGG16, or its convolutions alone."""
+    if "conv1_1.weight" in shapes and ("fc6.weight" in shapes or "conv5_3.weight" in shapes):
+        return _vgg16(shapes, "conv1_1.weight", SOURCE), SOURCE
     return None
 
 
@@ -122,8 +127,24 @@ def recognize_caffenet(shapes: Shapes) -> tuple[ModelSpec, str] | None:
     """Recognizes the CaffeNet release, and our own CaffeNet backbone alone."""
     for side, kernel in ((SOURCE, "weight"), (OURS, "kernel")):
         if all(f"{layer}.{kernel}" in shapes for layer in ("conv1", "conv5", "fc6")):
-            return ModelSpec(name="caffenet", **_widths(shapes, "caffenet", "")), side
+            channels = _in_channels(shapes, f"conv1.{kernel}", side)
+            return ModelSpec(name="caffenet", in_channels=channels, **_widths(shapes, "caffenet", "")), side
     return None
+
+
+def _vgg16(shapes: Shapes, first: str, side: str, names: Mapping[str, str] | None = None) -> ModelSpec:
+    """Returns the spec of VGG16, or of its trunk if no tensor is of fc6 or fc7."""
+    fully_connected = tuple(f"{(names or {}).get(layer, layer)}." for layer in ("fc6", "fc7"))
+    trunk = not any(name.startswith(fully_connected) for name in shapes)
+    widths = _widths(shapes, "vgg16", "", names, trunk=trunk)
+    name = TRUNKS["vgg16"] if trunk else "vgg16"
+    return ModelSpec(name=name, in_channels=_in_channels(shapes, first, side), **widths)
+
+
+def _in_channels(shapes: Shapes, first: str, side: str) -> int:
+    """Returns the channels of the images; 3 if the first kernel is missing, which is reported later."""
+    shape = shapes.get(first, ())
+    return shape[1 if side == SOURCE else 2] if len(shape) == 4 else 3
 
 
 def _backbone_of(layers: set[str], prefix: str) -> str | None:
@@ -134,13 +155,20 @@ def _backbone_of(layers: set[str], prefix: str) -> str | None:
 
 
 def _widths(
-    shapes: Shapes, backbone: str, prefix: str, names: Mapping[str, str] | None = None
+    shapes: Shapes,
+    backbone: str,
+    prefix: str,
+    names: Mapping[str, str] | None = None,
+    *,
+    trunk: bool = False,
 ) -> dict[str, Any]:
-    """Takes the width of each block from its first bias."""
+    """Takes the width of each block from its first bias; a trunk has no fc6."""
     firsts = [f"conv{block}" + ("_1" if backbone == "vgg16" else "") for block in range(1, 6)]
-    biases = [f"{prefix}{(names or {}).get(layer, layer)}.bias" for layer in (*firsts, "fc6")]
-    *features, fc_features = (_length(shapes, bias, "a width") for bias in biases)
-    return {"features": tuple(features), "fc_features": fc_features}
+    layers = firsts if trunk else [*firsts, "fc6"]
+    widths = [
+        _length(shapes, f"{prefix}{(names or {}).get(layer, layer)}.bias", "a width") for layer in layers
+    ]
+    return {"features": tuple(widths[:5]), "fc_features": None if trunk else widths[5]}
 
 
 def _length(shapes: Shapes, name: str, what: str) -> int:
@@ -209,7 +237,7 @@ FCNS = Family(
 )
 VGG16_OF_TORCHVISION = Family(
     description="torchvision's vgg16",
-    models=("vgg16",),
+    models=("vgg16", TRUNKS["vgg16"]),
     preset=TORCHVISION,
     recognize=recognize_torchvision,
     layers=torchvision_layers,
@@ -217,7 +245,7 @@ VGG16_OF_TORCHVISION = Family(
 )
 VGG16_OF_CAFFE = Family(
     description="the ILSVRC VGG16 of Caffe",
-    models=("vgg16",),
+    models=("vgg16", TRUNKS["vgg16"]),
     preset=CAFFE,
     recognize=recognize_caffe_vgg16,
     layers=classifier_layers,

@@ -53,9 +53,11 @@ def recognize(shapes: Mapping[str, tuple[int, ...]]) -> tuple[ModelSpec, str] | 
     elif "backbone.conv1.kernel" in shapes and "classifier.conv.kernel" in shapes:
         score, side = "classifier.score.bias", OURS
     elif "conv1.weight" in shapes and "layer4.0.conv3.weight" in shapes:
-        return ModelSpec(name=find_depth(shapes, "")), SOURCE
+        spec = ModelSpec(name=find_depth(shapes, ""), in_channels=_in_channels(shapes, "conv1.weight"))
+        return spec, SOURCE
     elif "conv1.kernel" in shapes and "layer4.0.conv3.kernel" in shapes:
-        return ModelSpec(name=find_depth(shapes, "")), OURS
+        spec = ModelSpec(name=find_depth(shapes, ""), in_channels=_in_channels(shapes, "conv1.kernel"))
+        return spec, OURS
     else:
         return None
     if len(shapes.get(score, ())) != 1:
@@ -65,7 +67,14 @@ def recognize(shapes: Mapping[str, tuple[int, ...]]) -> tuple[ModelSpec, str] | 
         )
     aux = any(name.startswith("aux_classifier.") for name in shapes)
     name = f"fcn_{find_depth(shapes, 'backbone.')}"
-    return ModelSpec(name=name, num_classes=shapes[score][0], aux_loss=aux), side
+    channels = _in_channels(shapes, f"backbone.conv1.{'weight' if side == SOURCE else 'kernel'}")
+    return ModelSpec(name=name, num_classes=shapes[score][0], aux_loss=aux, in_channels=channels), side
+
+
+def _in_channels(shapes: Mapping[str, tuple[int, ...]], first: str) -> int:
+    """Returns the channels of the images; 3 if the first kernel is missing, which is reported later."""
+    shape = shapes.get(first, ())
+    return shape[1 if first.endswith("weight") else 2] if len(shape) == 4 else 3
 
 
 def _set_aside(spec: ModelSpec, tensors: Mapping[str, np.ndarray]) -> dict[str, str]:

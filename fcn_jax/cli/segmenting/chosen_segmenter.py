@@ -34,7 +34,7 @@ def build_segmenter(options: argparse.Namespace, on_tile: OnProgress) -> tuple[S
         transforms = transforms.with_resize(options.resize or None)
     categories = None
     if options.categories:
-        categories = read_categories(options.categories, model.spec.num_classes)
+        categories = read_categories(options.categories, model.spec.num_labels)
     bands = None if options.bands is None else parse_bands(options.bands)
     segmenter = Segmenter(
         model,
@@ -56,6 +56,7 @@ def build_segmenter(options: argparse.Namespace, on_tile: OnProgress) -> tuple[S
         "dtype": options.dtype,
         "transforms": transforms.to_dict(),
         "categories": list(segmenter.categories),
+        "threshold": segmenter.threshold,
         "tile": options.tile,
         "approximate_halo": options.halo,
         "test_time_augmentation": options.tta,

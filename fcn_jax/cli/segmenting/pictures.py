@@ -111,7 +111,7 @@ def find_pictures(
       ImageError: a folder has no pictures, no path exists, or one is an address on the web.
       OSError: a folder cannot be read.
     """
-    readable = picture_suffixes()
+    readable = picture_suffixes() | {".npy"}
     passed_over = _PassedOver()
     pictures: list[Found] = []
     exists = False

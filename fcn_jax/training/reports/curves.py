@@ -69,20 +69,25 @@ def _draw_losses(records: Sequence[dict], axes: Any, rate_axes: Any) -> None:
 
 
 def draw_scores(records: Sequence[dict], axes: Any) -> None:
-    """Draws pixel accuracy and mean IoU into matplotlib's axes, and marks the best mean IoU."""
+    """Draws pixel accuracy and mean IoU into matplotlib's axes, and marks the best mean IoU.
+
+    For one logit it is the foreground's IoU.
+    """
     axes.set(title="validation", xlabel="step", ylim=(0, 1.05))
     done = _column(records, "eval", "step")
     if not len(done):
         _say(axes, "no evaluation yet")
         return
     axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    iou, accuracy = (_column(records, "eval", name) for name in ("mean_iou", "pixel_accuracy"))
+    binary = any("iou" in record for record in records if record["kind"] == "eval")
+    key, word = ("iou", "foreground IoU") if binary else ("mean_iou", "mean IoU")
+    iou, accuracy = (_column(records, "eval", name) for name in (key, "pixel_accuracy"))
     points = {"marker": "o", "markersize": 3.5, "clip_on": False}
     axes.plot(done, accuracy, color=SECOND, label="pixel accuracy", **points)
-    axes.plot(done, iou, color=ACCENT, label="mean IoU", **points)
+    axes.plot(done, iou, color=ACCENT, label=word, **points)
     if np.isfinite(iou).any():
         best = int(np.nanargmax(iou))
-        label = f"best mean IoU: {iou[best]:.1%} after {done[best]:.0f} steps"
+        label = f"best {word}: {iou[best]:.1%} after {done[best]:.0f} steps"
         ring = {"marker": "o", "markersize": 10, "markerfacecolor": "none", "linestyle": "none"}
         axes.plot(done[best], iou[best], color=ACCENT, label=label, clip_on=False, **ring)
     axes.legend(loc="best", fontsize=8, framealpha=0.8, edgecolor="none")
