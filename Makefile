@@ -4,6 +4,8 @@ PYTHON ?= python3
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 DEMO := .venv-demo-$(VERSION)
 TEST := .venv-test-$(VERSION)
+DOCS := .venv-docs-$(VERSION)
+DIST := .venv-dist-$(VERSION)
 # Two processes of tests, a file at a time: most of the time goes to XLA's compiler, which uses one core.
 PYTEST := $(TEST)/bin/python -m pytest -n 2 --dist loadfile
 
@@ -11,7 +13,7 @@ PYTEST := $(TEST)/bin/python -m pytest -n 2 --dist loadfile
 JAX_TESTS := tests/algorithms tests/models tests/inference tests/evaluation tests/training tests/zoo tests/weights \
 	tests/test_house.py tests/test_stored_arrays.py
 
-.PHONY: demo test test-fast test-jax lint clean
+.PHONY: demo test test-fast test-jax lint docs dist clean
 
 demo: $(DEMO)/ready
 	$(DEMO)/bin/fcn-jax demo --output demo
@@ -31,6 +33,16 @@ lint: $(TEST)/lint-ready
 	$(TEST)/bin/ruff format --check .
 	PATH="$(CURDIR)/$(TEST)/bin:$$PATH" PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(TEST)/bin/pyright
 
+# Reads the sources without importing them, so it needs neither JAX nor this package installed.
+docs: $(DOCS)/ready
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+
+# Builds sdist and wheel; then the wheel alone, in a fresh environment far from the checkout, segments a picture.
+dist: $(DIST)/ready
+	rm -rf dist build
+	$(DIST)/bin/python -m build --no-isolation --outdir dist . >/dev/null
+	$(DIST)/bin/python scripts/check_dist.py dist --python $(PYTHON)
+
 $(DEMO)/ready: requirements/demo.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed, this is " + sys.version'
 	$(PYTHON) -m venv --clear $(DEMO)
@@ -49,5 +61,16 @@ $(TEST)/lint-ready: $(TEST)/ready requirements/lint.txt
 	$(TEST)/bin/pip install --quiet --disable-pip-version-check -r requirements/lint.txt
 	touch $@
 
+
+$(DOCS)/ready: requirements/docs.txt
+	$(PYTHON) -m venv --clear $(DOCS)
+	$(DOCS)/bin/pip install --quiet --disable-pip-version-check -r requirements/docs.txt
+	touch $@
+
+$(DIST)/ready: requirements/dist.txt
+	$(PYTHON) -m venv --clear $(DIST)
+	$(DIST)/bin/pip install --quiet --disable-pip-version-check -r requirements/dist.txt
+	touch $@
+
 clean:
-	rm -rf .venv-demo-* .venv-test-* .pytest_cache demo build *.egg-info
+	rm -rf .venv-demo-* .venv-test-* .venv-docs-* .venv-dist-* .pytest_cache demo build dist site *.egg-info

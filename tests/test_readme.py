@@ -1,4 +1,4 @@
-"""What the README says is so: its Python runs, its commands parse, its links lead somewhere.
+"""What the README says is so: its Python runs and its commands parse. `test_docs.py` looks at its links.
 
 The Python blocks run in order and share their names, as a reader would paste them, in a folder that holds
 
@@ -11,10 +11,8 @@ and, as the cache of downloads, nothing: no test reaches the network.
 
 import contextlib
 import io
-import re
 import shlex
 import traceback
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,39 +20,15 @@ from PIL import Image
 
 from fcn_jax.cli.main import build_parser
 from fcn_jax.training.command_line import parse_config
+from tests.pages import README, SHELL, blocks, run_python
 from tests.seeded import seeded_state_dict
 from tests.weights_converter.legacy_writer import write_torch_legacy
 
-README = Path(__file__).parents[1] / "README.md"
-FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"\]\(\s*<?([^)\s>]+)")
+LARGEST = 6 * 1024  # bytes: a README of one screen, with pages behind it
 
 
-def text():
-    if not README.exists():
-        pytest.skip("there is no README.md")
-    return README.read_text(encoding="utf-8")
-
-
-def fences(*languages):
-    """The contents of the README's blocks, each with the number of its first line."""
-    return [
-        (text().count("\n", 0, match.start(2)) + 1, match[2])
-        for match in FENCE.finditer(text())
-        if match[1] in languages
-    ]
-
-
-def commands():
-    """Every `fcn-jax ...` of the shell blocks, as a list of words."""
-    for line, block in fences("bash", "sh", "shell", "console"):
-        for number, command in enumerate(block.replace("\\\n", "  ").splitlines(), line):
-            words = shlex.split(command, comments=True)
-            words = words[1:] if words[:1] == ["$"] else words
-            while words and re.fullmatch(r"\w+=.*", words[0]):  # FCN_JAX_CACHE=... fcn-jax
-                words = words[1:]
-            if words and Path(words[0]).name == "fcn-jax":
-                yield number, words[1:]
+def test_it_is_short():
+    assert README.stat().st_size <= LARGEST
 
 
 @pytest.fixture
@@ -80,37 +54,33 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_the_python_blocks_run(folder):
-    blocks = fences("python")
-    if not blocks:
-        pytest.skip("README.md has no Python blocks")
     names = {"__name__": "__main__"}
-    for line, block in blocks:
-        code = compile("\n" * (line - 1) + block, str(README), "exec")  # a traceback shows the README's lines
+    for block in blocks(README, "python"):
         try:
             with contextlib.redirect_stdout(io.StringIO()):
-                exec(code, names)
+                run_python(README, block, names)
         except Exception:
-            pytest.fail(f"the Python block at line {line} of README.md fails:\n{traceback.format_exc()}")
+            pytest.fail(
+                f"the Python block at line {block.line} of README.md fails:\n{traceback.format_exc()}"
+            )
+    assert "result" in names
 
 
 def test_the_commands_parse():
-    parser, trainings = build_parser(), 0
-    for line, words in commands():
+    parser, ours = build_parser(), []
+    commands = [found for block in blocks(README, *SHELL) for found in block.commands()]
+    for line, (program, command, *rest) in commands:
+        assert program == "fcn-jax"
+        ours.append(command)
         with contextlib.redirect_stderr(io.StringIO()) as said:
             try:
-                if words[0] == "train":
-                    assert parse_config(words[1:]).output
-                    trainings += 1
+                if command == "train":
+                    assert parse_config(rest).output
                 else:
-                    parser.parse_args(words)
+                    parser.parse_args([command, *rest])
             except SystemExit as end:
                 if end.code:
-                    pytest.fail(f"line {line} of README.md, fcn-jax {shlex.join(words)}: {said.getvalue()}")
-    assert trainings > 3
-
-
-def test_the_links_lead_somewhere():
-    outside = FENCE.sub("", text())
-    links = [link.partition("#")[0] for link in LINK.findall(outside)]
-    relative = [link for link in links if link and not re.match(r"[a-z]+:", link)]
-    assert [link for link in relative if not (README.parent / link).exists()] == []
+                    pytest.fail(
+                        f"line {line} of README.md, {shlex.join([command, *rest])}: {said.getvalue()}"
+                    )
+    assert {"segment", "check", "train"} <= set(ours)

@@ -6,6 +6,14 @@ write_certificate(record, "fcn_resnet50.safetensors")
 
 from fcn_jax.certificate.comparison import BOUND
 from fcn_jax.certificate.page import certificate_paths, is_good, verdict, write_certificate
-from fcn_jax.certificate.record import certify
+from fcn_jax.certificate.record import certify, certify_conversion
 
-__all__ = ["BOUND", "certificate_paths", "certify", "is_good", "verdict", "write_certificate"]
+__all__ = [
+    "BOUND",
+    "certificate_paths",
+    "certify",
+    "certify_conversion",
+    "is_good",
+    "verdict",
+    "write_certificate",
+]

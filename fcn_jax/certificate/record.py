@@ -23,6 +23,7 @@ def certify(
     *,
     model_name: str | None = None,
     preset: str | None = None,
+    key: str | None = None,
 ) -> dict[str, Any]:
     """Compares a converted file with its source: digests, tensors, and the function.
 
@@ -32,7 +33,7 @@ def certify(
     Args:
       source: a checkpoint in any format that can be read.
       target: what `convert` made of it.
-      model_name, preset: as `convert` was called.
+      model_name, preset, key: as the conversion was called.
 
     Returns:
       JSON values: "source" and "result" (file, bytes, sha256), "network", "tensors" ("used": a list of
@@ -42,11 +43,16 @@ def certify(
     Raises:
       CheckpointError: a file cannot be read, or they belong to different networks.
     """
-    read = load_model_file(source, preset=preset).for_model(model_name)
-    made = load_model_file(target, preset=preset).for_model(read.spec.name)
+    return certify_conversion(load_model_file(source, preset=preset, key=key).for_model(model_name), target)
+
+
+def certify_conversion(read: Conversion, target: str | os.PathLike) -> dict[str, Any]:
+    """Compares a converted file with the conversion of its source; see `certify`."""
+    assert read.path is not None, "conversions of files have a path"
+    made = load_model_file(target).for_model(read.spec.name)
     return {
         "format": FORMAT,
-        "source": _file(source),
+        "source": _file(read.path),
         "result": _file(target),
         "network": json.loads(read.spec.to_json()),
         "tensors": {

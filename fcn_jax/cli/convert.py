@@ -9,7 +9,7 @@ import dataclasses
 from pathlib import Path
 
 from fcn_jax.categories import VOC_CATEGORIES
-from fcn_jax.certificate import certify, is_good, verdict, write_certificate
+from fcn_jax.certificate import certify_conversion, is_good, verdict, write_certificate
 from fcn_jax.cli.categories import read_categories
 from fcn_jax.cli.weights import add_align_corners_argument, add_reading_arguments, chosen_align_corners
 from fcn_jax.errors import SettingError
@@ -87,13 +87,13 @@ def run(options: argparse.Namespace) -> int:
         print("  to convert this file back, give them with --model, --preset and --categories")
     for name, why in conversion.dropped.items():
         print(f"  dropped {name}: {why}")
-    return _certify(options, source) if options.certificate else 0
+    return _certify(conversion, target) if options.certificate else 0
 
 
-def _certify(options: argparse.Namespace, source: Path) -> int:
+def _certify(conversion: Conversion, target: Path) -> int:
     """Writes the certificate and prints its first line; returns 1 if the two files are not the same."""
-    record = certify(source, options.target, model_name=options.model, preset=options.preset)
-    data, page = write_certificate(record, options.target)
+    record = certify_conversion(conversion, target)
+    data, page = write_certificate(record, target)
     print(f"{page}, {data.name}: {verdict(record)}")
     return 0 if is_good(record) else 1
 
