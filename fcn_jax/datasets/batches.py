@@ -177,7 +177,8 @@ class Batches:
             if self.augmentation is None:
                 return sample
             generator = np.random.Generator(_bits(self.seed, AUGMENTATION, number))
-            return self.augmentation(*sample, generator, focus)
+            chosen = {} if focus is None else {"focus": focus}
+            return self.augmentation(*sample, generator, **chosen)
         except ArrayError as error:
             raise DatasetError(str(error), subject=self.dataset.name(index)) from error
 
