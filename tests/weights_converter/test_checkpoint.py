@@ -45,7 +45,7 @@ def numpy_file(save, value):
             "is a Git LFS pointer.*git lfs pull",
         ),
         (tar_of_2017(), "is a tar archive; if it is torch.save's format of 2017"),
-        (gzip.compress(b"weights"), "is compressed with gzip; unpack it first"),
+        (gzip.compress(b"weights", mtime=0), "is compressed with gzip; unpack it first"),
         (b"\x89HDF\r\n\x1a\n" + bytes(64), "is an HDF5 file"),
         (numpy_file(np.save, np.zeros(3)), "is a NumPy array"),
         (numpy_file(np.savez, np.zeros(3)), "is a NumPy archive"),
