@@ -75,6 +75,8 @@ def test_the_only_file_of_weights_is_found(hub):
     hub.add("user/repo", {"config.json": b"{}", "old/fcn.pth": CONTENT})
     assert fetch_from_hub("hf://user/repo").read_bytes() == CONTENT
     assert fetch_from_hub("hf://user/repo", offline=True).read_bytes() == CONTENT
+    hub.add("user/two", {"fcn.pth": b"other", "model.safetensors": CONTENT})
+    assert fetch_from_hub("hf://user/two").read_bytes() == CONTENT  # the name that `push_to_hub` gives
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "fcn.pth"])  # named by SHA-256 and by Git's SHA-1
