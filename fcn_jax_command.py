@@ -20,9 +20,9 @@ def main() -> int:
             signal.signal(signal.SIGINT, handler)
 
     ctrl_c(_leave)
-    from fcn_jax.cli import main as run
-
     try:
+        from fcn_jax.cli import main as run
+
         return run(ready=lambda: ctrl_c(signal.default_int_handler))
     except KeyboardInterrupt:
         print("fcn-jax: interrupted", file=sys.stderr)

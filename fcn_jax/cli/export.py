@@ -1,4 +1,4 @@
-"""fcn-jax export: writes a model as one file; the ending of its name says which kind.
+"""fcn-jax export: writes a model as one file: .zip runs with JAX alone, .onnx in ONNX Runtime and others.
 
 fcn-jax export fcn_resnet50.zip --weights fcn_resnet50.pth --size 520x520    # runs with JAX alone
 fcn-jax export fcn_resnet50.onnx --weights fcn_resnet50.pth --verify         # for ONNX Runtime and others

@@ -106,8 +106,8 @@ class Planner:
         if self.probe is None and (isinstance(tile, Integral) or self.halo is not None):
             raise SettingError(
                 subject="tile, halo",
-                expected="a model of fcn_jax, whose receptive field can be measured",
-                got=self.model,
+                expected="a model whose receptive field can be measured",
+                got=f"one where {self.model}",
                 hint="leave them out",
             )
 

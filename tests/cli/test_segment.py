@@ -113,12 +113,12 @@ def test_the_table(run, segmenter):
 def test_the_summary(run, segmenter, checkpoint):
     _, output, _ = run
     summary = summary_of(output)
-    how = ["tile", "approximate_halo", "test_time_augmentation"]
+    how = ["threshold", "tile", "approximate_halo", "test_time_augmentation"]
     names = ["model", "weights", "weights_sha256", "dtype", "transforms", "categories", *how]
     assert list(summary) == [*names, "settings", "images", "failed", "other_settings"]
     assert summary["weights_sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     assert summary["dtype"] == "float32"
-    assert [summary[key] for key in how] == ["auto", None, False]
+    assert [summary[key] for key in how] == [None, "auto", None, False]
     assert (summary["model"], summary["weights"]) == ("fcn8s_vgg16", str(checkpoint))
     assert summary["transforms"] == SemanticSegmentation(resize_size=64).to_dict()
     assert summary["categories"] == NAMES

@@ -215,14 +215,14 @@ def test_a_jitter_below_nothing():
     ("image", "labels"),
     [
         (np.zeros((3, 4, 3), np.uint8), np.zeros((4, 3), np.uint8)),
-        (np.zeros((3, 4, 3), np.float32), np.zeros((3, 4), np.uint8)),
+        (np.zeros((3, 4, 3), np.float64), np.zeros((3, 4), np.uint8)),
         (np.zeros((3, 4, 3), np.uint8), np.zeros((3, 4), np.int64)),
         (np.zeros((3, 4), np.uint8), np.zeros((3, 4), np.uint8)),
         (np.zeros((0, 4, 3), np.uint8), np.zeros((0, 4), np.uint8)),
     ],
 )
 def test_other_arrays(image, labels):
-    message = r"expected a picture \(H, W, 3\) and labels \(H, W\), both uint8, got "
+    message = r"expected a picture \(H, W, C\) of uint8, uint16 or float32 and labels \(H, W\) of uint8, got "
     with pytest.raises(ArrayError, match=message):
         Augmentation()(image, labels, Told())
     with pytest.raises(ArrayError, match=message):

@@ -56,7 +56,7 @@ def read_pixels(logits: jax.Array, labels: jax.Array, ignore_label: int) -> Pixe
 
 def label_axis(labels: jax.Array, count: int) -> jax.Array:
     """Returns 0 to count - 1 with the rank of `labels` and one more; programs may forbid to promote ranks."""
-    return jnp.arange(count, dtype=labels.dtype).reshape((1,) * labels.ndim + (-1,))
+    return jnp.arange(count, dtype=jnp.asarray(labels).dtype).reshape((1,) * labels.ndim + (-1,))
 
 
 def pixel_losses(pixels: Pixels) -> jax.Array:
