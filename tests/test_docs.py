@@ -129,6 +129,8 @@ def _command(words, where, run):
             status = _run_quickly(words) if run else _parse(words)
         except SystemExit as end:
             status = end.code
+    if status != 0 and "pip install 'fcn_jax[" in said.getvalue():
+        pytest.skip(said.getvalue())  # an extra is not installed here
     assert status == 0, f"{where}, fcn-jax {shlex.join(words)}: {said.getvalue()}"
 
 

@@ -47,7 +47,7 @@ def test_the_same_function(tmp_path, name):
     assert compared["done"]
     errors = [error for each in compared["inputs"] for error in each["errors"].values()]
     assert len(errors) == (2 if name in ("fcn8s_vgg16", "fcn_resnet50") else 1)
-    assert max(errors) < BOUND / 10  # seen: 2e-15 for the paper's networks, 3e-15 for fcn_resnet50
+    assert max(errors) < BOUND / 10  # seen: 1.8e-15 for the paper's networks, 5.0e-15 for fcn_resnet50
     assert is_good(record)
     assert verdict(record) == "The same numbers and the same function."
 
