@@ -180,7 +180,8 @@ def _model_settings(config: Config, num_classes: int) -> dict:
         if width is not None:
             settings[name] = width
     if config.weights is not None:  # that training goes on with its stem and its upsampling
-        spec = read_weights(config.weights).spec
+        source, _ = as_file(os.fspath(config.weights), (config.model, MODELS[config.model].coarser))
+        spec = read_weights(source, strict=not config.not_strict, key=config.key, aux="keep").spec
         for name in ("stem", "align_corners"):
             if getattr(spec, name) != getattr(published, name):
                 settings[name] = getattr(spec, name)

@@ -72,6 +72,17 @@ def test_the_lines_of_a_card_work(hub, token, model, tmp_path, monkeypatch, caps
     assert (tmp_path / "segmented" / "picture_labels.png").exists()
 
 
+def test_a_training_starts_from_there(hub, token, model):  # noqa: F811
+    pytest.importorskip("optax")
+    from fcn_jax.categories import voc_palette
+    from fcn_jax.training.command_line import parse_config
+    from fcn_jax.training.setup import build_model
+
+    fcn_jax.push_to_hub(model, "user/fields")
+    words = "--model fcn32s_vgg16 --features 4 6 8 10 12 --fc-features 16 --weights hf://user/fields"
+    assert same(model, build_model(parse_config(words.split()), NAMES, voc_palette(256)))
+
+
 def test_a_card_that_is_there_stays(hub, token, model):  # noqa: F811
     repository = hub.add("user/fields", {"README.md": b"mine"})
     name = fcn_jax.push_to_hub(model, "user/fields")
