@@ -89,7 +89,7 @@ def test_batch_norm_and_dropout_see_the_parts_one_after_another():
     batch, rest = small_batch(4), state.rest
     for part in (slice(0, None, 2), slice(1, None, 2)):
         half = {name: values[part] for name, values in batch.items()}
-        _, (rest, _) = jax.jit(objective)(state.params, rest, half, 1.0)
+        _, (rest, _) = jax.jit(objective)(state.params, rest, half, (1.0,))
     state, _ = in_parts(copied(state), batch, 0)
     for name in ("bn1.mean", "bn1.var", "bn2.mean", "bn2.var"):
         np.testing.assert_allclose(state.rest[name], rest[name], rtol=1e-5)
@@ -183,7 +183,7 @@ def test_the_given_state_is_used_up():
 def test_in_bfloat16_parameters_statistics_and_loss_stay_float32():
     model = small_model(dtype=jnp.bfloat16)
     objective, state, step = small_training(model)
-    _, (_, logits) = jax.eval_shape(objective, state.params, state.rest, small_batch(2), 1.0)
+    _, (_, logits) = jax.eval_shape(objective, state.params, state.rest, small_batch(2), (1.0,))
     assert logits["out"].dtype == jnp.float32
     dtypes = jax.tree.map(lambda array: array.dtype, state)
     for number in range(2):
