@@ -15,6 +15,7 @@ from fcn_jax.algorithms.transposition import transpose_kernel
 from fcn_jax.errors import ArrayError, SettingError
 from fcn_jax.inference.buffers import Buffers, round_up
 from fcn_jax.inference.frames import Frames, structure_of
+from fcn_jax.inference.memory import check_memory
 from fcn_jax.inference.plan import MAX_MODEL_PIXELS
 from fcn_jax.inference.prepare import prepare
 from fcn_jax.models.arrays import Arrays
@@ -150,6 +151,9 @@ class Engine:
         Args:
           images: (h, w, C_in) float32, all with this slot, at most as many as it has places. A place without
             an image costs as much as one with an image.
+
+        Raises:
+          jax.errors.JaxRuntimeError: there is too little memory.
         """
         sizes = np.ones((slot.places, 2), np.int32)
         batch = np.zeros((slot.places, *slot.buffer, self._in_channels), np.float32)
@@ -162,6 +166,8 @@ class Engine:
         except Exception:  # the next image tries again
             self._programs.pop((slot.places, slot.buffer), None)
             raise
+        if not self.asynchronous:
+            check_memory(compute)
         weights = self._oriented(slot.transposed)
         arrays = self._frames.added(weights.arrays, sizes, slot.transposed)
         return compute(arrays, batch, sizes)[: len(images)]
