@@ -18,9 +18,11 @@ import shlex
 import tomllib
 import traceback
 
+import jax
 import numpy as np
 import pytest
 import yaml
+from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
 import fcn_jax
@@ -76,7 +78,11 @@ def workplace(folder, monkeypatch):
             connect(monkeypatch, folder, hub.address)
         monkeypatch.setenv("HF_TOKEN", stand_in.TOKEN)
         hub.add("user/fields", {"model.safetensors": (folder / "fcn8s.safetensors").read_bytes()})
+        before = jax.config.jax_compilation_cache_dir
         yield folder
+    if jax.config.jax_compilation_cache_dir != before:  # a page chose a folder in the current one
+        jax.config.update("jax_compilation_cache_dir", before)
+        compilation_cache.reset_cache()
 
 
 @pytest.mark.filterwarnings("ignore:Use .content=")  # of the hub's client

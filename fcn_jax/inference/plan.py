@@ -107,7 +107,7 @@ class Planner:
             raise SettingError(
                 subject="tile, halo",
                 expected="a model whose receptive field can be measured",
-                got=f"one where {self.model}",
+                got=f"one without: {self.model}",
                 hint="leave them out",
             )
 

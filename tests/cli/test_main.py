@@ -4,7 +4,6 @@ import errno
 import logging
 import os
 import re
-import signal
 import subprocess
 import sys
 import warnings
@@ -32,14 +31,10 @@ def test_interrupted_while_jax_is_imported(tmp_path):
     """Ctrl-C before the command itself runs: from a module in jax's place, while it is imported."""
     (tmp_path / "jax.py").write_text("import signal\nsignal.raise_signal(2)\n")
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    ended = subprocess.run(
-        [INSTALLED, "models"],
-        capture_output=True,
-        text=True,
-        env=environment,
-        # Whoever starts the tests in the background may have Ctrl-C ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    # Whoever starts the tests in the background may have Ctrl-C ignored.
+    heard = "import os, signal, sys; signal.signal(2, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+    command = [sys.executable, "-c", heard, INSTALLED, "models"]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "fcn-jax: interrupted\n")
 
 

@@ -104,8 +104,14 @@ def test_advice_on_memory(planner, probe):
         ({"scales": ()}, r"scales: expected numbers above 0, got \(\)"),
         ({"scales": (1.0, -1.0)}, r"scales: expected numbers above 0, got \(1.0, -1.0\)"),
         ({"transforms": np.asarray}, "expected transforms with a method output_size"),
-        ({"probe": None, "tile": 64}, "whose receptive field can be measured, got FCN; leave them out"),
-        ({"probe": None, "halo": 8}, "whose receptive field can be measured, got FCN; leave them out"),
+        (
+            {"probe": None, "tile": 64},
+            "whose receptive field can be measured, got one without: FCN; leave them out",
+        ),
+        (
+            {"probe": None, "halo": 8},
+            "whose receptive field can be measured, got one without: FCN; leave them out",
+        ),
     ],
 )
 def test_unfit_settings(planner, settings, message):

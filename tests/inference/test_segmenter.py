@@ -237,7 +237,7 @@ def test_unfit_arguments():
         Segmenter(noise)
     with pytest.raises(TypeError, match="expected transforms with a method output_size"):
         Segmenter(returning_classes(1), np.asarray)
-    with pytest.raises(ValueError, match="got one where the receptive field of TinyModel cannot be told"):
+    with pytest.raises(ValueError, match="got one without: the receptive field of TinyModel cannot be told"):
         Segmenter(TinyModel(), tile=64)
 
 
