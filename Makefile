@@ -10,7 +10,7 @@ DIST := .venv-dist-$(VERSION)
 PYTEST := $(TEST)/bin/python -m pytest -n 2 --dist loadfile
 
 # What another JAX or Python can break: all that computes, and the doors to it.
-JAX_TESTS := tests/algorithms tests/models tests/inference tests/evaluation tests/training tests/zoo tests/weights \
+JAX_TESTS := tests/algorithms tests/models tests/inference tests/evaluation tests/training tests/zoo \
 	tests/test_house.py tests/test_stored_arrays.py
 
 .PHONY: demo test test-fast test-parity test-jax lint docs dist clean
