@@ -13,7 +13,7 @@ PYTEST := $(TEST)/bin/python -m pytest -n 2 --dist loadfile
 JAX_TESTS := tests/algorithms tests/models tests/inference tests/evaluation tests/training tests/zoo \
 	tests/test_house.py tests/test_stored_arrays.py
 
-.PHONY: demo test test-fast test-parity test-jax lint docs dist clean
+.PHONY: demo test test-fast test-contracts test-jax lint docs dist clean
 
 demo: $(DEMO)/ready
 	$(DEMO)/bin/fcn-jax demo --output demo
@@ -24,8 +24,8 @@ test: $(TEST)/ready
 test-fast: $(TEST)/ready
 	$(PYTEST) -m "not slow"
 
-test-parity: $(TEST)/ready
-	$(PYTEST) -m slow tests/parity
+test-contracts: $(TEST)/ready
+	$(PYTEST) -m slow tests/parity tests/test_notebooks.py
 
 test-jax: $(TEST)/ready
 	$(PYTEST) -m "not slow or devices" $(JAX_TESTS)
