@@ -27,7 +27,7 @@ tags:
 # {title}
 
 A fully convolutional network for semantic segmentation, {spec}, as weights of
-[fcn_jax](https://pypi.org/project/fcn_jax/).
+the Python package `fcn_jax`.
 
 ## Use
 
