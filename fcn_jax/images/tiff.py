@@ -135,10 +135,8 @@ def _on_white(colours: np.ndarray, alpha: np.ndarray, name: str) -> np.ndarray:
     return colours
 
 
-PATCHED = {2: ("LA", "LA"), 4: ("RGBA", "RGBA")} | {
-    bands: ("RGB", "RGB".ljust(bands, "X")) for bands in (5, 6)
-}
-"""{bands: (mode, raw mode)} that make Pillow keep the bands as they are, whatever their marks; X is passed over."""
+PATCHED = {2: ("LA", "LA"), 4: ("RGBA", "RGBA")} | {n: ("RGB", "RGB".ljust(n, "X")) for n in (5, 6)}
+"""{bands: (mode, raw mode)} that make Pillow keep the bands as they are, whatever their marks; it skips an X."""
 
 
 AS_STORED = {"L;I": "L", "L;IR": "L;R"}
