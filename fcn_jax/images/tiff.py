@@ -136,7 +136,7 @@ def _on_white(colours: np.ndarray, alpha: np.ndarray, name: str) -> np.ndarray:
 
 
 PATCHED = {2: ("LA", "LA"), 4: ("RGBA", "RGBA")} | {n: ("RGB", "RGB".ljust(n, "X")) for n in (5, 6)}
-"""{bands: (mode, raw mode)} that make Pillow keep the bands as they are, whatever their marks; it skips an X."""
+"""{bands: (mode, raw mode)} that make Pillow keep the bands as they are, whatever their marks; X: skip."""
 
 
 AS_STORED = {"L;I": "L", "L;IR": "L;R"}
