@@ -39,8 +39,7 @@ def open_bands(source: Bands, channels: int | None = None) -> np.ndarray:
 
     Raises:
       ImageError: the file is missing, damaged or of another kind; there are other channels; the picture has
-      no
-        pixels, or numbers that are not finite.
+        no pixels, or numbers that are not finite.
       MissingPackageError: the file needs tifffile.
       WrongTypeError: `source` has another type.
     """

@@ -31,8 +31,7 @@ def measure_statistics(dataset: SegmentationDataset) -> Statistics:
 
     Raises:
       DatasetError: a picture has other channels or another dtype than the first, or cannot be read; the
-      message
-        names it. Or a channel has one value everywhere.
+        message names it. Or a channel has one value everywhere.
     """
 
     def sums(index: int) -> tuple[str, np.dtype, int, np.ndarray, np.ndarray]:

@@ -2,12 +2,11 @@
 
 The rule, for C channels in the order of the files (red, green, blue first):
 
-  mean  the first three keep their kernels, each further one gets their mean; all are multiplied by 3 / C, so
-  that
-        the response to channels that are alike stays as large. With C < 3 each channel gets the mean times 3
-        / C.
+  mean  the first three keep their kernels, each further one gets their mean; all are multiplied by 3 / C,
+        so that the response to channels that are alike stays as large. With C < 3 each channel gets the mean
+        times 3 / C.
   zero  the first three keep their kernels, the others get zeros: at first the network sees what it saw
-    before.
+        before.
 
 Weights of Caffe's order (blue, green, red) come into the order of the files on the way.
 """

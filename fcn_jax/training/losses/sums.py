@@ -68,6 +68,12 @@ class Term(NamedTuple):
         """The loss."""
         return KINDS[self.name]
 
+    def with_shared(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns its own settings, and those of all losses that it takes."""
+        return dict(self.settings) | {
+            name: value for name, value in settings.items() if name in self.kind.shared
+        }
+
 
 @dataclasses.dataclass(frozen=True)
 class LossSum:
@@ -129,10 +135,7 @@ class LossSum:
         """
         found = []
         for term in self.terms:
-            own = dict(term.settings) | {
-                name: value for name, value in settings.items() if name in term.kind.shared
-            }
-            compute = term.kind.denominator
+            own, compute = term.with_shared(settings), term.kind.denominator
             found.append(None if compute is None else compute(labels, num_classes, dtype=dtype, **own))
         return tuple(found)
 
@@ -154,9 +157,7 @@ class LossSum:
         if denominators is None:
             denominators = (None,) * len(self.terms)
         for term, denominator in zip(self.terms, denominators, strict=True):
-            own = dict(term.settings) | {
-                name: value for name, value in settings.items() if name in term.kind.shared
-            }
+            own = term.with_shared(settings)
             if denominator is not None:
                 own["denominator"] = denominator
             value = term.kind.loss(logits, labels, **own)

@@ -114,6 +114,15 @@ def test_an_active_run_of_mlflows_stays_active(mlflow, tmp_path, monkeypatch):
     assert not (tmp_path / IDS).exists()
 
 
+def test_a_run_that_fails_says_so(mlflow, tmp_path):
+    def full(done, total):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        run_tracked(tmp_path, track=("mlflow",), on_progress=full).train()
+    assert mlflow[-1] == ("end_run", {"status": "FAILED"})
+
+
 class Broken:
     """A tracker whose server is down after the first numbers."""
 
