@@ -82,10 +82,15 @@ def test_the_logits_equal_torchs_in_float32(name):
         np.testing.assert_array_equal(np.asarray(got[head]).argmax(-1)[clear], logits.argmax(-1)[clear])
 
 
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "r18-d8" else pytest.mark.slow) for name in VARIANTS]
+)
 @pytest.mark.usefixtures("float64")
-def test_gradients_and_running_statistics_equal_torchs():
-    """With deep stem, basic blocks, both heads and aligned corners; bottlenecks have torchvision's test."""
-    variant, images = VARIANTS["r18-d8"]._replace(align_corners=True), seeded_images(*IMAGES)
+def test_gradients_and_running_statistics_equal_torchs(name):
+    """All with both heads; the quick one, of basic blocks with the deep stem, with aligned corners too."""
+    variant, images = VARIANTS[name], seeded_images(*IMAGES)
+    if name == "r18-d8":
+        variant = variant._replace(align_corners=True)
     labels, model = seeded_labels(images, 5), torch_segmentor(variant).train()
     before = {key: array.copy() for key, array in arrays_of(model).items()}
     model.decode_head.dropout.p = model.auxiliary_head.dropout.p = 0.0
@@ -98,15 +103,15 @@ def test_gradients_and_running_statistics_equal_torchs():
     ours_.classifier.dropout.rate = ours_.aux_classifier.dropout.rate = 0.0
     loss, gradients = nnx.jit(nnx.value_and_grad(jax_loss))(ours_, images, labels)
     error = abs(float(loss) - expected_loss.item()) / expected_loss.item()
-    assert error < 1e-12  # seen: 3e-16
+    assert error < 1e-12  # seen: 5e-16
     expected = to_ours(gradients_of_torch).params
     for path, gradient in nnx.to_flat_state(gradients):
         path = ".".join(map(str, path))
-        assert relative_error(gradient[...], expected[path]) < 1e-10, path  # seen: 2e-14
+        assert relative_error(gradient[...], expected[path]) < 1e-10, path  # seen: 2e-13
     expected = to_ours(arrays_of(model)).params
     for path, statistic in nnx.to_flat_state(nnx.state(ours_, nnx.BatchStat)):
         path = ".".join(map(str, path))
-        assert relative_error(statistic[...], expected[path]) < 1e-12, path  # seen: 7e-16
+        assert relative_error(statistic[...], expected[path]) < 1e-12, path  # seen: 3e-15
 
 
 @each_variant
