@@ -117,7 +117,7 @@ def save_exported(
         "any_size": network.tileable,
         "output": output,
         "categories": network.categories,
-        "threshold": (network.meta.threshold or 0.5) if network.spec.num_classes == 1 else None,
+        "threshold": network.threshold,
         "transforms": transforms.to_dict() if isinstance(transforms, Preset) else None,
     }
     weights = io.BytesIO()

@@ -103,8 +103,8 @@ def inference_function(
     prepared = prepare(model, aux=aux, platform=platform)
     structure = Structure(prepared)
     params, rest = structure.split(prepared)
-    in_channels, threshold = prepared.spec.in_channels, prepared.meta.threshold or 0.5
-    probabilities = jax.nn.sigmoid if prepared.spec.num_classes == 1 else jax.nn.softmax
+    in_channels, threshold = prepared.spec.in_channels, prepared.threshold or 0.5
+    probabilities = jax.nn.softmax if prepared.threshold is None else jax.nn.sigmoid
     del model, prepared  # the function below needs only the arrays
 
     def function(arrays: Arrays, images: jax.Array, sizes: jax.Array | None = None) -> Any:

@@ -24,7 +24,6 @@ from fcn_jax.inference.receptive_field import Probe
 from fcn_jax.inference.result import Segmentation
 from fcn_jax.inference.views import OnProgress, Viewer, ignore_progress
 from fcn_jax.meta import Window
-from fcn_jax.models.model import SegmentationModel
 from fcn_jax.multiband import Multiband, multiband_like
 from fcn_jax.transforms import Preset, SemanticSegmentation
 
@@ -50,10 +49,6 @@ class _Job:
     def batch(self) -> int:
         """Length of the batch that it is computed in."""
         return next((slot.places for slot in self.slots if slot is not None), 1)
-
-
-def _threshold_of(network: SegmentationModel) -> float | None:
-    return (network.meta.threshold or 0.5) if network.spec.num_classes == 1 else None
 
 
 def _check_channels(transforms: Transforms, channels: int) -> None:
@@ -150,7 +145,7 @@ class Segmenter:
         meta.check(network.spec.num_classes)
         self.categories = meta.names(network.spec.num_classes)
         self.palette = meta.palette
-        self.threshold = _threshold_of(network)
+        self.threshold = network.threshold
         self._planner = Planner(
             self.transforms,
             model=network.reason if isinstance(network, ForeignModel) else type(model).__name__,
@@ -178,7 +173,7 @@ class Segmenter:
           ArrayError: the arrays have other names or shapes.
         """
         self._engine.update(model)
-        self.threshold = _threshold_of(as_segmentation_model(model))
+        self.threshold = as_segmentation_model(model).threshold
 
     @property
     def compilations(self) -> int:

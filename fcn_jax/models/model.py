@@ -129,6 +129,11 @@ class SegmentationModel(nnx.Module):
         """Names of the classes, or None if unknown: `meta.categories`."""
         return self.meta.categories
 
+    @property
+    def threshold(self) -> float | None:
+        """The probability from which a pixel is foreground: `meta.threshold`, or 0.5; None unless C is 1."""
+        return (self.meta.threshold or 0.5) if self.spec.num_classes == 1 else None
+
     def update_meta(self, **fields: Any) -> None:
         """Replaces fields of `meta`: model.update_meta(categories=("road", "sky")).
 

@@ -1,5 +1,6 @@
 """Makes the whole ONNX model in memory: graph, opset and metadata."""
 
+import dataclasses
 import json
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
@@ -68,7 +69,7 @@ def build(model: SegmentationModel, *, input: Input, output: Output, aux: bool) 
     images, size = write_input(graph, model, input)
     heads = write_network(graph, model, images, size, aux=aux)
     for head, logits in heads.items():
-        write_output(graph, head, logits, output, model.spec.num_classes)
+        write_output(graph, head, logits, output, model.threshold, model.spec.num_classes)
     proto = helper.make_model(
         graph.to_proto(model.spec.name),
         opset_imports=[helper.make_opsetid("", OPSET)],
@@ -83,7 +84,8 @@ def build(model: SegmentationModel, *, input: Input, output: Output, aux: bool) 
 
 def _metadata(model: SegmentationModel, input: Input, output: Output) -> dict[str, str]:
     categories = model.meta.names(model.spec.num_classes)
-    return model.meta.to_metadata() | {
+    meta = dataclasses.replace(model.meta, threshold=model.threshold)
+    return meta.to_metadata() | {
         "format": FORMAT,
         "spec": model.spec.to_json(),
         "categories": json.dumps(list(categories)),

@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 
 from fcn_jax.errors import SettingError
+from fcn_jax.inference.labels import logit_of
 from fcn_jax.inference.prepare import Output
 from fcn_jax.models.model import SegmentationModel
 from fcn_jax.onnx_export.graph import Graph, Map
@@ -65,16 +66,44 @@ def _per_channel(graph: Graph, name: str, numbers) -> str:
     return graph.constant(name, np.reshape(numbers, (3, 1, 1)))
 
 
-def write_output(graph: Graph, head: str, logits: Map, output: Output, num_classes: int) -> None:
-    """Writes logits (N, C, H, W) of a head as an output of the file, classes last."""
+def write_output(
+    graph: Graph, head: str, logits: Map, output: Output, threshold: float | None, classes: int
+) -> None:
+    """Writes logits (N, C, H, W) of a head as an output of the file, classes last.
+
+    Args:
+      threshold: of the foreground's probability, for one logit; None for several.
+      classes: C.
+    """
     name = output_name(output, head)
     if output == "labels":
-        best = graph.add("ArgMax", name, logits.name, axis=1, keepdims=0)  # the first of equals
-        graph.add("Cast", name, best, to=2, name=name)
+        if threshold is None:
+            labels = graph.add("ArgMax", name, logits.name, axis=1, keepdims=0)  # the first of equals
+        else:
+            least = graph.constant(f"{name}.least_logit", logit_of(threshold))
+            channel = graph.constant(f"{name}.channel", [1], np.int64)
+            reached = graph.add("GreaterOrEqual", name, logits.name, least)
+            labels = graph.add("Squeeze", name, reached, channel)
+        graph.add("Cast", name, labels, to=2, name=name)
         graph.output(name, "uint8", SIZES)
         return
     x = logits.name
     if output == "probabilities":
-        x = graph.add("Softmax", name, x, axis=1)
+        x = graph.add("Softmax", name, x, axis=1) if threshold is None else graph.add("Sigmoid", name, x)
     graph.add("Transpose", name, x, perm=[0, 2, 3, 1], name=name)
-    graph.output(name, "float32", [*SIZES, num_classes])
+    graph.output(name, "float32", [*SIZES, classes])
+
+
+def labels_of(values: np.ndarray, output: Output, threshold: float | None) -> np.ndarray:
+    """Returns the labels (N, H, W) that follow from what a file returns.
+
+    Args:
+      values: labels (N, H, W), or logits or probabilities (N, H, W, C).
+      output: which of them.
+      threshold: as for `write_output`.
+    """
+    if output == "labels":
+        return values
+    if threshold is None:
+        return values.argmax(-1)
+    return values[..., 0] >= np.float32(logit_of(threshold) if output == "logits" else threshold)

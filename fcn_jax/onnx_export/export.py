@@ -31,9 +31,10 @@ def export_onnx(
 
     The file's input is "images", (N, H, W, C). Its output is called after its kind: "logits" (N, H, W,
     num_classes) float32, "probabilities", their softmax, or "labels" (N, H, W) uint8, the first class with
-    the largest logit. Weights are float32, also of a model that computes in another dtype. `onnx.checker`
-    checks the file before it gets its name. Its metadata hold "spec", "transforms", "categories", "palette",
-    "input" and "output", as JSON or words.
+    the largest logit. One logit has its sigmoid, and the label 1 from the model's threshold on. Weights are
+    float32, also of a model that computes in another dtype. `onnx.checker` checks the file before it gets its
+    name. Its metadata hold "spec", "transforms", "categories", "palette", "threshold" (of one logit), "input"
+    and "output", as JSON or words.
 
     Args:
       model: a model of fcn_jax; it does not change.

@@ -96,7 +96,7 @@ def export_int8_onnx(
         verification = export_onnx(model, whole, input=input, output=output, aux=aux, verify=verify)
         with replacing(path) as temporary:
             quantize(whole, temporary, prepared, calibrating, leave=network.class_layers)
-            comparison = compare_files(whole, temporary, map(prepared, comparing), output)
+            comparison = compare_files(whole, temporary, map(prepared, comparing), output, network.threshold)
     seen = len(pictures) < FEW
     return Int8Report(len(calibrating), len(comparing), seen, comparison, verification)
 

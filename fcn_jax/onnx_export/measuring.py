@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 
 from fcn_jax.inference.prepare import Output
-from fcn_jax.onnx_export.ends import IMAGES, output_name
+from fcn_jax.onnx_export.ends import IMAGES, labels_of, output_name
 
 
 class Comparison(NamedTuple):
@@ -34,13 +34,16 @@ class Comparison(NamedTuple):
         )
 
 
-def compare_files(whole: Path, small: Path, batches: Iterable[np.ndarray], output: Output) -> Comparison:
+def compare_files(
+    whole: Path, small: Path, batches: Iterable[np.ndarray], output: Output, threshold: float | None
+) -> Comparison:
     """Runs both files in turns on the same pictures, each twice, and takes the quicker time.
 
     Args:
       whole, small: paths of the files.
       batches: prepared pictures (1, H, W, C), at least one.
       output: of the files.
+      threshold: see `labels_of`.
     """
     sessions = [
         onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]) for path in (whole, small)
@@ -53,7 +56,7 @@ def compare_files(whole: Path, small: Path, batches: Iterable[np.ndarray], outpu
                 begin = time.perf_counter()
                 (found[side],) = map(np.asarray, session.run([name], {IMAGES: images}))
                 quickest[side] = min(quickest[side], time.perf_counter() - begin)
-        labels = [found[side] if output == "labels" else found[side].argmax(-1) for side in (0, 1)]
+        labels = [labels_of(found[side], output, threshold) for side in (0, 1)]
         equal += int((labels[0] == labels[1]).sum())
         pixels += labels[0].size
         for side in (0, 1):

@@ -13,7 +13,7 @@ import onnxruntime
 
 from fcn_jax.inference.prepare import Output
 from fcn_jax.models.model import SegmentationModel
-from fcn_jax.onnx_export.ends import IMAGES, Input, output_name
+from fcn_jax.onnx_export.ends import IMAGES, Input, labels_of, output_name
 from fcn_jax.onnx_export.errors import OnnxError
 
 SHAPES = ((1, 33, 47), (2, 64, 40))
@@ -70,9 +70,10 @@ def compare(
             found = np.moveaxis(np.asarray(found), 1, -1)
             largest = np.abs(wanted).max() or 1.0
             error = max(error, float(np.abs(found - wanted).max() / largest))
-            different += int((found.argmax(-1) != wanted.argmax(-1)).sum())
+            labels = [labels_of(each, "logits", model.threshold) for each in (found, wanted)]
+            different += int((labels[0] != labels[1]).sum())
             pixels += wanted[..., 0].size
-            _check_output(np.asarray(returned), found, output, head)
+            _check_output(np.asarray(returned), found, output, head, model.threshold)
     if not error <= BOUND:
         raise OnnxError(
             f"the written graph differs from the model: error {error:.1e} of the largest logit, at most "
@@ -113,13 +114,18 @@ def _draw(
     return pictures, np.asarray(model.transforms.normalize(pictures), np.float32)
 
 
-def _check_output(returned: np.ndarray, logits: np.ndarray, output: Output, head: str) -> None:
+def _check_output(
+    returned: np.ndarray, logits: np.ndarray, output: Output, head: str, threshold: float | None
+) -> None:
     """Compares what the file returns with the same computed from its logits (N, H, W, C)."""
     if output == "labels":
-        fits = np.array_equal(returned, logits.argmax(-1))
+        fits = np.array_equal(returned, labels_of(logits, "logits", threshold))
     elif output == "probabilities":
+        if threshold is not None:
+            logits = np.concatenate([np.zeros_like(logits), logits], -1)  # the sigmoid as a softmax
         shares = np.exp(logits - logits.max(-1, keepdims=True))
-        fits = np.allclose(returned, shares / shares.sum(-1, keepdims=True), atol=1e-5)
+        shares /= shares.sum(-1, keepdims=True)
+        fits = np.allclose(returned, shares if threshold is None else shares[..., 1:], atol=1e-5)
     else:
         fits = np.array_equal(returned, logits)
     if not fits:

@@ -76,6 +76,55 @@ def test_what_is_returned(model, output, tmp_path):
         np.testing.assert_allclose(found, shares / shares.sum(-1, keepdims=True), atol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def binary():
+    """A model of one logit, with a threshold of its own that splits its pixels."""
+    sizes = {"features": (4, 8, 8, 8, 8), "fc_features": 8}
+    model = fcn_jax.fcn16s_vgg16(num_classes=1, rngs=nnx.Rngs(0), **sizes)
+    random = np.random.default_rng(0)
+    for name in ("score_fr", "score_pool4"):
+        layer = getattr(model, name)
+        layer.kernel.set_value(random.standard_normal(layer.kernel.shape, np.float32))
+    images = random.standard_normal((2, 40, 56, 3), np.float32)
+    model.eval()
+    logits = np.asarray(nnx.jit(lambda model, images: model(images))(model, images)["out"])
+    scale = 1 / np.abs(logits).max()
+    for layer in (model.score_fr, model.score_pool4):
+        layer.kernel.set_value(layer.kernel[...] * scale)
+    middle = float(np.median(logits * scale))
+    model.update_meta(threshold=1 / (1 + np.exp(-middle)))
+    return model, images, logits * scale
+
+
+@pytest.mark.parametrize("output", ["labels", "probabilities"])
+def test_one_logit_is_the_foregrounds(binary, output, tmp_path):
+    model, images, logits = binary
+    export_onnx(model, tmp_path / "m.onnx", output=output, verify=True)
+    (found,) = run(tmp_path / "m.onnx", images).values()
+    probability = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    if output == "probabilities":
+        np.testing.assert_allclose(found, probability, atol=1e-6)
+    else:
+        assert found.dtype == np.uint8
+        assert found.shape == logits.shape[:3]
+        sure = np.abs(probability[..., 0] - model.threshold) > 1e-5
+        np.testing.assert_array_equal(found[sure], (probability[..., 0] >= model.threshold)[sure])
+        assert sure.mean() > 0.99
+        assert 0.4 < found.mean() < 0.6
+    said = session(tmp_path / "m.onnx").get_modelmeta().custom_metadata_map
+    assert json.loads(said["threshold"]) == model.threshold
+
+
+def test_one_logit_without_a_threshold_of_its_own_has_a_half(binary, tmp_path):
+    model = nnx.clone(binary[0])
+    model.update_meta(threshold=None)
+    export_onnx(model, tmp_path / "m.onnx", verify=True)
+    found = run(tmp_path / "m.onnx", binary[1])["labels"]
+    sure = np.abs(binary[2][..., 0]) > 1e-5
+    np.testing.assert_array_equal(found[sure], (binary[2][..., 0] > 0)[sure])
+    assert json.loads(session(tmp_path / "m.onnx").get_modelmeta().custom_metadata_map["threshold"]) == 0.5
+
+
 def test_equal_logits_give_the_first_class(model, tmp_path):
     model.score_fr.kernel.set_value(jnp.zeros_like(model.score_fr.kernel[...]))
     for name in ("score_fr", "score_pool4", "score_pool3"):
