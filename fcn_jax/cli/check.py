@@ -28,6 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help="the splits to check, the first for training, the others for scores (train,val)",
     )
+    parser.add_argument(
+        "--in-channels",
+        type=int,
+        metavar="N",
+        help="channels of the pictures, which are then read as stored; by default they are 8-bit RGB",
+    )
     add_label_arguments(parser)
 
 
@@ -61,6 +67,7 @@ def run(options: argparse.Namespace) -> int:
             options.data_dir,
             splits,
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+            channels=options.in_channels,
             **label_options(options),
         )
     print("\n".join(_lines(report)))

@@ -68,6 +68,22 @@ def test_the_options_of_label_values(cli, folder):
     )
 
 
+def test_channels(cli, tmp_path):
+    for number, channels in enumerate((5, 5, 4)):
+        name = f"{number}.npy"
+        for folder in ("images", "labels"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+        np.save(tmp_path / "images" / name, np.zeros((*MASK.shape, channels), np.uint16))
+        np.save(tmp_path / "labels" / name, MASK)
+    (tmp_path / "classes.txt").write_text("soil\ncrop\n")
+    arguments = "check", "--data-dir", tmp_path, "--split", "train"
+    status, out, _ = cli(*arguments, "--in-channels", 5)
+    assert status == 1
+    assert "2.npy: expected 5 channels, got 4" in out
+    assert "0.npy" not in out
+    assert cli("check", "--dataset", "scenes", "--in-channels", 5).status == 1
+
+
 def opened(root, output, **changes):
     with Run(tiny_config(output, dataset="folder", data_dir=root, **changes)) as run:
         run.open_folder()

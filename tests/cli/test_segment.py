@@ -11,14 +11,17 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 from PIL import Image
 
+import fcn_jax
 from fcn_jax.cli.segmenting.chosen_segmenter import class_indices
 from fcn_jax.cli.segmenting.naming import check_output, output_stems
 from fcn_jax.cli.segmenting.pictures import Found
 from fcn_jax.cli.segmenting.table import printable
 from fcn_jax.errors import ArrayError, OutOfMemoryError, SettingError
 from fcn_jax.inference import Segmenter
+from fcn_jax.multiband import Multiband
 from fcn_jax.transforms import ImageClassification, SemanticSegmentation
 from fcn_jax.weights import FCN_ResNet50_Weights, FCN_ResNet101_Weights
 from weights_converter import load_model_file, write_safetensors
@@ -468,3 +471,30 @@ def test_classes_by_name_or_index():
 def test_a_terminal_without_the_letters():
     assert printable("Über 100 %", "ascii") == "\\xdcber 100 %"
     assert printable("Über 100 %", "utf-8") == "Über 100 %"
+
+
+def test_arrays_of_many_channels(cli, tmp_path):
+    sizes = {"features": (4, 6, 8, 8, 8), "fc_features": 8}
+    model = fcn_jax.fcn8s_vgg16(num_classes=3, in_channels=4, rngs=nnx.Rngs(0), **sizes)
+    model.eval()
+    random = np.random.default_rng(0)
+    scores = model.score_pool3
+    scores.kernel.set_value(random.standard_normal(scores.kernel.shape, np.float32))
+    logits = nnx.jit(lambda model, images: model(images))(
+        model, random.standard_normal((1, 40, 50, 4), np.float32)
+    )["out"]
+    scores.bias.set_value(-logits.mean((0, 1, 2)))  # so that each class wins somewhere
+    model.update_meta(transforms=Multiband(mean=(1500.0,) * 4, std=(900.0,) * 4))
+    fcn_jax.save_weights(model, tmp_path / "four.safetensors")
+    fields = tmp_path / "fields"
+    fields.mkdir()
+    for name, shape in (("a", (40, 50, 4)), ("b", (41, 33, 4)), ("c", (41, 33, 3))):
+        np.save(fields / f"{name}.npy", random.integers(0, 3000, shape).astype(np.uint16))
+    arguments = ("--weights", tmp_path / "four.safetensors", "--output", tmp_path / "out")
+    status, out, err = cli("segment", fields, *arguments)
+    assert (status, out.splitlines()[-1]) == (1, f"2 of 3 segmented, into {tmp_path / 'out'}/")
+    assert err == f"fcn-jax: error: {fields}/c.npy: expected 4 channels, got 3 (uint16 (41, 33, 3))\n"
+    for name in "ab":
+        labels = np.asarray(Image.open(tmp_path / "out" / f"{name}_labels.png"))
+        assert len(np.unique(labels)) > 1
+        np.testing.assert_array_equal(labels, Segmenter(model)(fields / f"{name}.npy").labels)
