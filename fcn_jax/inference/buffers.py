@@ -6,14 +6,15 @@ pixels:
 
 - A picture goes into the smallest buffer that holds it, among those that have a program.
 - If none holds it, it gets a new one: the first buffer of all is as tight as possible, since many users have
-  one size of pictures; later ones have their sides rounded up to `SIDES`, some 15 % apart.
+  one size of pictures; later ones have their sides rounded up to `SIDES`, some 15 % apart. A border is work
+  that every size has, so small pictures of the paper's networks have fewer sides, also some 15 % apart.
 - The extra work of pictures of about the same size is added up. Once it exceeds the price of compiling, they
   get a tight buffer. So extra work of one size never costs much more than compiling for it would have.
 """
 
-import bisect
+import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 ALIGN = 8
@@ -21,6 +22,8 @@ ALIGN = 8
 SIDES = (520, 600, 696, 784, 928)
 """Sides between 520 and 1040; others are these times a power of two. 520 is the shorter edge of torchvision's
 preset; the others are its longer edges for 8:7, 4:3, 3:2 and 16:9."""
+NEEDLESS = 1.15
+"""Sides that are closer than this, with their borders, need no buffers of their own."""
 PRICE = {"cpu": 10**6}
 """Pixels whose extra work costs as much as compiling: some two pictures through fcn_resnet50."""
 PRICE_ELSEWHERE = 10**9
@@ -47,6 +50,7 @@ class Buffers:
     def __init__(self, platform: str, border: int = 0):
         self._price = PRICE.get(platform, PRICE_ELSEWHERE)
         self._border = border
+        self._sides = ladder(border)
         self._accounts: dict[Size, _Account] = {}
 
     def choose(self, size: Size, existing: Sequence[Size]) -> Size:
@@ -57,7 +61,7 @@ class Buffers:
           existing: buffers that have a program; another one has to be compiled.
         """
         holding = [buffer for buffer in existing if holds(buffer, size)]
-        tight, rounded = _rounded(size, align), _rounded(size, round_up)
+        tight, rounded = (align(size[0]), align(size[1])), self.round_up(size)
         if not holding:
             return rounded if existing else tight
         best = min(holding, key=self._work)
@@ -68,6 +72,11 @@ class Buffers:
             return largest
         self._accounts[rounded] = _Account(extra, largest)
         return best
+
+    def round_up(self, size: Size) -> Size:
+        """Rounds both sides up to those of `ladder`; beyond its end to a multiple of `ALIGN`."""
+        height, width = (next((side for side in self._sides if side >= edge), align(edge)) for edge in size)
+        return height, width
 
     def _work(self, size: Size) -> int:
         height, width = (edge + 2 * self._border for edge in size)
@@ -84,14 +93,17 @@ def align(length: int) -> int:
     return -(-length // ALIGN) * ALIGN
 
 
-LADDER = sorted({align(math.ceil(side * 2.0**octave)) for side in SIDES for octave in range(-7, 8)})
+@functools.cache
+def ladder(border: int = 0) -> tuple[int, ...]:
+    """Returns sides in rising order: `SIDES` times powers of two, without those that a border makes needless.
 
-
-def round_up(length: int) -> int:
-    """Rounds up to a side of `SIDES`, or one of these times a power of two."""
-    place = bisect.bisect_left(LADDER, length)
-    return LADDER[place] if place < len(LADDER) else align(length)
-
-
-def _rounded(size: Size, round_side: Callable[[int], int]) -> Size:
-    return round_side(size[0]), round_side(size[1])
+    A side is left out if, with the border on both ends, the next larger one is at most `NEEDLESS` times the
+    next smaller one.
+    """
+    sides = sorted({align(math.ceil(side * 2.0**octave)) for side in SIDES for octave in range(-7, 8)})
+    kept = [sides.pop()]
+    while len(sides) > 1:
+        side, smaller = sides.pop(), sides[-1]
+        if kept[-1] + 2 * border > NEEDLESS * (smaller + 2 * border):
+            kept.append(side)
+    return (*sides, *reversed(kept))

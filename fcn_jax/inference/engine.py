@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from fcn_jax.algorithms.transposition import transpose_kernel
 from fcn_jax.errors import ArrayError, SettingError
-from fcn_jax.inference.buffers import Buffers, round_up
+from fcn_jax.inference.buffers import Buffers
 from fcn_jax.inference.frames import Frames, structure_of
 from fcn_jax.inference.memory import check_memory
 from fcn_jax.inference.plan import MAX_MODEL_PIXELS
@@ -118,7 +118,8 @@ class Engine:
         """Returns how many images of size (H, W) to compute at once: one a device, or by its memory."""
         device = self._devices[0] if self._devices else jax.local_devices()[0]
         memory = (device.memory_stats() or {}).get("bytes_limit") if self.asynchronous else None
-        pixels = (round_up(size[0]) + 2 * self._border) * (round_up(size[1]) + 2 * self._border)
+        height, width = (edge + 2 * self._border for edge in self._buffers.round_up(size))
+        pixels = height * width
         if pixels > MAX_MODEL_PIXELS:
             return 1  # split by rows
         if memory is None:

@@ -2,7 +2,11 @@
 
 import numpy as np
 
-from fcn_jax.inference.buffers import LADDER, Buffers, align, holds, round_up
+from fcn_jax.inference.buffers import Buffers, align, holds, ladder
+
+
+def round_up(length, border=0):
+    return Buffers("cpu", border).round_up((length, length))[0]
 
 
 def test_sides_are_rounded_up_by_a_fifth_at_most():
@@ -15,12 +19,21 @@ def test_sides_are_rounded_up_by_a_fifth_at_most():
         1040,
         1200,
     ]
-    assert all(align(side) == side for side in LADDER)
+    assert all(align(side) == side for side in ladder())
     lengths = np.arange(64, 5000)
     assert all(length <= round_up(length) <= 1.2 * length + 8 for length in lengths)
     assert np.mean([round_up(length) / length for length in lengths]) < 1.09
     assert round_up(1) == 8
     assert round_up(10**6 + 1) == 10**6 + 8
+
+
+def test_with_a_border_small_pictures_share_more():
+    assert set(ladder(100)) < set(ladder())
+    assert [side for side in ladder(100) if side >= 464] == [side for side in ladder() if side >= 464]
+    lengths = np.arange(8, 5000)
+    assert all((round_up(length, 100) + 200) / (length + 200) < 1.2 for length in lengths)
+    small, fewer = (sum(side < 300 for side in ladder(border)) for border in (0, 100))
+    assert fewer < small / 2
 
 
 def test_the_first_buffer_is_tight_and_later_ones_are_rounded_up():
