@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fcn_jax.algorithms.layers import convolve_by_rows
+from fcn_jax.algorithms.layers import add_rectified_once, convolve_by_product, convolve_by_rows
 from fcn_jax.models.pooling import max_pool
 
 LARGE = 1024
@@ -40,6 +40,13 @@ def convolve_by_rows_both_ways(
 ) -> jax.Array:
     """Computes `convolve_by_rows`, and both gradients as products."""
     return _convolve_by_rows(x, kernel, precision)
+
+
+def convolve_by_product_both_ways(
+    x: jax.Array, kernel: jax.Array, strides: Any, padding: Any, *, precision: Any, **settings: Any
+) -> jax.Array:
+    """Computes `convolve_by_product`; XLA computes what leads to its gradients once for both."""
+    return _product(x[:, :: strides[0], :: strides[1]], kernel, precision)
 
 
 def pool_by_comparison(x: jax.Array, window: int, stride: int) -> jax.Array:
@@ -104,6 +111,44 @@ def kernel_gradient(
 
     total = jax.lax.fori_loop(1, count, lambda index, total: total + product(index), product(0))
     return total.reshape(*size, -1, features)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _product(x: jax.Array, kernel: jax.Array, precision: Any) -> jax.Array:
+    return convolve_by_product(x, kernel, (1, 1), None, precision=precision)
+
+
+def _product_forward(x, kernel, precision):
+    return _product(x, kernel, precision), (x, kernel)
+
+
+def _product_backward(precision, inputs, upstream):
+    x, kernel = inputs
+    pixels = (0, 1, 2)
+    of_kernel = jnp.tensordot(x, upstream, (pixels, pixels), precision=precision)
+    return jnp.matmul(upstream, kernel[0, 0].T, precision=precision), of_kernel[None, None]
+
+
+_product.defvjp(_product_forward, _product_backward)
+
+
+@jax.custom_vjp
+def add_rectified_once_both_ways(x: jax.Array, shortcut: jax.Array) -> jax.Array:
+    """Computes `add_rectified_once`, with the gradient of relu(x + shortcut)."""
+    return add_rectified_once(x, shortcut)
+
+
+def _add_forward(x, shortcut):
+    result = add_rectified_once(x, shortcut)
+    return result, result > 0
+
+
+def _add_backward(positive, upstream):
+    gradient = jnp.where(positive, upstream, 0)
+    return gradient, gradient
+
+
+add_rectified_once_both_ways.defvjp(_add_forward, _add_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))

@@ -10,7 +10,11 @@ import jax
 import numpy as np
 from flax import nnx
 
-from fcn_jax.algorithms.gradients import convolve_by_rows_both_ways, convolve_with_kernel_bands
+from fcn_jax.algorithms.gradients import (
+    convolve_by_product_both_ways,
+    convolve_by_rows_both_ways,
+    convolve_with_kernel_bands,
+)
 from fcn_jax.algorithms.layers import convolve_by_product, convolve_by_rows
 from fcn_jax.models.deconvolution import Deconvolution
 from fcn_jax.models.grid import Grid
@@ -21,6 +25,7 @@ from fcn_jax.onnx_export.graph import Graph, Map
 PLAIN_CONVOLUTIONS = (
     jax.lax.conv_general_dilated,
     convolve_by_product,
+    convolve_by_product_both_ways,
     convolve_by_rows,
     convolve_by_rows_both_ways,
     convolve_with_kernel_bands,

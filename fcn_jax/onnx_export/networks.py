@@ -9,7 +9,7 @@ from typing import Any
 
 from flax import nnx
 
-from fcn_jax.algorithms.gradients import pool_by_comparison
+from fcn_jax.algorithms.gradients import add_rectified_once_both_ways, pool_by_comparison
 from fcn_jax.inference.folding import Identity
 from fcn_jax.models import alexnet, vgg
 from fcn_jax.models.deconvolution import Deconvolution
@@ -109,7 +109,7 @@ def _check_function(path: str, function: Any, *known: Any) -> None:
 
 
 def _block(graph: Graph, path: str, block: Bottleneck | BasicBlock, x: Map) -> Map:
-    _check_function(f"{path}.add", block.add, add_rectified)
+    _check_function(f"{path}.add", block.add, add_rectified, add_rectified_once_both_ways)
     shortcut = x
     if block.downsample is not None:
         shortcut = write(graph, f"{path}.downsample", block.downsample, x)

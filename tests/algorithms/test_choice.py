@@ -11,6 +11,8 @@ from flax import nnx
 import fcn_jax
 from fcn_jax.algorithms.choice import choose_for_inference, choose_for_training
 from fcn_jax.algorithms.gradients import (
+    add_rectified_once_both_ways,
+    convolve_by_product_both_ways,
     convolve_by_rows_both_ways,
     convolve_with_kernel_bands,
     pool_by_comparison,
@@ -25,7 +27,7 @@ from fcn_jax.algorithms.layers import (
 from fcn_jax.algorithms.vgg_region import VGGRegion
 from fcn_jax.models.layers import conv
 from fcn_jax.models.pooling import max_pool
-from fcn_jax.models.resnet import MaxPool, add_rectified
+from fcn_jax.models.resnet import Bottleneck, MaxPool, add_rectified
 from fcn_jax.models.vgg import VGG16
 
 
@@ -94,6 +96,7 @@ def test_the_rules(dtype):
         for block, count in enumerate((2, 2, 3, 3, 3), 1)
         for number in range(1, count + 1)
     }
+    product = {"fc7": convolve_by_product_both_ways}
     gradients = bands | {"fc6": convolve_by_rows_both_ways}
     assert chosen(choose_for_training, "cpu") == (product if dtype else product | gradients)
     for platform in ("gpu", "tpu"):
@@ -107,6 +110,15 @@ def test_the_rule_of_poolings(platform, expected):
     vgg = nnx.eval_shape(lambda: VGG16((1,) * 5, 1, rngs=nnx.Rngs(0)))
     choose_for_training(vgg, platform)
     assert vgg.pool is expected
+
+
+@pytest.mark.parametrize(
+    ("platform", "expected"), [("cpu", add_rectified_once_both_ways), ("gpu", add_rectified)]
+)
+def test_the_rule_of_sums_in_training(platform, expected):
+    block = nnx.eval_shape(lambda: Bottleneck(4, 1, rngs=nnx.Rngs(0)))
+    choose_for_training(block, platform)
+    assert block.add is expected
 
 
 @pytest.mark.parametrize(("platform", "remat"), [("cpu", False), ("cpu", True), ("gpu", False)])

@@ -8,7 +8,9 @@ import pytest
 
 from fcn_jax.algorithms import gradients
 from fcn_jax.models.pooling import max_pool
+from fcn_jax.models.resnet import add_rectified
 
+NHWC = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
 pytestmark = pytest.mark.usefixtures("float64")
 
 
@@ -50,6 +52,30 @@ def check(algorithm, x, kernel, padding: int, dilation: int = 1) -> None:
     results = (both_ways(functools.partial(convolve, each), x, kernel) for each in (algorithm, direct))
     for found, expected in zip(*results, strict=True):
         assert error(found, expected) < 1e-12  # seen: 2e-15
+
+
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2)])
+def test_kernels_of_one_pixel(strides):
+    x, kernel = random(2, 9, 6, 3), random(1, 1, 3, 5, seed=1)
+
+    def convolve(algorithm, x, kernel):
+        return algorithm(x, kernel, strides, ((0, 0), (0, 0)), precision=None, **NHWC)
+
+    algorithms = gradients.convolve_by_product_both_ways, direct
+    results = (both_ways(functools.partial(convolve, each), x, kernel) for each in algorithms)
+    for found, expected in zip(*results, strict=True):
+        assert error(found, expected) < 1e-12  # seen: 3e-16
+
+
+def test_sums_of_blocks():
+    x, shortcut = random(2, 5, 7, 4), random(2, 5, 7, 4, seed=1)
+    x[0], shortcut[0, 0] = -shortcut[0], -0.0  # sums of zero, where ReLU has no gradient
+    found, expected = (
+        both_ways(add, x, shortcut) for add in (gradients.add_rectified_once_both_ways, add_rectified)
+    )
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert found[1].any()
 
 
 @pytest.mark.parametrize("size", [(7, 7), (9, 8), (11, 18)])

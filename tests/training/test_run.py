@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import fcn_jax
-from fcn_jax.algorithms.layers import convolve_by_product
+from fcn_jax.algorithms.gradients import convolve_by_product_both_ways
 from fcn_jax.datasets import DatasetError, Sample, Scenes
 from fcn_jax.datasets.batches import Batches
 from fcn_jax.datasets.stream import WorkerError
@@ -86,8 +86,8 @@ def test_training_uses_the_algorithms_of_its_platform_and_the_model_stays_plain(
     with tiny_run(tmp_path) as run:
         run.prepare()
         trained = run.objective.structure.merge(run.state.params | run.state.rest)
-        assert trained.score_fr.conv_general_dilated is convolve_by_product  # on a CPU
-        assert run.model.score_fr.conv_general_dilated is not convolve_by_product
+        assert trained.score_fr.conv_general_dilated is convolve_by_product_both_ways  # on a CPU
+        assert run.model.score_fr.conv_general_dilated is not convolve_by_product_both_ways
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
