@@ -20,7 +20,7 @@
   4096 to 512 channels, takes a hundred times as long as the product.
 - 1x1: XLA's gradient with respect to the kernel takes two to four times as long as that of the product.
 - 1x1 and ReLU of sums: left to itself, XLA repeats the sums of all blocks before, and batch norm's gradient,
-  in every product that reads them. A training step of fcn_resnet50 then takes 1.1 times as long.
+  in every product that reads them. A training step of fcn_resnet50 then takes 1.05 to 1.1 times as long.
 - VGG16's pooling: XLA's gradient searches each window again, and takes ten times as long.
 - ResNet's pooling in two directions takes 0.1 to 0.8 of the time.
 

@@ -49,6 +49,11 @@ def convolve_by_product_both_ways(
     return _product(x[:, :: strides[0], :: strides[1]], kernel, precision)
 
 
+def add_rectified_once_both_ways(x: jax.Array, shortcut: jax.Array) -> jax.Array:
+    """Computes `add_rectified_once`, with the gradient of relu(x + shortcut)."""
+    return _add(x, shortcut)
+
+
 def pool_by_comparison(x: jax.Array, window: int, stride: int) -> jax.Array:
     """Computes `max_pool` of windows of 2x2, stride 2; a window's gradient goes to the first maximum."""
     assert (window, stride) == (2, 2), "chosen for VGG16 alone"
@@ -132,10 +137,7 @@ def _product_backward(precision, inputs, upstream):
 _product.defvjp(_product_forward, _product_backward)
 
 
-@jax.custom_vjp
-def add_rectified_once_both_ways(x: jax.Array, shortcut: jax.Array) -> jax.Array:
-    """Computes `add_rectified_once`, with the gradient of relu(x + shortcut)."""
-    return add_rectified_once(x, shortcut)
+_add = jax.custom_vjp(add_rectified_once)
 
 
 def _add_forward(x, shortcut):
@@ -148,7 +150,7 @@ def _add_backward(positive, upstream):
     return gradient, gradient
 
 
-add_rectified_once_both_ways.defvjp(_add_forward, _add_backward)
+_add.defvjp(_add_forward, _add_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))

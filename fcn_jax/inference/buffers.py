@@ -23,7 +23,7 @@ SIDES = (520, 600, 696, 784, 928)
 """Sides between 520 and 1040; others are these times a power of two. 520 is the shorter edge of torchvision's
 preset; the others are its longer edges for 8:7, 4:3, 3:2 and 16:9."""
 NEEDLESS = 1.15
-"""Sides that are closer than this, with their borders, need no buffers of their own."""
+"""A side whose neighbours are no further apart than this, with their borders, needs no buffers of its own."""
 PRICE = {"cpu": 10**6}
 """Pixels whose extra work costs as much as compiling: some two pictures through fcn_resnet50."""
 PRICE_ELSEWHERE = 10**9
@@ -64,9 +64,9 @@ class Buffers:
         tight, rounded = (align(size[0]), align(size[1])), self.round_up(size)
         if not holding:
             return rounded if existing else tight
-        best = min(holding, key=self._work)
+        best = min(holding, key=self.work)
         extra, largest = self._accounts.pop(rounded, _Account())
-        extra += self._work(best) - self._work(tight)
+        extra += self.work(best) - self.work(tight)
         largest = max(tight[0], largest[0]), max(tight[1], largest[1])
         if extra > self._price:
             return largest
@@ -78,7 +78,8 @@ class Buffers:
         height, width = (next((side for side in self._sides if side >= edge), align(edge)) for edge in size)
         return height, width
 
-    def _work(self, size: Size) -> int:
+    def work(self, size: Size) -> int:
+        """Returns the pixels of a buffer with its border."""
         height, width = (edge + 2 * self._border for edge in size)
         return height * width
 

@@ -118,8 +118,7 @@ class Engine:
         """Returns how many images of size (H, W) to compute at once: one a device, or by its memory."""
         device = self._devices[0] if self._devices else jax.local_devices()[0]
         memory = (device.memory_stats() or {}).get("bytes_limit") if self.asynchronous else None
-        height, width = (edge + 2 * self._border for edge in self._buffers.round_up(size))
-        pixels = height * width
+        pixels = self._buffers.work(self._buffers.round_up(size))
         if pixels > MAX_MODEL_PIXELS:
             return 1  # split by rows
         if memory is None:

@@ -131,7 +131,7 @@ class SegmentationModel(nnx.Module):
 
     @property
     def threshold(self) -> float | None:
-        """The probability from which a pixel is foreground: `meta.threshold`, or 0.5; None unless C is 1."""
+        """The foreground's least probability: `meta.threshold`, or 0.5; None for several classes."""
         return (self.meta.threshold or 0.5) if self.spec.num_classes == 1 else None
 
     def update_meta(self, **fields: Any) -> None:

@@ -69,7 +69,7 @@ def build(model: SegmentationModel, *, input: Input, output: Output, aux: bool) 
     images, size = write_input(graph, model, input)
     heads = write_network(graph, model, images, size, aux=aux)
     for head, logits in heads.items():
-        write_output(graph, head, logits, output, model.threshold, model.spec.num_classes)
+        write_output(graph, head, logits, output, model)
     proto = helper.make_model(
         graph.to_proto(model.spec.name),
         opset_imports=[helper.make_opsetid("", OPSET)],

@@ -66,16 +66,9 @@ def _per_channel(graph: Graph, name: str, numbers) -> str:
     return graph.constant(name, np.reshape(numbers, (3, 1, 1)))
 
 
-def write_output(
-    graph: Graph, head: str, logits: Map, output: Output, threshold: float | None, classes: int
-) -> None:
-    """Writes logits (N, C, H, W) of a head as an output of the file, classes last.
-
-    Args:
-      threshold: of the foreground's probability, for one logit; None for several.
-      classes: C.
-    """
-    name = output_name(output, head)
+def write_output(graph: Graph, head: str, logits: Map, output: Output, model: SegmentationModel) -> None:
+    """Writes a model's logits (N, C, H, W) of a head as an output of the file, classes last."""
+    name, threshold = output_name(output, head), model.threshold
     if output == "labels":
         if threshold is None:
             labels = graph.add("ArgMax", name, logits.name, axis=1, keepdims=0)  # the first of equals
@@ -91,7 +84,7 @@ def write_output(
     if output == "probabilities":
         x = graph.add("Softmax", name, x, axis=1) if threshold is None else graph.add("Sigmoid", name, x)
     graph.add("Transpose", name, x, perm=[0, 2, 3, 1], name=name)
-    graph.output(name, "float32", [*SIZES, classes])
+    graph.output(name, "float32", [*SIZES, model.spec.num_classes])
 
 
 def labels_of(values: np.ndarray, output: Output, threshold: float | None) -> np.ndarray:
@@ -100,7 +93,7 @@ def labels_of(values: np.ndarray, output: Output, threshold: float | None) -> np
     Args:
       values: labels (N, H, W), or logits or probabilities (N, H, W, C).
       output: which of them.
-      threshold: as for `write_output`.
+      threshold: of the foreground's probability, for one logit; None for several.
     """
     if output == "labels":
         return values
