@@ -2,8 +2,9 @@
 
 | layer, on a CPU                              | inference                      | training                   |
 |----------------------------------------------|--------------------------------|----------------------------|
-| 3x3, stride 1, same size, 256 or more inputs | Winograd, dilation as phases   | see the next row           |
-| 3x3, stride 1, on large maps                 | XLA                            | kernel's gradient in bands |
+| 3x3, stride 1, same size, 256 or more inputs | Winograd, dilation as phases   | the same, also backwards   |
+| the same, 64 or more inputs and outputs      | XLA                            | the same, also backwards   |
+| other 3x3, stride 1, on large maps           | XLA                            | kernel's gradient in bands |
 | larger than 3x3, stride 1, unpadded: fc6     | a product, or one per row      | the same, also backwards   |
 | 1x1, unpadded                                | one matrix product             | the same, also backwards   |
 | VGG16's pooling                              | XLA                            | gradient by comparison     |
@@ -11,10 +12,11 @@
 | ReLU of sums in ResNet blocks                | a form that XLA computes once  | the same, also backwards   |
 | first blocks of VGG16 and AlexNet            | the picture's region           | the same, without remat    |
 
-- Winograd: below 256 channels its additions cost as much as its multiplications save.
+- Winograd: below 256 channels its additions cost as much as its multiplications save. In training they save
+  three times, so that it pays from 64 channels: 0.4 to 0.95 of the time of XLA with bands. On small maps the
+  transformed kernel, four times as large, costs more than it saves, and XLA computes them.
 - Bands: XLA's gradient of a kernel takes two to seven times as long on maps of 10,000 pixels or more, 1.1 to
-  1.7 times at 3000, dilated or not; below 1000 it is as fast. Dilation as phases does not pay here: XLA's
-  forward pass and its gradient of the input take 0.5 to 1.0 of the time of phases.
+  1.7 times at 3000, dilated or not; below 1000 it is as fast.
 - A product per kernel row runs at two to five times the rate of the convolution; one product of the whole
   kernel at up to twice that, where there are few pixels. XLA's gradient of fc6's input, a convolution from
   4096 to 512 channels, takes a hundred times as long as the product.
@@ -40,6 +42,7 @@ from fcn_jax.algorithms.gradients import (
     add_rectified_once_both_ways,
     convolve_by_product_both_ways,
     convolve_by_rows_both_ways,
+    convolve_by_winograd_both_ways,
     convolve_with_kernel_bands,
     pool_by_comparison,
 )
@@ -58,7 +61,9 @@ from fcn_jax.models.vgg import VGG16
 REGIONS = {VGG16: VGGRegion, AlexNet: AlexNetRegion}
 """What computes the first blocks of a backbone only where the picture decides."""
 WINOGRAD_CHANNELS = 256
-"""Fewest input channels for which Winograd is faster."""
+"""Fewest input channels for which Winograd is faster in inference."""
+WINOGRAD_CHANNELS_IN_TRAINING = 64
+"""Fewest input, and fewest output, channels for which it is faster in training."""
 
 
 def choose_for_inference(model: nnx.Module, platform: str) -> None:
@@ -79,7 +84,7 @@ def choose_for_inference(model: nnx.Module, platform: str) -> None:
                 setattr(module, name, SeparateMaxPool())
             elif not isinstance(layer, nnx.Conv):
                 continue
-            elif _suits_winograd(layer):
+            elif _suits_winograd(layer) and layer.kernel.shape[2] >= WINOGRAD_CHANNELS:
                 use_winograd(layer)
             elif _suits_rows(layer):
                 layer.conv_general_dilated = convolve_by_rows
@@ -108,6 +113,8 @@ def choose_for_training(model: nnx.Module, platform: str) -> None:
             layer.conv_general_dilated = convolve_by_product_both_ways
         elif _suits_rows(layer):
             layer.conv_general_dilated = convolve_by_rows_both_ways
+        elif _suits_winograd(layer) and min(layer.kernel.shape[2:]) >= WINOGRAD_CHANNELS_IN_TRAINING:
+            layer.conv_general_dilated = convolve_by_winograd_both_ways
         elif _suits_bands(layer):
             layer.conv_general_dilated = convolve_with_kernel_bands
 
@@ -127,7 +134,6 @@ def _suits_winograd(conv: nnx.Conv) -> bool:
         and isinstance(dilation, tuple)
         and len(set(dilation)) == 1
         and conv.padding == tuple((pixels, pixels) for pixels in dilation)
-        and conv.kernel.shape[2] >= WINOGRAD_CHANNELS
     )
 
 

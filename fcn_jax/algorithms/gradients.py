@@ -11,9 +11,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fcn_jax.algorithms.layers import add_rectified_once, convolve_by_product, convolve_by_rows
+from fcn_jax.algorithms.layers import (
+    add_rectified_once,
+    convolve_by_product,
+    convolve_by_rows,
+    convolve_by_winograd,
+)
+from fcn_jax.algorithms.winograd import transform_trained_kernel
 from fcn_jax.models.pooling import max_pool
 
+FEW = 512
+"""Up to so many pixels of a batch Winograd's transformed kernels cost more than they save."""
 LARGE = 1024
 """Fewest pixels of a batch for which bands are faster."""
 BAND = 2**23
@@ -33,6 +41,27 @@ def convolve_with_kernel_bands(
     """Computes a convolution of stride 1; on large maps the kernel's gradient band by band."""
     convolve = _convolve if x.shape[0] * x.shape[1] * x.shape[2] >= LARGE else _direct
     return convolve(x, kernel, tuple(padding), tuple(rhs_dilation), precision)
+
+
+def convolve_by_winograd_both_ways(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: Any,
+    padding: Any,
+    *,
+    rhs_dilation: Any,
+    precision: Any,
+    **settings: Any,
+) -> jax.Array:
+    """Computes a 3x3 convolution of stride 1 to the same size; on all but small maps Winograd's way.
+
+    Both gradients are the transposes of its linear steps, with the same savings.
+    """
+    if x.shape[0] * x.shape[1] * x.shape[2] <= FEW:
+        return _direct(x, kernel, tuple(padding), tuple(rhs_dilation), precision)
+    return convolve_by_winograd(
+        x, transform_trained_kernel(kernel), strides, padding, rhs_dilation=rhs_dilation
+    )
 
 
 def convolve_by_rows_both_ways(

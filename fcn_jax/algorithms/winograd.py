@@ -67,18 +67,24 @@ def _product(polynomials: list[list[Fraction]]) -> list[Fraction]:
 
 
 FROM_INPUTS, FROM_TAPS, TO_OUTPUTS = _matrices()
+FROM_KERNEL = np.kron(FROM_TAPS, FROM_TAPS)  # (6 of columns and 6 of rows, 3 of columns and 3 of rows)
 
 
 def transform_kernel(kernel: np.ndarray) -> np.ndarray:
     """Transforms (3, 3, in, out) to (36, in, out), in float64, piece by piece to save memory."""
     kernel = np.asarray(kernel)
-    both = np.kron(FROM_TAPS, FROM_TAPS)  # (6 of columns and 6 of rows, 3 of columns and 3 of rows)
     taps = kernel.swapaxes(0, 1).reshape(TAPS**2, -1)
     result = np.empty((INPUTS**2, taps.shape[1]), kernel.dtype)
     for begin in range(0, taps.shape[1], PIECE):
         piece = slice(begin, begin + PIECE)
-        result[:, piece] = both @ taps[:, piece].astype(np.float64)
+        result[:, piece] = FROM_KERNEL @ taps[:, piece].astype(np.float64)
     return result.reshape(INPUTS**2, *kernel.shape[2:])
+
+
+def transform_trained_kernel(kernel: jax.Array) -> jax.Array:
+    """Computes `transform_kernel` in a training step, in the kernel's own dtype, with a gradient."""
+    taps = kernel.swapaxes(0, 1).reshape(TAPS**2, -1)
+    return jnp.matmul(FROM_KERNEL.astype(kernel.dtype), taps).reshape(INPUTS**2, *kernel.shape[2:])
 
 
 def winograd_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:

@@ -14,6 +14,7 @@ from fcn_jax.algorithms.gradients import (
     add_rectified_once_both_ways,
     convolve_by_product_both_ways,
     convolve_by_rows_both_ways,
+    convolve_by_winograd_both_ways,
     convolve_with_kernel_bands,
     pool_by_comparison,
 )
@@ -97,7 +98,8 @@ def test_the_rules(dtype):
         for number in range(1, count + 1)
     }
     product = {"fc7": convolve_by_product_both_ways}
-    gradients = bands | {"fc6": convolve_by_rows_both_ways}
+    winograd = {"conv5_2": convolve_by_winograd_both_ways, "conv5_3": convolve_by_winograd_both_ways}
+    gradients = bands | winograd | {"fc6": convolve_by_rows_both_ways}
     assert chosen(choose_for_training, "cpu") == (product if dtype else product | gradients)
     for platform in ("gpu", "tpu"):
         assert chosen(choose_for_inference, platform) == chosen(choose_for_training, platform) == {}
@@ -127,6 +129,30 @@ def test_the_rule_of_regions_in_training(platform, remat):
     vgg.remat = remat
     choose_for_training(vgg, platform)
     assert isinstance(vgg.first_blocks, VGGRegion) == (platform == "cpu" and not remat)
+
+
+def test_the_rule_of_winograd_in_training():
+    class Layers(nnx.Module):
+        def __init__(self):
+            made = {"rngs": nnx.Rngs(0), "kernel_init": jax.nn.initializers.zeros}
+            self.suits = conv(64, 64, 3, padding=1, **made)
+            self.dilated = conv(64, 64, 3, padding=4, dilation=4, **made)
+            self.few_inputs = conv(63, 64, 3, padding=1, **made)
+            self.few_outputs = conv(64, 63, 3, padding=1, **made)
+            self.growing = conv(64, 64, 3, padding=100, **made)
+
+    layers = Layers()
+    choose_for_training(layers, "cpu")
+    convs = {name: layer for name, layer in vars(layers).items() if isinstance(layer, nnx.Conv)}
+    algorithms = {name: layer.conv_general_dilated for name, layer in convs.items()}
+    winograd, bands = convolve_by_winograd_both_ways, convolve_with_kernel_bands
+    assert algorithms == {
+        "suits": winograd,
+        "dilated": winograd,
+        "few_inputs": bands,
+        "few_outputs": bands,
+        "growing": bands,
+    }
 
 
 def test_the_rule_of_bands():

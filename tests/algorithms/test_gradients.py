@@ -102,6 +102,27 @@ def test_kernels_band_by_band(monkeypatch, size, padding, dilation, band):
     check(gradients.convolve_with_kernel_bands, random(2, *size, 3), kernel, padding, dilation)
 
 
+@pytest.mark.parametrize("few", [0, 2**30])
+@pytest.mark.parametrize(
+    ("size", "dilation"), [((1, 1), 1), ((13, 18), 1), ((9, 7), 2), ((3, 5), 4), ((11, 6), 4)]
+)
+def test_kernels_by_winograd(monkeypatch, size, dilation, few):
+    monkeypatch.setattr(gradients, "FEW", few)
+    kernel = random(3, 3, 6, 5, seed=1)
+    check(gradients.convolve_by_winograd_both_ways, random(2, *size, 6), kernel, dilation, dilation)
+
+
+@pytest.mark.parametrize(("size", "by_winograd"), [((16, 16), False), ((16, 17), True)])
+def test_small_maps_are_left_to_xla(size, by_winograd):
+    def convolve(x, kernel):
+        return gradients.convolve_by_winograd_both_ways(
+            x, kernel, (1, 1), ((1, 1), (1, 1)), rhs_dilation=(1, 1), precision=None, **NHWC
+        )
+
+    program = str(jax.make_jaxpr(convolve)(random(2, *size, 6), random(3, 3, 6, 5)))
+    assert ("conv_general_dilated" not in program) == by_winograd
+
+
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (7, 8), (13, 5)])
 def test_pooling_chooses_the_first_maximum(size):
     """Equal to the bit; small integers make many equal maxima."""
