@@ -9,9 +9,9 @@ DIST := .venv-dist-$(VERSION)
 # Two processes of tests, a file at a time: most of the time goes to XLA's compiler, which uses one core.
 PYTEST := $(TEST)/bin/python -m pytest -n 2 --dist loadfile
 
-# What another JAX or Python can break: all that computes, and weights' way into it.
-JAX_TESTS := tests/algorithms tests/models tests/inference tests/evaluation tests/training \
-	--ignore=tests/training/reports tests/test_house.py tests/test_stored_arrays.py
+# What another JAX or Python can break: all that computes, and the doors to it.
+JAX_TESTS := tests/algorithms tests/models tests/inference tests/evaluation tests/training tests/zoo \
+	tests/test_house.py tests/test_stored_arrays.py
 
 .PHONY: demo test test-fast test-contracts test-jax lint docs dist clean
 

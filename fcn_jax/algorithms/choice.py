@@ -2,7 +2,7 @@
 
 | layer, on a CPU                              | inference                      | training                   |
 |----------------------------------------------|--------------------------------|----------------------------|
-| 3x3, stride 1, same size, 256 or more inputs | Winograd, dilation as phases   | the same, also backwards   |
+| 3x3, stride 1, same size, 256 or more inputs | Winograd, dilation as phases   | see the next row           |
 | the same, 64 or more inputs and outputs      | XLA                            | Winograd, also backwards   |
 | other 3x3, stride 1, on large maps           | XLA                            | kernel's gradient in bands |
 | larger than 3x3, stride 1, unpadded: fc6     | a product, or one per row      | the same, also backwards   |

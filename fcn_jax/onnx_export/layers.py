@@ -13,6 +13,7 @@ from flax import nnx
 from fcn_jax.algorithms.gradients import (
     convolve_by_product_both_ways,
     convolve_by_rows_both_ways,
+    convolve_by_winograd_both_ways,
     convolve_with_kernel_bands,
 )
 from fcn_jax.algorithms.layers import convolve_by_product, convolve_by_rows
@@ -28,6 +29,7 @@ PLAIN_CONVOLUTIONS = (
     convolve_by_product_both_ways,
     convolve_by_rows,
     convolve_by_rows_both_ways,
+    convolve_by_winograd_both_ways,
     convolve_with_kernel_bands,
 )
 """The functions that compute the same convolution from the same kernel."""

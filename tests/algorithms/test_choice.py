@@ -131,7 +131,7 @@ def test_the_rule_of_regions_in_training(platform, remat):
     assert isinstance(vgg.first_blocks, VGGRegion) == (platform == "cpu" and not remat)
 
 
-def test_the_rule_of_winograd_in_training():
+def test_the_rules_of_3x3_in_training():
     class Layers(nnx.Module):
         def __init__(self):
             made = {"rngs": nnx.Rngs(0), "kernel_init": jax.nn.initializers.zeros}
@@ -140,27 +140,8 @@ def test_the_rule_of_winograd_in_training():
             self.few_inputs = conv(63, 64, 3, padding=1, **made)
             self.few_outputs = conv(64, 63, 3, padding=1, **made)
             self.growing = conv(64, 64, 3, padding=100, **made)
-
-    layers = Layers()
-    choose_for_training(layers, "cpu")
-    convs = {name: layer for name, layer in vars(layers).items() if isinstance(layer, nnx.Conv)}
-    algorithms = {name: layer.conv_general_dilated for name, layer in convs.items()}
-    winograd, bands = convolve_by_winograd_both_ways, convolve_with_kernel_bands
-    assert algorithms == {
-        "suits": winograd,
-        "dilated": winograd,
-        "few_inputs": bands,
-        "few_outputs": bands,
-        "growing": bands,
-    }
-
-
-def test_the_rule_of_bands():
-    class Layers(nnx.Module):
-        def __init__(self):
-            made = {"rngs": nnx.Rngs(0), "kernel_init": jax.nn.initializers.zeros}
-            self.suits = conv(2, 2, 3, padding=1, **made)
-            self.dilated = conv(2, 2, 3, padding=4, dilation=4, **made)
+            self.narrow = conv(2, 2, 3, padding=1, **made)
+            self.narrow_dilated = conv(2, 2, 3, padding=4, dilation=4, **made)
             self.strided = conv(2, 2, 3, padding=1, stride=2, **made)
             self.padded = conv(2, 2, 7, padding=3, **made)
             self.grouped = conv(2, 2, 3, padding=1, groups=2, **made)
@@ -169,7 +150,17 @@ def test_the_rule_of_bands():
     layers = Layers()
     choose_for_training(layers, "cpu")
     convs = {name: layer for name, layer in vars(layers).items() if isinstance(layer, nnx.Conv)}
-    plain = {
-        name for name, layer in convs.items() if layer.conv_general_dilated is jax.lax.conv_general_dilated
+    winograd, bands = convolve_by_winograd_both_ways, convolve_with_kernel_bands
+    assert {name: layer.conv_general_dilated for name, layer in convs.items()} == {
+        "suits": winograd,
+        "dilated": winograd,
+        "few_inputs": bands,
+        "few_outputs": bands,
+        "growing": bands,
+        "narrow": bands,
+        "narrow_dilated": bands,
+        "strided": jax.lax.conv_general_dilated,
+        "padded": jax.lax.conv_general_dilated,
+        "grouped": jax.lax.conv_general_dilated,
+        "half": jax.lax.conv_general_dilated,
     }
-    assert convs.keys() - plain == {"suits", "dilated"}

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from fcn_jax.algorithms.choice import choose_for_training
 from fcn_jax.onnx_export import OnnxError, export_onnx
 from tests.inference.drawn_models import NAMES, drawn_model, relative_error
 from tests.inference.tiny import TinyFCN, TinyModel
@@ -131,6 +132,15 @@ def test_convolutions_of_flaxs_own_making(tmp_path):
         drawn, made = getattr(head, name), nnx.eval_shape(make)
         made.kernel, made.bias = drawn.kernel, drawn.bias
         setattr(head, name, made)
+    export_onnx(model, tmp_path / "m.onnx", output="logits")
+    images, expected = computed("fcn_resnet50")[1]
+    assert relative_error(run(tmp_path / "m.onnx", images)["logits"], expected["out"]) < BOUND
+    (tmp_path / "m.onnx").unlink()
+
+
+def test_a_model_with_the_algorithms_of_training(tmp_path):
+    model = nnx.clone(drawn_model("fcn_resnet50", "float32"))
+    choose_for_training(model, "cpu")
     export_onnx(model, tmp_path / "m.onnx", output="logits")
     images, expected = computed("fcn_resnet50")[1]
     assert relative_error(run(tmp_path / "m.onnx", images)["logits"], expected["out"]) < BOUND
